@@ -1,0 +1,331 @@
+//! Keys and values of every map that kernel and user space share.
+//!
+//! All types are `repr(C)` with explicit padding and fixed size. Pinned maps are adopted only when
+//! [`ABI`] and every key and value size agree.
+//!
+//! # How values change under a running program
+//!
+//! The maps that the daemon writes while packets flow are memory-mapped arrays, written with 64-bit atomic
+//! stores. What must change together sits in one 64-bit word, or in a record written aside and made
+//! visible by one store ([`Generation`]).
+
+use crate::net::{Be16, Be32};
+
+/// Changes whenever a type here, or the meaning of a map, changes.
+pub const ABI: u32 = 1;
+
+/// How many real servers (over all services) an entry of the connection table can name.
+pub const MAX_REALS: u32 = (1 << 17) - 1;
+
+/// The most real servers one service may have.
+pub const MAX_REALS_PER_SERVICE: usize = 1024;
+
+/// Names of the maps, as pinned and as `bpftool map` shows them (at most 15 characters).
+pub mod map {
+    /// [`Settings`](super::Settings), one entry.
+    pub const SETTINGS: &str = "SETTINGS";
+    /// The IPv4 connection table: an array of [`Bucket`](crate::table::Bucket)s.
+    pub const CONNS4: &str = "CONNS4";
+    /// [`ServiceKey4`](super::ServiceKey4) to service index.
+    pub const SERVICES4: &str = "SERVICES4";
+    /// Service index to the index of its current [`Generation`](super::Generation), as `u64`.
+    pub const CURRENT: &str = "CURRENT";
+    /// [`Generation`](super::Generation)s.
+    pub const GENERATIONS: &str = "GENERATIONS";
+    /// [`Member`](super::Member)s of generations, in blocks.
+    pub const MEMBERS: &str = "MEMBERS";
+    /// Schedules: `u32` indices into a generation's members, in blocks.
+    pub const SLOTS: &str = "SLOTS";
+    /// [`Real`](super::Real)s by slot.
+    pub const REALS: &str = "REALS";
+    /// [`Load`](super::Load)s by real slot.
+    pub const LOADS: &str = "LOADS";
+    /// [`Traffic`](super::Traffic) by real slot, per CPU.
+    pub const TRAFFIC: &str = "TRAFFIC";
+    /// One `u64` per [`Counter`](crate::counter::Counter), per CPU.
+    pub const COUNTERS: &str = "COUNTERS";
+    /// [`RealKey4`](super::RealKey4) of NAT real servers: whose packets may be replies.
+    pub const NATREALS4: &str = "NATREALS4";
+    /// Which addresses may concern us: see [`filter_cell`](super::filter_cell).
+    pub const FILTER: &str = "FILTER";
+    /// Timeouts in ticks by profile and state: [`Timeouts`](super::Timeouts).
+    pub const TIMEOUTS: &str = "TIMEOUTS";
+    /// Egress interfaces by slot.
+    pub const EGRESS: &str = "EGRESS";
+}
+
+/// What holds for the whole data plane.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// [`ABI`] of whoever made the maps.
+    pub abi: u32,
+    /// Number of buckets of `CONNS4` less one; the number is a power of two.
+    pub bucket_mask: u32,
+    /// The secret of the connection table's hash.
+    pub hash_key: [u64; 2],
+    /// Added to the clock, in nanoseconds. Always zero but in tests, which wait by moving it.
+    pub clock_shift: u64,
+    /// Bits of [`setting`].
+    pub flags: u32,
+    /// The most ICMP errors a second and CPU; 0 is no limit.
+    pub icmp_per_second: u32,
+}
+
+/// Bits of [`Settings::flags`].
+pub mod setting {
+    /// A TCP segment without SYN may open a connection (`sloppy_tcp`).
+    pub const SLOPPY_TCP: u32 = 1 << 0;
+    /// At least one real server is reached by NAT.
+    pub const HAS_NAT: u32 = 1 << 1;
+}
+
+/// Key of `SERVICES4`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ServiceKey4 {
+    /// The virtual address.
+    pub vip: Be32,
+    /// The virtual port; 0 stands for all ports.
+    pub port: Be16,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Zero.
+    pub pad: u8,
+}
+
+/// Key of `NATREALS4`: the source of a reply.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RealKey4 {
+    /// The real server's address.
+    pub addr: Be32,
+    /// The real server's port.
+    pub port: Be16,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Zero.
+    pub pad: u8,
+}
+
+/// Everything a new connection of a service needs, written aside and never changed while it is current.
+///
+/// A service changes by writing another generation and then one store to `CURRENT`. The old one's place
+/// is used again only when no packet can still be reading it.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// [`Scheduler`](crate::sched::Scheduler) number.
+    pub scheduler: u8,
+    /// Timeout profile: index in `TIMEOUTS`.
+    pub profile: u8,
+    /// Bits of [`service`].
+    pub flags: u16,
+    /// Number of members.
+    pub members_len: u32,
+    /// Index of the first member in `MEMBERS`; newest real server first, as IPVS lists them.
+    pub members_off: u32,
+    /// Index of the schedule's first slot in `SLOTS` (wrr, sh, dh, mh).
+    pub slots_off: u32,
+    /// Number of the schedule's slots.
+    pub slots_len: u32,
+    /// Index of the fallback table in `SLOTS`: a small Maglev table for flows without an entry.
+    pub fallback_off: u32,
+    /// Number of slots of the fallback table.
+    pub fallback_len: u32,
+    /// Persistence timeout in ticks; 0 is none.
+    pub persistence: u32,
+    /// Persistence netmask, in network order.
+    pub mask: u32,
+    /// The service's index.
+    pub service: u32,
+    /// Zero.
+    pub pad: [u32; 6],
+    /// Where rr and wrr are: the number of choices made. In a cache line of its own.
+    pub turn: u64,
+    /// Zero.
+    pub pad2: [u64; 7],
+}
+
+/// Bits of [`Generation::flags`].
+pub mod service {
+    /// Every datagram is scheduled by itself (`-o`).
+    pub const ONE_PACKET: u16 = 1 << 0;
+    /// sh hashes the source port too.
+    pub const SH_PORT: u16 = 1 << 1;
+    /// sh looks further when the hashed real server is not available.
+    pub const SH_FALLBACK: u16 = 1 << 2;
+    /// mh hashes the source port too.
+    pub const MH_PORT: u16 = 1 << 3;
+    /// mh looks further when the hashed real server is not available.
+    pub const MH_FALLBACK: u16 = 1 << 4;
+}
+
+/// One real server in a service's list.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Slot in `REALS`, `LOADS` and `TRAFFIC`.
+    pub real: u32,
+    /// Weight, 0..65535; 0 is quiesced.
+    pub weight: u32,
+}
+
+/// What forwarding to a real server needs.
+///
+/// The first two words are changed by one atomic store each when the next hop changes. `dst` is zero
+/// while the next hop is unresolved; when the egress interface changes, it is zeroed first and set last.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Real {
+    /// The next hop's MAC in the low 48 bits (byte 0 lowest), the slot in `EGRESS` in the high 16.
+    pub dst: u64,
+    /// The egress interface's MAC in the low 48 bits, its MTU in the high 16 (65535 where greater).
+    pub src: u64,
+    /// The real server's address (RIP).
+    pub addr: Be32,
+    /// The real server's port; with DR and TUN it is the service's.
+    pub port: Be16,
+    /// [`Method`] number.
+    pub method: u8,
+    /// Bits of [`real`].
+    pub flags: u8,
+    /// The director's address towards the real server: the outer source in a tunnel.
+    pub tun_src: Be32,
+    /// Index of the service it belongs to.
+    pub service: u32,
+    /// Interface index of the egress interface.
+    pub ifindex: u32,
+    /// Timeout profile: index in `TIMEOUTS`.
+    pub profile: u32,
+    /// Upper threshold of connections, 0 is none.
+    pub upper: u32,
+    /// Lower threshold of connections.
+    pub lower: u32,
+    /// IP protocol number of the service.
+    pub proto: u8,
+    /// Zero.
+    pub pad: [u8; 15],
+}
+
+/// Bits of [`Real::flags`].
+pub mod real {
+    /// The slot is in use.
+    pub const USED: u8 = 1 << 0;
+    /// Removed from its service, and kept until its last connection ends.
+    pub const REMOVED: u8 = 1 << 1;
+    /// Found dead by a health check.
+    pub const DOWN: u8 = 1 << 2;
+}
+
+/// How packets reach a real server.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Method {
+    /// Direct routing: the MAC addresses change.
+    Dr = 1,
+    /// IP-in-IP tunnel.
+    Tun = 2,
+    /// Destination address and port are rewritten, and the source of replies.
+    Nat = 3,
+    /// The real server is the director itself.
+    Local = 4,
+}
+
+impl Method {
+    /// The method of a number in a map.
+    #[inline(always)]
+    pub const fn from_number(n: u8) -> Option<Self> {
+        match n {
+            1 => Some(Self::Dr),
+            2 => Some(Self::Tun),
+            3 => Some(Self::Nat),
+            4 => Some(Self::Local),
+            _ => None,
+        }
+    }
+}
+
+/// The connections that a real server has now, in a cache line of its own.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Active connections in the high 32 bits, all connections (active and inactive) in the low 32: changed by
+    /// one atomic addition, read by one load.
+    pub conns: u64,
+    /// 1 from when all connections reach the upper threshold until they fall below the lower.
+    pub overloaded: u32,
+    /// Zero.
+    pub pad: [u32; 13],
+}
+
+/// What one real server was sent and sent back, on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Connections scheduled to it.
+    pub conns: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// Bytes from clients, from the IP header on.
+    pub in_bytes: u64,
+    /// Packets to clients (NAT only: the others' replies do not pass the director).
+    pub out_packets: u64,
+    /// Bytes to clients, from the IP header on.
+    pub out_bytes: u64,
+}
+
+/// Timeouts of one profile, in ticks, by [`State`](crate::conn::State) number.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Ticks by state number.
+    pub ticks: [u32; 16],
+}
+
+/// Number of `u64` words in `FILTER`: two bits for each of 2^16 cells.
+pub const FILTER_WORDS: u32 = 1 << 11;
+
+/// Bit of a filter cell: the address may be a VIP.
+pub const FILTER_VIP: u64 = 1;
+/// Bit of a filter cell: the address may be a NAT real server's.
+pub const FILTER_REAL: u64 = 2;
+
+/// The cell of `FILTER` for an address: the word's index, and how far to shift the word right.
+///
+/// A packet whose destination cell lacks [`FILTER_VIP`] and whose source cell lacks [`FILTER_REAL`] is none of
+/// our business, and is told apart without touching a hash table.
+#[inline(always)]
+pub const fn filter_cell(addr: Be32) -> (u32, u32) {
+    let h = addr.0.wrapping_mul(0x9E37_79B1) >> 16;
+    (h >> 5, (h & 31) * 2)
+}
+
+/// How many low bits of the clock (nanoseconds) one tick drops: a tick is 67.1 ms.
+pub const TICK_SHIFT: u32 = 26;
+
+/// A time in ticks; differences are taken modulo 2^32.
+#[inline(always)]
+pub const fn ticks(nanoseconds: u64) -> u32 {
+    (nanoseconds >> TICK_SHIFT) as u32
+}
+
+/// A timeout in ticks, rounded up.
+#[inline(always)]
+pub const fn seconds_to_ticks(seconds: u64) -> u32 {
+    let t = (seconds * 1_000_000_000).div_ceil(1 << TICK_SHIFT);
+    if t > i32::MAX as u64 { i32::MAX as u32 } else { t as u32 }
+}
+
+const _: () = {
+    assert!(size_of::<Settings>() == 40);
+    assert!(size_of::<ServiceKey4>() == 8);
+    assert!(size_of::<RealKey4>() == 8);
+    assert!(size_of::<Generation>() == 128);
+    assert!(core::mem::offset_of!(Generation, turn) == 64);
+    assert!(size_of::<Member>() == 8);
+    assert!(size_of::<Real>() == 64);
+    assert!(size_of::<Load>() == 64);
+    assert!(size_of::<Traffic>() == 40);
+    assert!(size_of::<Timeouts>() == 64);
+};

@@ -1,0 +1,87 @@
+//! How a packet can end: one counter for each way, each drop with its reason.
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident = $label:literal;)+) => {
+        /// How a packet ended. The discriminant is the index in the `COUNTERS` map.
+        #[repr(u32)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Counter {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Counter {
+            /// Every counter, in the order of the map.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The name that `lbctl stats`, the API and metrics show.
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$name => $label,)+
+                }
+            }
+
+            /// One sentence that says what happened to the packet.
+            pub const fn about(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc,)+),)+
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Sent to a real server by MAC rewrite (DR).
+    ForwardedDr = "forwarded_dr";
+    /// Sent to a real server in an IP-in-IP tunnel (TUN).
+    ForwardedTun = "forwarded_tun";
+    /// Sent to a real server with destination address and port rewritten (NAT).
+    ForwardedNat = "forwarded_nat";
+    /// A real server's NAT reply, sent on to the client from the VIP.
+    ForwardedReply = "forwarded_reply";
+    /// Handed to the director's own stack for a real server that is the director itself.
+    DeliveredLocal = "delivered_local";
+    /// Forwarded by consistent hash, without an entry, because the connection table had no place.
+    ForwardedStateless = "forwarded_stateless";
+    /// Not IPv4: left to the stack.
+    PassNotIp = "pass_not_ip";
+    /// An address or a port of no service: left to the stack.
+    PassNoService = "pass_no_service";
+    /// A protocol that is not balanced: left to the stack.
+    PassProtocol = "pass_protocol";
+    /// A segment of no connection that opens none: left to the stack.
+    PassNoConnection = "pass_no_connection";
+    /// A fragment: left to the stack, because its ports are not known.
+    PassFragment = "pass_fragment";
+    /// The real server's next hop is not resolved yet: left to the stack.
+    PassUnresolved = "pass_unresolved";
+    /// Too short, or lengths that contradict each other: left to the stack, which counts and drops it.
+    PassMalformed = "pass_malformed";
+    /// No real server could be chosen: ICMP port unreachable sent to the client.
+    RejectNoReal = "reject_no_real";
+    /// TTL 1: ICMP time exceeded sent to the sender.
+    RejectTtl = "reject_ttl";
+    /// Too big for the tunnel and not to be fragmented: ICMP fragmentation needed sent to the client.
+    RejectTooBig = "reject_too_big";
+    /// An ICMP error was due but over the rate limit: the packet was dropped silently.
+    DropIcmpRate = "drop_icmp_rate";
+    /// The packet could not be grown or cut to its new size.
+    DropResize = "drop_resize";
+    /// A map that must have an entry had none.
+    DropInternal = "drop_internal";
+}
+
+/// The number of counters: the size of the `COUNTERS` map.
+pub const COUNTERS: u32 = Counter::ALL.len() as u32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counters_place_is_its_discriminant() {
+        for (i, c) in Counter::ALL.iter().enumerate() {
+            assert_eq!(*c as usize, i);
+        }
+    }
+}

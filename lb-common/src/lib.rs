@@ -1,0 +1,9 @@
+//! What the kernel side and user space of the balancer agree on, and the pure rules both run.
+//!
+//! Everything here is `no_std` and free of I/O: the same code is compiled into the XDP programs, into
+//! `lbd` and into host tests.
+#![cfg_attr(not(test), no_std)]
+
+pub mod abi;
+pub mod counter;
+pub mod net;

@@ -1,0 +1,1 @@
+//! The director's daemon and its command line, as a library.

@@ -1,0 +1,1 @@
+//! The shared fixtures of the tests.
