@@ -314,7 +314,11 @@ pub const fn ticks(nanoseconds: u64) -> u32 {
 #[inline(always)]
 pub const fn seconds_to_ticks(seconds: u64) -> u32 {
     let t = (seconds * 1_000_000_000).div_ceil(1 << TICK_SHIFT);
-    if t > i32::MAX as u64 { i32::MAX as u32 } else { t as u32 }
+    if t > i32::MAX as u64 {
+        i32::MAX as u32
+    } else {
+        t as u32
+    }
 }
 
 const _: () = {

@@ -1,1 +1,3 @@
 //! The director's daemon and its command line, as a library.
+
+pub mod core;

@@ -1,0 +1,4 @@
+//! What the balancer decides, without I/O: no clock, socket, map or log. `now` is an argument, and a decision
+//! is a value that somebody else carries out.
+
+pub mod desired;
