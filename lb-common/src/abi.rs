@@ -32,13 +32,13 @@ pub mod map {
     pub const CURRENT: &str = "CURRENT";
     /// [`Generation`](super::Generation)s.
     pub const GENERATIONS: &str = "GENERATIONS";
-    /// [`Member`](super::Member)s of generations, in blocks.
+    /// [`Member`](super::Member)s of generations, in blocks: one value of [`MEMBERS_LEN`](super::MEMBERS_LEN) of them.
     pub const MEMBERS: &str = "MEMBERS";
-    /// Schedules: `u32` indices into a generation's members, in blocks.
+    /// Schedules of generations, in blocks of `u64` words that [`sched`](crate::sched) reads.
     pub const SLOTS: &str = "SLOTS";
     /// [`Real`](super::Real)s by slot.
     pub const REALS: &str = "REALS";
-    /// [`Load`](super::Load)s by real slot.
+    /// [`Load`](super::Load)s by real slot: one value of [`LOADS_LEN`](super::LOADS_LEN) of them.
     pub const LOADS: &str = "LOADS";
     /// [`Traffic`](super::Traffic) by real slot, per CPU.
     pub const TRAFFIC: &str = "TRAFFIC";
@@ -108,13 +108,25 @@ pub struct RealKey4 {
     pub pad: u8,
 }
 
-/// Everything a new connection of a service needs, written aside and never changed while it is current.
+/// Everything a new connection of a service needs: a plan, and where rr and wrr are in it.
 ///
 /// A service changes by writing another generation and then one store to `CURRENT`. The old one's place
 /// is used again only when no packet can still be reading it.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct Generation {
+    /// What is written aside, and never changed while it is current.
+    pub plan: Plan,
+    /// Where rr and wrr are: [`Plan::start`], and one more for each choice made since. In a cache line of its own.
+    pub turn: u64,
+    /// Zero.
+    pub pad: [u64; 7],
+}
+
+/// The part of a [`Generation`] that stays as it was written.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Plan {
     /// [`Scheduler`](crate::sched::Scheduler) number.
     pub scheduler: u8,
     /// Timeout profile: index in `TIMEOUTS`.
@@ -123,15 +135,18 @@ pub struct Generation {
     pub flags: u16,
     /// Number of members.
     pub members_len: u32,
-    /// Index of the first member in `MEMBERS`; newest real server first, as IPVS lists them.
+    /// How many members have a weight above zero. They come first; within both parts the newest real server
+    /// is first, as IPVS lists them.
+    pub eligible_len: u32,
+    /// Index of the first member in `MEMBERS`.
     pub members_off: u32,
-    /// Index of the schedule's first slot in `SLOTS` (wrr, sh, dh, mh).
+    /// Index of the schedule's first word in `SLOTS` (wrr, sh, dh, mh).
     pub slots_off: u32,
-    /// Number of the schedule's slots.
+    /// Number of words of the schedule in `SLOTS`.
     pub slots_len: u32,
-    /// Index of the fallback table in `SLOTS`: a small Maglev table for flows without an entry.
+    /// Index of the first word in `SLOTS` of the fallback table: a small Maglev table for flows without an entry.
     pub fallback_off: u32,
-    /// Number of slots of the fallback table.
+    /// Number of slots of the fallback table, four of them in a word.
     pub fallback_len: u32,
     /// Persistence timeout in ticks; 0 is none.
     pub persistence: u32,
@@ -139,15 +154,13 @@ pub struct Generation {
     pub mask: u32,
     /// The service's index.
     pub service: u32,
+    /// The turn that the generation began with.
+    pub start: u32,
     /// Zero.
-    pub pad: [u32; 6],
-    /// Where rr and wrr are: the number of choices made. In a cache line of its own.
-    pub turn: u64,
-    /// Zero.
-    pub pad2: [u64; 7],
+    pub pad: [u32; 3],
 }
 
-/// Bits of [`Generation::flags`].
+/// Bits of [`Plan::flags`].
 pub mod service {
     /// Every datagram is scheduled by itself (`-o`).
     pub const ONE_PACKET: u16 = 1 << 0;
@@ -246,17 +259,59 @@ impl Method {
     }
 }
 
-/// The connections that a real server has now, in a cache line of its own.
-#[repr(C, align(64))]
+/// Number of [`Member`]s that the one value of `MEMBERS` holds: two generations of as many as there can be.
+///
+/// `MEMBERS` and `LOADS` are arrays of one large value, because a program that scans them then needs no look-up
+/// (and no branch) for each element: it takes the value's address once and masks the index.
+pub const MEMBERS_LEN: u32 = 1 << 18;
+
+/// Number of [`Load`]s that the one value of `LOADS` holds.
+pub const LOADS_LEN: u32 = MAX_REALS + 1;
+
+/// The connections that a real server has now: changed by one atomic addition, read by one load.
+///
+/// Loads of neighbouring slots share a cache line, so that a least-connection scheduler compares eight real
+/// servers with one memory access.
+#[repr(C)]
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Active connections in the high 32 bits, all connections (active and inactive) in the low 32: changed by
-    /// one atomic addition, read by one load.
+    /// All connections, active and inactive, in the low 32 bits; active ones in the 31 above; and
+    /// [`Load::OVERLOADED`].
     pub conns: u64,
-    /// 1 from when all connections reach the upper threshold until they fall below the lower.
-    pub overloaded: u32,
-    /// Zero.
-    pub pad: [u32; 13],
+}
+
+impl Load {
+    /// Set from when all connections reach the upper threshold until they fall below the lower, by an atomic OR
+    /// and AND: additions never reach it.
+    pub const OVERLOADED: u64 = 1 << 63;
+    /// What an active connection adds, beside [`Load::ONE`].
+    pub const ACTIVE: u64 = 1 << 32;
+    /// What any connection adds.
+    pub const ONE: u64 = 1;
+
+    /// Active connections.
+    #[inline(always)]
+    pub const fn active(self) -> u32 {
+        (self.conns >> 32) as u32 & 0x7FFF_FFFF
+    }
+
+    /// All connections, active and inactive, without persistence templates.
+    #[inline(always)]
+    pub const fn total(self) -> u32 {
+        self.conns as u32
+    }
+
+    /// Inactive connections.
+    #[inline(always)]
+    pub const fn inactive(self) -> u32 {
+        self.total().saturating_sub(self.active())
+    }
+
+    /// Whether the upper threshold was reached and the lower not yet.
+    #[inline(always)]
+    pub const fn overloaded(self) -> bool {
+        self.conns & Self::OVERLOADED != 0
+    }
 }
 
 /// What one real server was sent and sent back, on one CPU.
@@ -325,11 +380,12 @@ const _: () = {
     assert!(size_of::<Settings>() == 40);
     assert!(size_of::<ServiceKey4>() == 8);
     assert!(size_of::<RealKey4>() == 8);
-    assert!(size_of::<Generation>() == 128);
+    assert!(size_of::<Generation>() == 128 && size_of::<Plan>() == 64);
     assert!(core::mem::offset_of!(Generation, turn) == 64);
     assert!(size_of::<Member>() == 8);
     assert!(size_of::<Real>() == 64);
-    assert!(size_of::<Load>() == 64);
+    assert!(size_of::<Load>() == 8);
+    assert!(MEMBERS_LEN.is_power_of_two() && LOADS_LEN.is_power_of_two());
     assert!(size_of::<Traffic>() == 40);
     assert!(size_of::<Timeouts>() == 64);
 };
