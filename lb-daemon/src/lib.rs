@@ -1,3 +1,4 @@
 //! The director's daemon and its command line, as a library.
 
 pub mod core;
+pub mod io;

@@ -1,0 +1,102 @@
+//! Memory that the daemon shares with the running program: arrays of 64-bit words.
+//!
+//! All `unsafe` of memory-mapped maps is here. Everything else reads and writes whole words, atomically.
+//! A region backed by ordinary memory behaves the same, so the rules above it are tested without a kernel.
+
+#![expect(unsafe_code, reason = "memory that a BPF program changes meanwhile can only be reached through pointers")]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::AtomicU64;
+
+use memmap2::{MmapMut, MmapOptions, MmapRaw};
+
+/// An array of entries of whole words, shared with a running program.
+#[derive(Debug)]
+pub struct Region {
+    memory: MmapRaw,
+    entries: u32,
+    words: usize,
+}
+
+impl Region {
+    /// Maps the values of a memory-mappable BPF array: `entries` values of `value_size` bytes.
+    pub fn of_map(map: impl AsFd, entries: u32, value_size: u32) -> io::Result<Self> {
+        let words = words_of(value_size);
+        // An array map refuses a mapping larger than its values, rounded up to pages.
+        let memory = MmapOptions::new()
+            .len(bytes(entries, words)?)
+            .map_raw(map.as_fd().as_raw_fd())?;
+        Ok(Self { memory, entries, words })
+    }
+
+    /// Ordinary memory of the same form, all zero.
+    pub fn in_memory(entries: u32, value_size: u32) -> io::Result<Self> {
+        let words = words_of(value_size);
+        let memory = MmapRaw::from(MmapMut::map_anon(bytes(entries, words)?)?);
+        Ok(Self { memory, entries, words })
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> u32 {
+        self.entries
+    }
+
+    /// The words of one entry; `None` beyond the end.
+    pub fn entry(&self, index: u32) -> Option<&[AtomicU64]> {
+        self.words(index as usize * self.words, self.words)
+    }
+
+    /// A run of words, counted from the start of the region; `None` when it does not lie within.
+    pub fn words(&self, from: usize, len: usize) -> Option<&[AtomicU64]> {
+        let all = self.entries as usize * self.words;
+        if from.checked_add(len)? > all {
+            return None;
+        }
+        // SAFETY: the mapping holds `entries * words` words (its length was computed from them, and the kernel
+        // refuses to map beyond a map's values), `from + len` does not exceed that (checked above), and it begins
+        // at a page. It lives as long as `self`. Everybody, this process and the BPF program alike, changes the
+        // memory by atomic operations or plain word stores of the machine, and here it is only seen as atomics.
+        Some(unsafe { std::slice::from_raw_parts(self.memory.as_mut_ptr().cast::<AtomicU64>().add(from), len) })
+    }
+}
+
+/// Array maps round the size of a value up to whole words.
+const fn words_of(value_size: u32) -> usize {
+    value_size.div_ceil(8) as usize
+}
+
+fn bytes(entries: u32, words: usize) -> io::Result<usize> {
+    (entries as usize)
+        .checked_mul(words * 8)
+        .filter(|b| *b > 0)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no such size"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    #[test]
+    fn entries_are_whole_words_side_by_side() {
+        let region = Region::in_memory(3, 12).unwrap();
+        assert_eq!(region.entry(0).unwrap().len(), 2);
+        region.entry(2).unwrap()[1].store(7, Relaxed);
+        assert_eq!(region.words(5, 1).unwrap()[0].load(Relaxed), 7);
+    }
+
+    #[test]
+    fn nothing_beyond_the_end_is_reached() {
+        let region = Region::in_memory(3, 8).unwrap();
+        assert!(region.entry(3).is_none());
+        assert!(region.words(2, 2).is_none());
+        assert!(region.words(usize::MAX, 2).is_none());
+        assert!(region.words(3, 0).is_some());
+    }
+
+    #[test]
+    fn an_empty_region_is_refused() {
+        assert!(Region::in_memory(0, 8).is_err());
+    }
+}

@@ -1,0 +1,184 @@
+//! What the data plane says of itself: plain values, ready for the API to render.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use lb_common::abi::Method;
+use lb_common::net::Proto;
+
+use crate::core::desired::ServiceId;
+
+/// What [`Dataplane::apply`](super::Dataplane::apply) changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Services made.
+    pub added: Vec<ServiceId>,
+    /// Services that got another generation, or whose real servers changed.
+    pub changed: Vec<ServiceId>,
+    /// Services taken away; their connections are served until they end.
+    pub removed: Vec<ServiceId>,
+    /// Writes to maps. Zero when everything was already as desired.
+    pub writes: u64,
+}
+
+/// What one slice of maintenance did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Maintained {
+    /// Expired connections freed.
+    pub connections_freed: u32,
+    /// Removed real servers whose last connection ended, and whose slot is free again.
+    pub reals_freed: u32,
+    /// The slice ended a walk over the whole connection table.
+    pub walk_done: bool,
+}
+
+/// Packets and bytes, summed over CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrafficSum {
+    /// Connections scheduled.
+    pub conns: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// Bytes from clients.
+    pub in_bytes: u64,
+    /// Packets to clients; NAT only.
+    pub out_packets: u64,
+    /// Bytes to clients; NAT only.
+    pub out_bytes: u64,
+}
+
+/// Rates a second, by the estimator of IPVS: every 2 s, a quarter of the way to the new sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// Connections scheduled.
+    pub conns: f64,
+    /// Packets from clients.
+    pub in_packets: f64,
+    /// Bytes from clients.
+    pub in_bytes: f64,
+    /// Packets to clients; NAT only.
+    pub out_packets: f64,
+    /// Bytes to clients; NAT only.
+    pub out_bytes: f64,
+}
+
+/// A service as the maps have it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceReading {
+    /// What it serves.
+    pub id: ServiceId,
+    /// Its real servers, newest first, as the data plane scans them.
+    pub reals: Vec<RealReading>,
+    /// Real servers that were removed and are kept until their last connection ends.
+    pub draining: Vec<RealReading>,
+    /// Everything sent to its real servers since it was made, also to those that are gone.
+    pub traffic: TrafficSum,
+    /// How fast `traffic` grows.
+    pub rates: Rates,
+}
+
+/// A real server as the maps have it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RealReading {
+    /// Its slot, by which connections name it.
+    pub slot: u32,
+    /// Its address and port.
+    pub addr: SocketAddrV4,
+    /// How packets reach it; [`Method::Local`] when it is the director itself.
+    pub method: Method,
+    /// Its weight; 0 for one that is being drained.
+    pub weight: u32,
+    /// Active connections.
+    pub active: u32,
+    /// Inactive connections.
+    pub inactive: u32,
+    /// It reached its upper threshold and has not fallen below the lower one since.
+    pub overloaded: bool,
+    /// Found dead by a health check.
+    pub down: bool,
+    /// Its next hop is known.
+    pub resolved: bool,
+    /// Everything sent to it since it was made.
+    pub traffic: TrafficSum,
+    /// How fast `traffic` grows.
+    pub rates: Rates,
+}
+
+/// One connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Its protocol.
+    pub proto: Proto,
+    /// The client's address and port.
+    pub client: SocketAddrV4,
+    /// The virtual address and port.
+    pub vip: SocketAddrV4,
+    /// The real server's address and port.
+    pub real: SocketAddrV4,
+    /// Its state as `ipvsadm` writes it.
+    pub state: &'static str,
+    /// How long until it expires without a packet.
+    pub expires: Duration,
+    /// How long ago the last packet was seen, to within a second or so.
+    pub idle: Duration,
+}
+
+/// Which connections to list; what is `None` does not matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionFilter {
+    /// Only of this protocol.
+    pub proto: Option<Proto>,
+    /// Only of this client.
+    pub client: Option<Ipv4Addr>,
+    /// Only to this virtual address.
+    pub vip: Option<Ipv4Addr>,
+    /// Only to this virtual port.
+    pub vip_port: Option<u16>,
+    /// Only at this real server.
+    pub real: Option<Ipv4Addr>,
+}
+
+/// How the program is attached to an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceStatus {
+    /// The interface's name.
+    pub name: String,
+    /// Its index.
+    pub ifindex: u32,
+    /// The program runs in the driver (native) rather than in the kernel's stack (generic).
+    pub native: bool,
+}
+
+/// The state of the data plane as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// This daemon found the maps of an earlier one and went on with them.
+    pub adopted: bool,
+    /// The kernel's id of the program.
+    pub program: u32,
+    /// Where it is attached.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Entries in the connection table, as of the last walk over it.
+    pub connections: u64,
+    /// How many it holds at most.
+    pub connections_max: u64,
+    /// Real servers in use, with those that are being drained.
+    pub reals: u32,
+    /// How many there can be.
+    pub reals_max: u32,
+    /// Services in use.
+    pub services: u32,
+    /// How many there can be.
+    pub services_max: u32,
+    /// Bytes of kernel memory that all maps take.
+    pub memory: u64,
+}
+
+/// What [`detach`](super::detach) took out of the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Detached {
+    /// Interfaces that carried the program.
+    pub interfaces: Vec<String>,
+    /// Maps that were pinned.
+    pub maps: usize,
+}
