@@ -7,3 +7,4 @@
 pub mod abi;
 pub mod counter;
 pub mod net;
+pub mod sched;

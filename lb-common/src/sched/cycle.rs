@@ -1,0 +1,137 @@
+//! How a wrr schedule lies in words of `SLOTS`, and how a turn is found in it.
+//!
+//! The kernel's wrr goes down the weights in steps of their greatest common divisor, and at each level gives one
+//! connection to every real server that weighs as much. Written out, the cycle has `sum(W) / gcd` places, up
+//! to 67 million for 1,024 real servers. But between two neighbouring weights each level is the same list,
+//! so the cycle is kept as *segments*: a run of equal levels, and the list they repeat.
+//!
+//! ```text
+//! word 0                 cycle length (32 bits) | shift of the guide (16) | number of segments (16)
+//! words 1, 2             first segment: first place (32) | first slot of its list (32); list length (32) | weight (32)
+//!    …                   further segments, by place
+//! then, four to a word   the guide: for each 2^shift places, the segment of the first of them; and the last segment
+//!                        the lists: indices of members
+//! ```
+//!
+//! A place is found by the guide in about one step, whatever the number of segments.
+
+use super::pool::Pool;
+
+/// The head of a wrr schedule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cycle {
+    /// Places in the cycle: `sum(W) / gcd`.
+    pub length: u32,
+    /// The guide has an entry for each `1 << shift` places.
+    pub shift: u32,
+    /// Number of segments: of distinct weights above zero.
+    pub segments: u32,
+}
+
+/// A run of levels at which the same real servers are served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// Its first place in the cycle.
+    pub first: u32,
+    /// The slot where its list begins.
+    pub list: u32,
+    /// The length of its list.
+    pub len: u32,
+    /// The weight of its first level; every member of its list weighs at least as much.
+    pub weight: u32,
+}
+
+/// Steps that a binary search over the most segments takes.
+const SEARCH_STEPS: u32 = 11;
+
+impl Cycle {
+    /// From the first word.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self {
+            length: word as u32,
+            shift: (word >> 32) as u32 & 31,
+            segments: (word >> 48) as u32,
+        }
+    }
+
+    /// The first word.
+    pub const fn to_word(self) -> u64 {
+        self.length as u64 | (self.shift as u64) << 32 | (self.segments as u64) << 48
+    }
+
+    /// The slot where the guide begins.
+    #[inline(always)]
+    pub const fn guide(self) -> u32 {
+        (1 + 2 * self.segments) * 4
+    }
+
+    /// The segment that a place is in.
+    #[inline(always)]
+    pub(super) fn segment_of<P: Pool>(self, pool: &P, place: u32) -> u32 {
+        let entry = self.guide() + (place >> self.shift);
+        let (mut low, mut high) = (pool.slot(entry), pool.slot(entry + 1));
+        for _ in 0..SEARCH_STEPS {
+            if low >= high {
+                break;
+            }
+            let middle = (low + high).div_ceil(2);
+            if Segment::first(pool, middle) <= place {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        low
+    }
+
+    /// The first segment that every weight from `weight` up is served in.
+    #[inline(always)]
+    pub(super) fn segment_for_weight<P: Pool>(self, pool: &P, weight: u32) -> u32 {
+        let (mut low, mut high) = (0, self.segments.saturating_sub(1));
+        for _ in 0..SEARCH_STEPS {
+            if low >= high {
+                break;
+            }
+            let middle = (low + high) / 2;
+            if Segment::read(pool, middle).weight <= weight {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
+    }
+}
+
+impl Segment {
+    /// The segment of a number.
+    #[inline(always)]
+    pub(super) fn read<P: Pool>(pool: &P, segment: u32) -> Self {
+        Self::from_words([pool.word(1 + 2 * segment), pool.word(2 + 2 * segment)])
+    }
+
+    #[inline(always)]
+    fn first<P: Pool>(pool: &P, segment: u32) -> u32 {
+        pool.word(1 + 2 * segment) as u32
+    }
+
+    /// From its two words.
+    #[inline(always)]
+    pub const fn from_words([place, list]: [u64; 2]) -> Self {
+        Self {
+            first: place as u32,
+            list: (place >> 32) as u32,
+            len: list as u32,
+            weight: (list >> 32) as u32,
+        }
+    }
+
+    /// Its two words.
+    pub const fn to_words(self) -> [u64; 2] {
+        [
+            self.first as u64 | (self.list as u64) << 32,
+            self.len as u64 | (self.weight as u64) << 32,
+        ]
+    }
+}

@@ -1,0 +1,130 @@
+//! Which real server takes a new connection: the schedulers of LVS, decision for decision.
+//!
+//! The rules are generic over [`Pool`], so that the XDP program, the host model of the data plane, `lbctl explain`
+//! and `lbctl simulate` run the very same code. What a scheduler needs beyond the members and their loads
+//! is laid out by user space in words of `SLOTS`; the module that reads a layout describes it.
+
+mod cycle;
+mod pool;
+mod rr;
+mod wrr;
+
+pub use cycle::{Cycle, Segment};
+pub use pool::{Pool, Step};
+
+use crate::abi::Member;
+use crate::net::Flow4;
+
+macro_rules! schedulers {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal $label:literal;)+) => {
+        /// A scheduler. The discriminant is its number in [`Plan::scheduler`](crate::abi::Plan::scheduler).
+        #[repr(u8)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Scheduler {
+            $($(#[doc = $doc])+ $name = $number,)+
+        }
+
+        impl Scheduler {
+            /// Every scheduler.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The name that `ipvsadm -s` takes.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $label,)+
+                }
+            }
+
+            /// The scheduler of a number in a map.
+            #[inline(always)]
+            pub const fn from_number(n: u8) -> Option<Self> {
+                match n {
+                    $($number => Some(Self::$name),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+schedulers! {
+    /// Round robin: each in its turn.
+    Rr = 1 "rr";
+    /// Weighted round robin: in bursts, heaviest first.
+    Wrr = 2 "wrr";
+}
+
+impl Scheduler {
+    /// The scheduler of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|s| s.name() == name)
+    }
+}
+
+/// What a choice may depend on besides the real servers: addresses and ports in host order.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Request {
+    /// The client's address; of an IPv6 address the exclusive or of its four words.
+    pub client: u32,
+    /// The destination address, folded likewise.
+    pub destination: u32,
+    /// The client's port.
+    pub client_port: u16,
+}
+
+impl From<&Flow4> for Request {
+    #[inline(always)]
+    fn from(flow: &Flow4) -> Self {
+        Self {
+            client: flow.client.to_host(),
+            destination: flow.vip.to_host(),
+            client_port: flow.client_port.to_host(),
+        }
+    }
+}
+
+/// The member that takes the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Choice {
+    /// Its place in the generation's list.
+    pub index: u32,
+    /// Its slot in `REALS`.
+    pub real: u32,
+    /// Its weight.
+    pub weight: u32,
+}
+
+impl Choice {
+    #[inline(always)]
+    const fn of(index: u32, member: Member) -> Self {
+        Self {
+            index,
+            real: member.real,
+            weight: member.weight,
+        }
+    }
+}
+
+/// Chooses the real server for a new connection; `None` when there is none to take it.
+#[inline(always)]
+pub fn choose<P: Pool>(pool: &P, _request: &Request) -> Option<Choice> {
+    match Scheduler::from_number(pool.plan().scheduler)? {
+        Scheduler::Rr => rr::choose(pool),
+        Scheduler::Wrr => wrr::choose(pool),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_lead_back_to_their_scheduler() {
+        for &s in Scheduler::ALL {
+            assert_eq!(Scheduler::from_name(s.name()), Some(s));
+            assert_eq!(Scheduler::from_number(s as u8), Some(s));
+        }
+        assert_eq!(Scheduler::from_number(0), None);
+        assert_eq!(Scheduler::from_name(""), None);
+    }
+}
