@@ -2,3 +2,5 @@
 //! is a value that somebody else carries out.
 
 pub mod desired;
+pub mod hop;
+pub mod neighbour;
