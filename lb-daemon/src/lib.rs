@@ -1,4 +1,5 @@
 //! The director's daemon and its command line, as a library.
 
+pub mod config;
 pub mod core;
 pub mod io;

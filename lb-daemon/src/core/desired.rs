@@ -9,6 +9,7 @@ use std::time::Duration;
 
 pub use lb_common::abi::Method;
 pub use lb_common::net::Proto;
+pub use lb_common::sched::Scheduler;
 
 /// All that the data plane shall do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -199,16 +200,6 @@ impl DesiredReal {
     pub fn id(&self) -> SocketAddr {
         SocketAddr::new(self.addr, self.port)
     }
-}
-
-/// How a real server is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Scheduler {
-    /// One after the other.
-    #[default]
-    Rr,
-    /// One after the other, in proportion to their weights.
-    Wrr,
 }
 
 /// Options of schedulers that hash (`sh`, `mh`); the others ignore them.
