@@ -1,3 +1,57 @@
-//! The project's own commands.
+//! The project's own commands: `cargo xtask setup | build | check | test | demo | clean`.
 
-fn main() {}
+mod check;
+mod clean;
+mod compile;
+mod demo;
+mod setup;
+mod sh;
+mod test;
+mod toolchain;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what building, the demo and the tests need; quick when nothing is missing
+    Setup,
+    /// Build the XDP programs, then lbd and lbctl with the programs inside
+    Build(compile::Args),
+    /// Format, lints, host tests and documentation, as they must be before a change lands
+    Check,
+    /// Run every test level that this machine can run
+    Test(test::Args),
+    /// Balance real traffic over DR, TUN and NAT in network namespaces, and show how it was shared
+    Demo(demo::Args),
+    /// Take down labs that were kept or left behind
+    Clean,
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Setup => setup::run(),
+        Command::Build(args) => compile::run(&args),
+        Command::Check => check::run(),
+        Command::Test(args) => test::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Clean => clean::run(),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What must be installed before building, the demo and the tests?
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::toolchain::{self, LINKED, Missing, Toolchain};
+use crate::{sh, ui};
+
+/// The programs that the demo and the namespace tests run, and the Debian packages that bring them.
+const LAB_PROGRAMS: &[(&str, &str)] = &[
+    ("curl", "curl"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("ethtool", "ethtool"),
+    ("ip", "iproute2"),
+    ("nginx", "nginx-light"),
+];
+
+/// `cargo xtask setup`.
+pub(crate) fn run() -> Result<ExitCode> {
+    let start = Instant::now();
+    let toolchain = toolchain()?;
+    ui::present(&format!("eBPF tool chain: {}", toolchain.describe()));
+    lab()?;
+    let programs: Vec<&str> = LAB_PROGRAMS.iter().map(|(program, _)| *program).collect();
+    ui::present(&format!("demo and tests: {}", programs.join(", ")));
+    println!("ready in {}", ui::seconds(start.elapsed()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A tool chain that builds the XDP programs; installed when there is none.
+pub(crate) fn toolchain() -> Result<Toolchain> {
+    let missing = match Toolchain::find()? {
+        Ok(toolchain) => return Ok(toolchain),
+        Err(missing) => missing,
+    };
+    install_toolchain(&missing)?;
+    Toolchain::find()?
+        .ok()
+        .context("the tool chain was installed and still is not found")
+}
+
+/// The lints of the tool chain that builds the XDP programs; installed when they are missing and can be.
+pub(crate) fn lints(toolchain: &Toolchain) -> Result<()> {
+    if toolchain.is_linked() && !Path::new("/usr/bin/clippy-driver").is_file() {
+        apt_install(&["rust-web-clippy"])?;
+    }
+    Ok(())
+}
+
+/// The programs of the lab; installed when they are missing.
+pub(crate) fn lab() -> Result<()> {
+    let packages = missing_packages();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    apt_install(&packages)?;
+    // Debian starts what it installs. The lab runs its own nginx in its own namespaces.
+    if packages.contains(&"nginx-light") && Path::new("/run/systemd/system").is_dir() {
+        ui::step("stop the nginx that Debian started", || {
+            sh::output(sh::command("systemctl").args(["disable", "--now", "nginx"]))
+        })?;
+    }
+    let missing = missing_packages();
+    if !missing.is_empty() {
+        bail!(
+            "{} installed, and still a program is not found",
+            missing.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Debian's compiler, its sources, and a linker for its LLVM.
+fn install_toolchain(missing: &Missing) -> Result<()> {
+    if missing.compiler {
+        apt_install(&["rustc-web", "rust-web-src"])?;
+        ui::step(
+            &format!("let rustup know Debian's compiler as `{LINKED}`"),
+            || sh::output(sh::command("rustup").args(["toolchain", "link", LINKED, "/usr"])),
+        )?;
+    }
+    if missing.linker {
+        let version = sh::output(sh::command("/usr/bin/rustc").arg("-vV"))?;
+        let llvm = toolchain::llvm_major(&version)?;
+        let packages = [format!("llvm-{llvm}-dev"), format!("libpolly-{llvm}-dev")];
+        let mut packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+        packages.extend(["g++", "libzstd-dev", "libxml2-dev", "zlib1g-dev"]);
+        apt_install(&packages)?;
+        ui::step(
+            &format!("build bpf-linker for LLVM {llvm} (about a minute)"),
+            || {
+                ui::flush();
+                let mut cargo = sh::cargo();
+                cargo.args(["install", "bpf-linker", "--locked", "--no-default-features"]);
+                cargo.arg("--features").arg(format!("llvm-{llvm}"));
+                cargo.arg("--root").arg(toolchain::our_linker_root()?);
+                cargo.env("LLVM_PREFIX", format!("/usr/lib/llvm-{llvm}"));
+                sh::run(&mut cargo)
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// Install Debian packages, as root.
+fn apt_install(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    let apt = sh::find("apt-get").with_context(|| {
+        format!("not a Debian machine\nhint: install what these Debian packages bring: {list}")
+    })?;
+    if !sh::is_root() {
+        bail!(
+            "these Debian packages are missing: {list}\nhint: as root, run cargo xtask setup, or apt-get install {list}"
+        );
+    }
+    let apt = |words: &[&str]| {
+        let mut command = sh::command(&apt);
+        command
+            .args(["-q", "-y"])
+            .args(words)
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        sh::output(&mut command)
+    };
+    ui::step("apt-get update", || apt(&["update"]))?;
+    ui::step(&format!("apt-get install {list}"), || {
+        apt(&[&["install", "--no-install-recommends"], packages].concat())
+    })?;
+    Ok(())
+}
+
+/// The packages of the lab's programs that are not found.
+fn missing_packages() -> Vec<&'static str> {
+    LAB_PROGRAMS
+        .iter()
+        .filter(|(program, _)| sh::find(program).is_none())
+        .map(|(_, package)| *package)
+        .collect()
+}

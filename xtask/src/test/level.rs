@@ -1,0 +1,166 @@
+//! What is each level of tests, and what does it need?
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::harness::{self, Suite};
+use super::tally::Tally;
+use crate::{sh, ui};
+
+/// A level of tests, from the quickest to the most real.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum Level {
+    /// On the host, without privileges
+    Host,
+    /// Every interleaving of the connection table's atomic steps
+    Loom,
+    /// The real programs on single packets in the kernel
+    Golden,
+    /// Real traffic between network namespaces
+    Namespaces,
+}
+
+impl Level {
+    /// All levels, in the order of running.
+    pub(crate) const ALL: &[Self] = &[Self::Host, Self::Loom, Self::Golden, Self::Namespaces];
+
+    /// What the level finds out.
+    pub(crate) fn question(self) -> &'static str {
+        match self {
+            Self::Host => "do the parts do what they say?",
+            Self::Loom => "does every interleaving keep the connection table right?",
+            Self::Golden => "does the program in the kernel answer each packet as it must?",
+            Self::Namespaces => "does real traffic arrive?",
+        }
+    }
+
+    /// Run the level's tests.
+    pub(crate) fn run(self, suites: &[Suite], filter: Option<&str>) -> Result<Tally> {
+        match self {
+            Self::Host => {
+                let mut tally = self.run_suites(suites, filter, None)?;
+                if filter.is_none() {
+                    tally += doc_tests()?;
+                }
+                Ok(tally)
+            }
+            Self::Loom => loom(filter),
+            // Programs and maps are the kernel's: tests of one program at a time keep the clock of each to itself.
+            Self::Golden => self.run_suites(suites, filter, Some(1)),
+            Self::Namespaces => self.run_suites(suites, filter, Some(1)),
+        }
+    }
+
+    /// Whether a test program belongs to this level: its name says.
+    fn has(self, suite: &Suite) -> bool {
+        let golden = suite.target.starts_with("golden");
+        let namespaces = suite.target.starts_with("e2e");
+        let loom = suite.target.starts_with("loom");
+        match self {
+            Self::Host => !golden && !namespaces && !loom,
+            Self::Loom => loom,
+            Self::Golden => golden,
+            Self::Namespaces => namespaces,
+        }
+    }
+
+    fn run_suites(
+        self,
+        suites: &[Suite],
+        filter: Option<&str>,
+        threads: Option<usize>,
+    ) -> Result<Tally> {
+        let mut total = Tally::default();
+        for suite in suites.iter().filter(|suite| self.has(suite)) {
+            let count = suite.count(filter)?;
+            if count == 0 {
+                continue;
+            }
+            if self.needs_root() && !sh::is_root() {
+                total.skip(count, "only root may load programs and make namespaces");
+                continue;
+            }
+            let tally = suite.run(filter, threads, self.limit())?;
+            println!("  {} {}: {tally}", mark(&tally), suite.name());
+            total += tally;
+        }
+        Ok(total)
+    }
+
+    fn needs_root(self) -> bool {
+        matches!(self, Self::Golden | Self::Namespaces)
+    }
+
+    /// How long one test program may take.
+    fn limit(self) -> Duration {
+        Duration::from_secs(60 * if self == Self::Namespaces { 20 } else { 10 })
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "host",
+            Self::Loom => "loom",
+            Self::Golden => "golden",
+            Self::Namespaces => "namespaces",
+        })
+    }
+}
+
+/// The examples in the documentation.
+fn doc_tests() -> Result<Tally> {
+    let output = sh::cargo()
+        .args(["test", "--doc", "--quiet", "--", "--color", "never"])
+        .output()?;
+    let lines: Vec<String> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let mut total = Tally::default();
+    // One report for each crate.
+    for report in lines.split_inclusive(|line| line.starts_with("test result: ")) {
+        total += harness::tally("documentation", report, harness::Ended::Well);
+    }
+    if !output.status.success() && total.failed == 0 {
+        total.fail("documentation: the examples do not build".to_owned());
+    }
+    if total.failed > 0 {
+        println!(
+            "{}\n{}",
+            lines.join("\n"),
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
+    }
+    println!("  {} documentation: {total}", mark(&total));
+    Ok(total)
+}
+
+/// The models, built with loom's atomics in place of the machine's.
+fn loom(filter: Option<&str>) -> Result<Tally> {
+    let mut cargo = sh::cargo();
+    cargo.args([
+        "test",
+        "--package",
+        "lb-common",
+        "--no-run",
+        "--quiet",
+        "--release",
+        "--target-dir",
+    ]);
+    cargo
+        .arg(sh::target_dir().join("loom"))
+        .env("RUSTFLAGS", "--cfg loom");
+    let suites = ui::step("build the models", || harness::suites(&mut cargo))?;
+    Level::Loom.run_suites(&suites, filter, None)
+}
+
+fn mark(tally: &Tally) -> String {
+    if tally.failed == 0 {
+        ui::paint("1;32", "✓")
+    } else {
+        ui::paint("1;31", "✗")
+    }
+}

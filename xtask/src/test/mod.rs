@@ -1,0 +1,84 @@
+//! Which tests can this machine run, and how do they end?
+
+mod harness;
+mod level;
+mod tally;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::{compile, setup, sh, ui};
+pub(crate) use level::Level;
+use tally::Tally;
+
+/// Which tests to run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run only these levels
+    #[arg(long = "level", value_enum)]
+    levels: Vec<Level>,
+    /// Run only tests whose name contains this
+    filter: Option<String>,
+}
+
+impl Args {
+    /// One level, all of it.
+    pub(crate) fn only(level: Level) -> Self {
+        Self {
+            levels: vec![level],
+            filter: None,
+        }
+    }
+}
+
+/// `cargo xtask test`.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let start = Instant::now();
+    prepare()?;
+    let suites = harness::build()?;
+    let levels = if args.levels.is_empty() {
+        Level::ALL
+    } else {
+        &args.levels
+    };
+    let mut rows = Vec::new();
+    for &level in levels {
+        println!("\n{} {level}: {}", ui::paint("1;36", "→"), level.question());
+        let began = Instant::now();
+        let tally = level.run(&suites, args.filter.as_deref())?;
+        rows.push((level, tally, began.elapsed()));
+    }
+
+    let mut total = Tally::default();
+    println!();
+    for (level, tally, time) in rows {
+        println!("{:11} {tally} in {}", level.to_string(), ui::seconds(time));
+        total += tally;
+    }
+    for (reason, count) in &total.reasons {
+        println!("skipped     {count} because {reason}");
+    }
+    for name in &total.failures {
+        println!("failed      {name}");
+    }
+    println!("in all      {}", ui::seconds(start.elapsed()));
+    println!("{total}");
+    Ok(if total.failed == 0 && total.passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Install and build what the tests use. Without root the host level needs none of it, and the others do not run.
+fn prepare() -> Result<()> {
+    if sh::is_root() {
+        let toolchain = setup::toolchain()?;
+        ui::present(&format!("eBPF tool chain: {}", toolchain.describe()));
+        setup::lab()?;
+        return compile::everything(&toolchain, false);
+    }
+    compile::workspace(false)
+}
