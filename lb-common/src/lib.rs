@@ -5,6 +5,10 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod abi;
+pub mod atomic;
+pub mod conn;
 pub mod counter;
 pub mod net;
 pub mod sched;
+pub mod table;
+pub mod tcp;

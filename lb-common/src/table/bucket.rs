@@ -1,0 +1,236 @@
+//! How flows lie in memory: two cache lines a bucket, three flows a line.
+
+use crate::{
+    atomic::{Atoms, Host, Word},
+    conn::{Meta, REFRESH, Tick},
+    net::{Be16, Be32, Flow4, Proto},
+};
+
+/// Lines in a bucket.
+pub const LINES: usize = 2;
+/// Flows in a line.
+pub const SLOTS_PER_LINE: usize = 3;
+/// Flows in a bucket.
+pub const SLOTS_PER_BUCKET: usize = LINES * SLOTS_PER_LINE;
+
+/// One cache line: three flows, field by field, and a note.
+#[repr(C, align(64))]
+pub struct Line<A: Atoms> {
+    /// The flows' [`Meta`] words.
+    pub metas: [A::U64; SLOTS_PER_LINE],
+    /// The flows' client addresses, as in the packet.
+    pub client: [A::U32; SLOTS_PER_LINE],
+    /// The flows' virtual addresses, as in the packet.
+    pub vip: [A::U32; SLOTS_PER_LINE],
+    /// The flows' ports as in the packet: the client's in the low half, the service's in the high half.
+    pub ports: [A::U32; SLOTS_PER_LINE],
+    /// In the first line: how many flows whose home this is sit in their alternate bucket. In the second: the tick until
+    /// which a flow may be under way that was turned away here, or 0.
+    pub note: A::U32,
+}
+
+/// One element of the table.
+#[repr(C, align(128))]
+pub struct Bucket<A: Atoms> {
+    /// Its two lines.
+    pub lines: [Line<A>; LINES],
+}
+
+const _: () = {
+    assert!(size_of::<Line<Host>>() == 64);
+    assert!(core::mem::offset_of!(Line<Host>, client) == 24);
+    assert!(core::mem::offset_of!(Line<Host>, vip) == 36);
+    assert!(core::mem::offset_of!(Line<Host>, ports) == 48);
+    assert!(core::mem::offset_of!(Line<Host>, note) == 60);
+    assert!(size_of::<Bucket<Host>>() == 128);
+    assert!(core::mem::offset_of!(Bucket<Host>, lines) == 0);
+};
+
+/// A slot of a bucket: the line in bit 2, the flow of the line (0..=2) in the bits below.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slot(u32);
+
+impl Slot {
+    /// Every slot of a bucket.
+    pub const ALL: [Self; SLOTS_PER_BUCKET] =
+        [Self(0), Self(1), Self(2), Self(4), Self(5), Self(6)];
+
+    #[inline(always)]
+    pub(super) const fn new(line: u32, flow: u32) -> Self {
+        Self((line & 1) << 2 | flow & 3)
+    }
+
+    #[inline(always)]
+    pub(super) const fn line(self) -> usize {
+        (self.0 >> 2 & 1) as usize
+    }
+
+    #[inline(always)]
+    pub(super) const fn flow(self) -> usize {
+        let flow = (self.0 & 3) as usize;
+        // Never taken; it tells the compiler and the verifier what they cannot see.
+        if flow >= SLOTS_PER_LINE { 0 } else { flow }
+    }
+
+    /// Its place in lookup order, from 0, in a bucket whose line `first` comes first; and back.
+    #[inline(always)]
+    pub(super) const fn turned(self, first: u32) -> u32 {
+        self.0 ^ (first & 1) << 2
+    }
+
+    #[inline(always)]
+    pub(super) const fn from_turned(turned: u32, first: u32) -> Self {
+        Self((turned ^ first << 2) & 7)
+    }
+}
+
+/// A flow as the words of the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Key {
+    pub(super) client: u32,
+    pub(super) vip: u32,
+    pub(super) ports: u32,
+    pub(super) tag: u32,
+}
+
+impl Key {
+    #[inline(always)]
+    pub(super) const fn of(flow: &Flow4) -> Self {
+        Self {
+            client: flow.client.0,
+            vip: flow.vip.0,
+            ports: flow.client_port.0 as u32 | (flow.vip_port.0 as u32) << 16,
+            tag: Meta::tag_of(flow.proto),
+        }
+    }
+}
+
+impl<A: Atoms> core::fmt::Debug for Bucket<A> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list()
+            .entries(Slot::ALL.iter().map(|&slot| self.meta(slot)))
+            .finish()
+    }
+}
+
+impl<A: Atoms> Line<A> {
+    fn new() -> Self {
+        Self {
+            metas: core::array::from_fn(|_| A::U64::new(0)),
+            client: core::array::from_fn(|_| A::U32::new(0)),
+            vip: core::array::from_fn(|_| A::U32::new(0)),
+            ports: core::array::from_fn(|_| A::U32::new(0)),
+            note: A::U32::new(0),
+        }
+    }
+}
+
+impl<A: Atoms> Bucket<A> {
+    /// An empty bucket: all zero.
+    pub fn empty() -> Self {
+        Self {
+            lines: core::array::from_fn(|_| Line::new()),
+        }
+    }
+
+    /// The word of a slot, for compare-and-swap.
+    #[inline(always)]
+    pub(super) fn word(&self, slot: Slot) -> &A::U64 {
+        &self.lines[slot.line()].metas[slot.flow()]
+    }
+
+    /// The word of a slot, now.
+    #[inline(always)]
+    pub(super) fn meta(&self, slot: Slot) -> Meta {
+        Meta(self.word(slot).load())
+    }
+
+    /// Changes a slot's word from `old` to `new`; if it is not `old`, what it is.
+    #[inline(always)]
+    pub(super) fn swap(&self, slot: Slot, old: Meta, new: Meta) -> Result<(), Meta> {
+        match self.word(slot).compare_exchange(old.0, new.0) {
+            Ok(_) => Ok(()),
+            Err(found) => Err(Meta(found)),
+        }
+    }
+
+    /// Writes the key of a slot that the caller has claimed.
+    #[inline(always)]
+    pub(super) fn set_key(&self, slot: Slot, key: Key) {
+        let line = &self.lines[slot.line()];
+        let flow = slot.flow();
+        line.client[flow].store(key.client);
+        line.vip[flow].store(key.vip);
+        line.ports[flow].store(key.ports);
+    }
+
+    /// The client's address and port of a slot; whole only while its word does not change.
+    #[inline(always)]
+    pub(super) fn client_of(&self, slot: Slot) -> (Be32, Be16) {
+        let line = &self.lines[slot.line()];
+        let flow = slot.flow();
+        (
+            Be32(line.client[flow].load()),
+            Be16(line.ports[flow].load() as u16),
+        )
+    }
+
+    /// The virtual address and port of a slot; whole only while its word does not change.
+    #[inline(always)]
+    pub(super) fn service_of(&self, slot: Slot) -> (Be32, Be16) {
+        let line = &self.lines[slot.line()];
+        let flow = slot.flow();
+        (
+            Be32(line.vip[flow].load()),
+            Be16((line.ports[flow].load() >> 16) as u16),
+        )
+    }
+
+    /// The flow of a slot; whole only while its word does not change.
+    pub(super) fn flow_of(&self, slot: Slot, proto: Proto) -> Flow4 {
+        let (client, client_port) = self.client_of(slot);
+        let (vip, vip_port) = self.service_of(slot);
+        Flow4 {
+            client,
+            vip,
+            client_port,
+            vip_port,
+            proto,
+        }
+    }
+
+    /// How many flows whose home this is sit in their alternate bucket.
+    #[inline(always)]
+    pub(super) fn overflow(&self) -> &A::U32 {
+        &self.lines[0].note
+    }
+
+    /// Whether a flow that was turned away here may still be under way.
+    #[inline(always)]
+    pub(super) fn turned_away(&self, now: Tick) -> bool {
+        let until = self.lines[1].note.load();
+        until != 0 && Tick(until).since(now) > 0
+    }
+
+    /// Notes that a flow was turned away which may live until `until`.
+    #[inline(always)]
+    pub(super) fn note_turned_away(&self, now: Tick, until: Tick) {
+        let note = &self.lines[1].note;
+        let noted = note.load();
+        if noted == 0
+            || Tick(noted).since(now) <= 0
+            || until.since(Tick(noted)) >= REFRESH.cast_signed()
+        {
+            note.store(until.0 | 1);
+        }
+    }
+
+    /// Forgets that flows were turned away when none can be under way any more, lest the time come round again.
+    pub(super) fn forget_turned_away(&self, now: Tick) {
+        let note = &self.lines[1].note;
+        let noted = note.load();
+        if noted != 0 && Tick(noted).since(now) <= 0 {
+            let _ = note.compare_exchange(noted, 0);
+        }
+    }
+}

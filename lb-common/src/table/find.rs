@@ -1,0 +1,236 @@
+//! Finding a flow.
+
+use super::{
+    Buckets, Place, Table,
+    bucket::{Bucket, Key, Line, SLOTS_PER_LINE, Slot},
+};
+use crate::{
+    atomic::{Atoms, Word},
+    conn::{Meta, Tick},
+    net::{Be16, Be32, Flow4, Proto},
+};
+
+/// An entry as it was found.
+#[derive(Debug)]
+pub struct Hit<'t, A: Atoms> {
+    pub(super) bucket: &'t Bucket<A>,
+    pub(super) slot: Slot,
+    /// Its word when it was found.
+    pub meta: Meta,
+}
+
+impl<A: Atoms> Clone for Hit<'_, A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A: Atoms> Copy for Hit<'_, A> {}
+
+/// What a lookup finds.
+#[derive(Debug)]
+pub enum Lookup<'t, A: Atoms> {
+    /// The flow's entry, not expired.
+    Hit(Hit<'t, A>),
+    /// The flow has none.
+    Miss {
+        /// A flow that belongs here was turned away and may still be under way: a segment of no connection may be its.
+        turned_away: bool,
+    },
+}
+
+/// The connection that a reply belongs to.
+#[derive(Debug)]
+pub struct Reply<'t, A: Atoms> {
+    /// Its entry.
+    pub hit: Hit<'t, A>,
+    /// The virtual address, that the reply must come from.
+    pub vip: Be32,
+    /// The virtual service's port.
+    pub vip_port: Be16,
+}
+
+/// 1 if `x` is zero, else 0, without a branch.
+#[inline(always)]
+const fn is_zero(x: u32) -> u32 {
+    ((x as u64).wrapping_sub(1) >> 63) as u32
+}
+
+/// The lowest of three bits that is set.
+#[inline(always)]
+const fn lowest(bits: u32) -> u32 {
+    // One nibble for each number of three bits.
+    0x0102_0100 >> (bits << 2) & 3
+}
+
+impl<A: Atoms> Line<A> {
+    /// Which of the three flows look like `key`: a bit for each.
+    ///
+    /// All three are compared, without a branch: which of them it is cannot be predicted, and a wrong guess costs more
+    /// than the comparisons.
+    #[inline(always)]
+    fn like(&self, key: Key) -> u32 {
+        let mut found = 0;
+        let mut i = 0;
+        while i < SLOTS_PER_LINE {
+            let tag = Meta(self.metas[i].load()).tag() ^ key.tag;
+            let client = self.client[i].load() ^ key.client;
+            let vip = self.vip[i].load() ^ key.vip;
+            let ports = self.ports[i].load() ^ key.ports;
+            found |= is_zero(tag | client | vip | ports) << i;
+            i += 1;
+        }
+        found
+    }
+
+    /// Which of the three flows look like one of this client's port, with whatever service.
+    #[inline(always)]
+    fn like_client(&self, client: u32, port: u16, tag: u32) -> u32 {
+        let mut found = 0;
+        let mut i = 0;
+        while i < SLOTS_PER_LINE {
+            let tag = Meta(self.metas[i].load()).tag() ^ tag;
+            let client = self.client[i].load() ^ client;
+            let port = (self.ports[i].load() ^ u32::from(port)) & 0xFFFF;
+            found |= is_zero(tag | client | port) << i;
+            i += 1;
+        }
+        found
+    }
+}
+
+impl<A: Atoms> Bucket<A> {
+    /// The word of a slot if it holds `key`, whole.
+    #[inline(always)]
+    fn confirm(&self, slot: Slot, key: Key) -> Option<Meta> {
+        let line = &self.lines[slot.line()];
+        let flow = slot.flow();
+        let before = Meta(line.metas[flow].load());
+        let client = line.client[flow].load() ^ key.client;
+        let vip = line.vip[flow].load() ^ key.vip;
+        let ports = line.ports[flow].load() ^ key.ports;
+        let after = Meta(line.metas[flow].load());
+        let whole = before.tag() == key.tag && before.is_same(after);
+        (whole && client | vip | ports == 0).then_some(after)
+    }
+
+    /// The first entry of `key` in lookup order, expired or not, other than `but`.
+    #[inline(always)]
+    pub(super) fn find(&self, first: u32, key: Key, but: Option<Slot>) -> Option<(Slot, Meta)> {
+        let mut turn = 0;
+        while turn < super::LINES as u32 {
+            let line = (first ^ turn) & 1;
+            let mut like = self.lines[line as usize].like(key);
+            if let Some(but) = but
+                && but.line() as u32 == line
+            {
+                like &= !(1 << but.flow());
+            }
+            if like != 0 {
+                let slot = Slot::new(line, lowest(like));
+                if let Some(meta) = self.confirm(slot, key) {
+                    return Some((slot, meta));
+                }
+            }
+            turn += 1;
+        }
+        None
+    }
+
+    /// The reply's connection here, if this bucket holds it.
+    #[inline(always)]
+    fn find_reply(
+        &self,
+        first: u32,
+        (client, port, tag): (Be32, Be16, u32),
+        is_source: &impl Fn(u32) -> bool,
+    ) -> Option<(Slot, Meta, Be32, Be16)> {
+        let mut turn = 0;
+        while turn < super::LINES as u32 {
+            let line = (first ^ turn) & 1;
+            let mut like = self.lines[line as usize].like_client(client.0, port.0, tag);
+            let mut tries = 0;
+            while like != 0 && tries < SLOTS_PER_LINE {
+                let flow = lowest(like);
+                like &= !(1 << flow);
+                tries += 1;
+                let slot = Slot::new(line, flow);
+                let before = self.meta(slot);
+                let (client_now, port_now) = self.client_of(slot);
+                let (vip, vip_port) = self.service_of(slot);
+                let after = self.meta(slot);
+                let whole = before.tag() == tag && before.is_same(after);
+                if whole && client_now == client && port_now == port && is_source(after.real()) {
+                    return Some((slot, after, vip, vip_port));
+                }
+            }
+            turn += 1;
+        }
+        None
+    }
+}
+
+impl<'t, B: Buckets + ?Sized> Table<'t, B> {
+    /// The entry of a flow that a client's packet names.
+    ///
+    /// An expired entry is as good as gone.
+    #[inline(always)]
+    pub fn lookup(&self, flow: &Flow4, place: &Place, now: Tick) -> Lookup<'t, B::Atoms> {
+        let key = Key::of(flow);
+        let Some(home) = self.bucket(place.home) else {
+            return Lookup::Miss { turned_away: false };
+        };
+        if let Some((slot, meta)) = home.find(place.first, key, None)
+            && !meta.is_expired(now)
+        {
+            return Lookup::Hit(Hit {
+                bucket: home,
+                slot,
+                meta,
+            });
+        }
+        if home.overflow().load() != 0
+            && let Some(bucket) = self.bucket(place.alternate)
+            && let Some((slot, meta)) = bucket.find(place.first, key, None)
+            && !meta.is_expired(now)
+        {
+            return Lookup::Hit(Hit { bucket, slot, meta });
+        }
+        Lookup::Miss {
+            turned_away: home.turned_away(now),
+        }
+    }
+
+    /// The connection of a packet that a real server sends to `client` and `port`. `is_source` says of a real server's
+    /// slot whether it is the packet's source: the address, the port and the protocol are its own, and its method is
+    /// NAT.
+    #[inline(always)]
+    pub fn lookup_reply(
+        &self,
+        client: Be32,
+        port: Be16,
+        proto: Proto,
+        now: Tick,
+        is_source: impl Fn(u32) -> bool,
+    ) -> Option<Reply<'t, B::Atoms>> {
+        let place = self.place_of(client, port, proto);
+        let wanted = (client, port, Meta::tag_of(proto));
+        let is_source = |real| is_source(real);
+        let home = self.bucket(place.home)?;
+        let mut bucket = home;
+        let mut found = home.find_reply(place.first, wanted, &is_source);
+        if found.is_none() && home.overflow().load() != 0 {
+            bucket = self.bucket(place.alternate)?;
+            found = bucket.find_reply(place.first, wanted, &is_source);
+        }
+        let (slot, meta, vip, vip_port) = found?;
+        if meta.is_expired(now) {
+            return None;
+        }
+        Some(Reply {
+            hit: Hit { bucket, slot, meta },
+            vip,
+            vip_port,
+        })
+    }
+}

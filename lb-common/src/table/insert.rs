@@ -1,0 +1,254 @@
+//! Recording a new flow.
+
+use super::{
+    Buckets, Hit, LINES, Place, Table,
+    bucket::{Bucket, Key, SLOTS_PER_LINE, Slot},
+};
+use crate::{
+    atomic::{Atoms, Word},
+    conn::{Loads, Meta, Rank, Spare, Tick},
+    net::Flow4,
+};
+
+/// What became of a new flow.
+#[derive(Debug)]
+pub enum Insert<'t, A: Atoms> {
+    /// It is recorded.
+    Done(Hit<'t, A>),
+    /// Another CPU recorded it at the same moment, perhaps with another real server: that entry holds.
+    Lost(Hit<'t, A>),
+    /// Its places hold only flows that must not give way. That is noted, so that lookups of its later segments say
+    /// `turned_away`.
+    TurnedAway,
+}
+
+/// How often another slot is tried when another CPU was faster.
+const TRIES: u32 = 3;
+
+/// How many other entries of the same flow an insert takes out: as many as CPUs can have recorded it since.
+const DOUBLES: u32 = 3;
+
+/// For how long a claim is believed, in ticks: a claim takes nanoseconds, so only a crash leaves one behind.
+const CLAIM: u32 = crate::abi::seconds_to_ticks(16);
+
+/// The slot that gives way first, and its rank: lower is better, then earlier in lookup order.
+#[derive(Clone, Copy)]
+struct Choice(u32);
+
+impl Choice {
+    const RANK: u32 = 3;
+
+    #[inline(always)]
+    const fn rank(self) -> u32 {
+        self.0 >> Self::RANK
+    }
+
+    #[inline(always)]
+    const fn slot(self, first: u32) -> Slot {
+        Slot::from_turned(self.0 & 7, first)
+    }
+}
+
+impl<A: Atoms> Bucket<A> {
+    #[inline(always)]
+    fn choose(&self, first: u32, now: Tick, spare: Spare) -> Choice {
+        let mut best = u32::MAX;
+        let mut line = 0;
+        while line < LINES {
+            let mut flow = 0;
+            while flow < SLOTS_PER_LINE {
+                let rank = Meta(self.lines[line].metas[flow].load()).rank(now, spare);
+                let turned = Slot::new(line as u32, flow as u32).turned(first);
+                let choice = (rank as u32) << Choice::RANK | turned;
+                if choice < best {
+                    best = choice;
+                }
+                flow += 1;
+            }
+            line += 1;
+        }
+        Choice(best)
+    }
+}
+
+/// A slot that this CPU has claimed.
+struct Claim<'t, A: Atoms> {
+    bucket: &'t Bucket<A>,
+    slot: Slot,
+    busy: Meta,
+}
+
+impl<'t, B: Buckets + ?Sized> Table<'t, B> {
+    /// Records a flow that has no entry, with the word `new`.
+    ///
+    /// A free slot of its places is taken, or one whose flow has expired, is over, or has been half-open for long
+    /// (`spare`), in that order.
+    #[inline(always)]
+    pub fn insert(
+        &self,
+        flow: &Flow4,
+        place: &Place,
+        new: Meta,
+        now: Tick,
+        spare: Spare,
+        loads: &impl Loads,
+    ) -> Insert<'t, B::Atoms> {
+        let Some(home) = self.bucket(place.home) else {
+            return Insert::TurnedAway;
+        };
+        let key = Key::of(flow);
+        let mut tries = 0;
+        while tries < TRIES {
+            let Some((bucket, slot, alternate)) = self.choose(home, place, now, spare) else {
+                break;
+            };
+            if let Some(claim) = self.claim(bucket, slot, alternate, now, spare, loads)
+                && let Some(hit) = self.publish(&claim, home, key, new, loads)
+            {
+                return self.settle(hit, home, place, key, now, loads);
+            }
+            tries += 1;
+        }
+        home.note_turned_away(now, new.expires());
+        Insert::TurnedAway
+    }
+
+    /// The slot to take: its bucket, and whether that is the alternate one.
+    #[inline(always)]
+    fn choose(
+        &self,
+        home: &'t Bucket<B::Atoms>,
+        place: &Place,
+        now: Tick,
+        spare: Spare,
+    ) -> Option<(&'t Bucket<B::Atoms>, Slot, bool)> {
+        let here = home.choose(place.first, now, spare);
+        // Nothing is lost by taking an expired entry's slot at home, so the alternate is not even looked at.
+        if here.rank() <= Rank::Expired as u32 {
+            return Some((home, here.slot(place.first), false));
+        }
+        let alternate = self.bucket(place.alternate)?;
+        let there = alternate.choose(place.first, now, spare);
+        if there.rank() < here.rank() {
+            Some((alternate, there.slot(place.first), true))
+        } else if here.rank() < Rank::Held as u32 {
+            Some((home, here.slot(place.first), false))
+        } else {
+            None
+        }
+    }
+
+    /// Claims a slot, ending the connection that it holds; `None` when another CPU has changed it.
+    #[inline(always)]
+    fn claim(
+        &self,
+        bucket: &'t Bucket<B::Atoms>,
+        slot: Slot,
+        alternate: bool,
+        now: Tick,
+        spare: Spare,
+        loads: &impl Loads,
+    ) -> Option<Claim<'t, B::Atoms>> {
+        let seen = bucket.meta(slot);
+        if seen.rank(now, spare) == Rank::Held {
+            return None;
+        }
+        let busy = seen.claimed(now.plus(CLAIM), alternate);
+        self.take_out(bucket, slot, seen, busy, loads).ok()?;
+        Some(Claim { bucket, slot, busy })
+    }
+
+    /// Makes a claimed slot the flow's; `None` if the claim was so old that another CPU took it.
+    #[inline(always)]
+    fn publish(
+        &self,
+        claim: &Claim<'t, B::Atoms>,
+        home: &Bucket<B::Atoms>,
+        key: Key,
+        new: Meta,
+        loads: &impl Loads,
+    ) -> Option<Hit<'t, B::Atoms>> {
+        let meta = new.placed_as(claim.busy);
+        loads.add(meta.real(), meta.load());
+        if meta.in_alternate() {
+            home.overflow().fetch_add(1);
+        }
+        claim.bucket.set_key(claim.slot, key);
+        if claim.bucket.swap(claim.slot, claim.busy, meta).is_err() {
+            loads.add(meta.real(), meta.load().wrapping_neg());
+            if meta.in_alternate() {
+                home.overflow().fetch_add(u32::MAX);
+            }
+            return None;
+        }
+        Some(Hit {
+            bucket: claim.bucket,
+            slot: claim.slot,
+            meta,
+        })
+    }
+
+    /// Leaves one entry of a flow that was just published as `ours`: the first one in lookup order.
+    ///
+    /// Whoever else published the same flow did this too. Each publishes before it looks, so at least one of the two
+    /// sees both entries; and both would leave the same one.
+    #[inline(always)]
+    fn settle(
+        &self,
+        ours: Hit<'t, B::Atoms>,
+        home: &'t Bucket<B::Atoms>,
+        place: &Place,
+        key: Key,
+        now: Tick,
+        loads: &impl Loads,
+    ) -> Insert<'t, B::Atoms> {
+        <B::Atoms as Atoms>::fence();
+        let at_home = !ours.meta.in_alternate();
+        let mut doubles = 0;
+        while doubles < DOUBLES {
+            let Some(other) = self.find_other(&ours, home, place, key) else {
+                break;
+            };
+            let other_at_home = !other.meta.in_alternate();
+            let other_is_first = if at_home == other_at_home {
+                other.slot.turned(place.first) < ours.slot.turned(place.first)
+            } else {
+                other_at_home
+            };
+            if other_is_first && !other.meta.is_expired(now) {
+                self.remove(&ours, loads);
+                return Insert::Lost(other);
+            }
+            self.remove(&other, loads);
+            doubles += 1;
+        }
+        Insert::Done(ours)
+    }
+
+    /// An entry of the same flow other than `ours`.
+    #[inline(always)]
+    fn find_other(
+        &self,
+        ours: &Hit<'t, B::Atoms>,
+        home: &'t Bucket<B::Atoms>,
+        place: &Place,
+        key: Key,
+    ) -> Option<Hit<'t, B::Atoms>> {
+        let in_alternate = ours.meta.in_alternate();
+        let but = if in_alternate { None } else { Some(ours.slot) };
+        if let Some((slot, meta)) = home.find(place.first, key, but) {
+            return Some(Hit {
+                bucket: home,
+                slot,
+                meta,
+            });
+        }
+        if home.overflow().load() == 0 {
+            return None;
+        }
+        let bucket = self.bucket(place.alternate)?;
+        let but = if in_alternate { Some(ours.slot) } else { None };
+        let (slot, meta) = bucket.find(place.first, key, but)?;
+        Some(Hit { bucket, slot, meta })
+    }
+}

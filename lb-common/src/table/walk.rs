@@ -1,0 +1,77 @@
+//! Going through the table from user space: the sweep of expired entries, and the listing.
+
+use super::{
+    Buckets, Table,
+    bucket::{Bucket, Slot},
+};
+use crate::{
+    conn::{Loads, Meta, Tick},
+    net::Flow4,
+};
+
+/// What a sweep found in a bucket.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Swept {
+    /// Connections that stay.
+    pub live: u32,
+    /// Connections taken out.
+    pub freed: u32,
+}
+
+impl<B: Buckets + ?Sized> Table<'_, B> {
+    /// Takes out the entries of a bucket whose time has passed.
+    pub fn sweep(&self, index: u32, now: Tick, loads: &impl Loads) -> Swept {
+        self.sweep_where(index, now, |_| false, loads)
+    }
+
+    /// Takes out the entries of a bucket whose time has passed, and those that `cut` names.
+    pub fn sweep_where(
+        &self,
+        index: u32,
+        now: Tick,
+        cut: impl Fn(Meta) -> bool,
+        loads: &impl Loads,
+    ) -> Swept {
+        let mut swept = Swept::default();
+        let Some(bucket) = self.bucket(index) else {
+            return swept;
+        };
+        for slot in Slot::ALL {
+            let meta = bucket.meta(slot);
+            let gone = if meta.is_live() {
+                meta.is_expired(now) || cut(meta)
+            } else {
+                // A claim left behind.
+                meta.is_busy() && meta.is_expired(now)
+            };
+            if gone
+                && self
+                    .take_out(bucket, slot, meta, meta.freed(), loads)
+                    .is_ok()
+            {
+                swept.freed += u32::from(meta.is_live());
+            } else {
+                swept.live += u32::from(meta.is_live());
+            }
+        }
+        bucket.forget_turned_away(now);
+        swept
+    }
+
+    /// The connections of a bucket, those included whose time has passed but that nobody has taken out yet.
+    pub fn connections(&self, index: u32) -> impl Iterator<Item = (Flow4, Meta)> {
+        self.bucket(index)
+            .into_iter()
+            .flat_map(|bucket| Slot::ALL.into_iter().filter_map(|slot| bucket.entry(slot)))
+    }
+}
+
+impl<A: crate::atomic::Atoms> Bucket<A> {
+    /// The connection of a slot; `None` also when it is changing hands at this moment.
+    fn entry(&self, slot: Slot) -> Option<(Flow4, Meta)> {
+        let before = self.meta(slot);
+        let flow = self.flow_of(slot, before.proto()?);
+        let after = self.meta(slot);
+        before.is_same(after).then_some((flow, after))
+    }
+}
