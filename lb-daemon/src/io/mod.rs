@@ -1,4 +1,7 @@
 //! One small adapter for each thing outside: BPF maps and programs, the network's state, the clock.
 
 pub mod bpf;
+pub mod clock;
+pub mod lock;
 pub mod net;
+pub mod preflight;

@@ -5,8 +5,11 @@
 
 pub mod dataplane;
 pub mod error;
+pub mod grace;
 pub mod options;
+pub mod region;
 pub mod report;
+pub mod sys;
 
 pub use dataplane::{Connections, Dataplane, detach};
 pub use error::{ApplyError, DetachError, ReadError, StartError};

@@ -3,12 +3,17 @@
 //! All `unsafe` of memory-mapped maps is here. Everything else reads and writes whole words, atomically.
 //! A region backed by ordinary memory behaves the same, so the rules above it are tested without a kernel.
 
-#![expect(unsafe_code, reason = "memory that a BPF program changes meanwhile can only be reached through pointers")]
+#![expect(
+    unsafe_code,
+    reason = "memory that a BPF program changes meanwhile can only be reached through pointers"
+)]
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use lb_common::abi::{Generation, Member, Plan, Real, Settings, Timeouts};
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
 /// An array of entries of whole words, shared with a running program.
@@ -27,14 +32,22 @@ impl Region {
         let memory = MmapOptions::new()
             .len(bytes(entries, words)?)
             .map_raw(map.as_fd().as_raw_fd())?;
-        Ok(Self { memory, entries, words })
+        Ok(Self {
+            memory,
+            entries,
+            words,
+        })
     }
 
     /// Ordinary memory of the same form, all zero.
     pub fn in_memory(entries: u32, value_size: u32) -> io::Result<Self> {
         let words = words_of(value_size);
         let memory = MmapRaw::from(MmapMut::map_anon(bytes(entries, words)?)?);
-        Ok(Self { memory, entries, words })
+        Ok(Self {
+            memory,
+            entries,
+            words,
+        })
     }
 
     /// How many entries there are.
@@ -57,8 +70,54 @@ impl Region {
         // refuses to map beyond a map's values), `from + len` does not exceed that (checked above), and it begins
         // at a page. It lives as long as `self`. Everybody, this process and the BPF program alike, changes the
         // memory by atomic operations or plain word stores of the machine, and here it is only seen as atomics.
-        Some(unsafe { std::slice::from_raw_parts(self.memory.as_mut_ptr().cast::<AtomicU64>().add(from), len) })
+        Some(unsafe {
+            std::slice::from_raw_parts(self.memory.as_mut_ptr().cast::<AtomicU64>().add(from), len)
+        })
     }
+}
+
+/// A value of a map that can be taken apart into words and put together again.
+///
+/// # Safety
+///
+/// The type is `repr(C)`, has no implicit padding, and every pattern of bits is a value of it.
+pub unsafe trait Record: Copy {}
+
+// SAFETY: integers and arrays of them only, padding is explicit, and lb-common asserts the sizes.
+unsafe impl Record for Settings {}
+// SAFETY: as above.
+unsafe impl Record for Generation {}
+// SAFETY: as above.
+unsafe impl Record for Plan {}
+// SAFETY: as above.
+unsafe impl Record for Member {}
+// SAFETY: as above.
+unsafe impl Record for Real {}
+// SAFETY: as above.
+unsafe impl Record for Timeouts {}
+
+/// Puts a record together from words, each read atomically. `None` when they are too few.
+///
+/// The record as a whole is not read atomically: read what does not change meanwhile, or words that may.
+pub fn load<T: Record>(words: &[AtomicU64]) -> Option<T> {
+    const { assert!(size_of::<T>().is_multiple_of(8)) };
+    let words = words.get(..size_of::<T>() / 8)?;
+    let mut record = MaybeUninit::<T>::uninit();
+    let to = record.as_mut_ptr().cast::<u64>();
+    for (i, word) in words.iter().enumerate() {
+        // SAFETY: `i` is below the number of words of `T`, so the write stays within `record`.
+        unsafe { to.add(i).write_unaligned(word.load(Ordering::Acquire)) };
+    }
+    // SAFETY: every byte was written, and a `Record` has no invalid patterns.
+    Some(unsafe { record.assume_init() })
+}
+
+/// The words of a record.
+pub fn words<T: Record>(record: &T) -> impl Iterator<Item = u64> + '_ {
+    const { assert!(size_of::<T>().is_multiple_of(8)) };
+    let from = std::ptr::from_ref(record).cast::<u64>();
+    // SAFETY: `i` is below the number of words of `T`, all of whose bytes are initialised (no padding).
+    (0..size_of::<T>() / 8).map(move |i| unsafe { from.add(i).read_unaligned() })
 }
 
 /// Array maps round the size of a value up to whole words.
@@ -93,6 +152,27 @@ mod tests {
         assert!(region.words(2, 2).is_none());
         assert!(region.words(usize::MAX, 2).is_none());
         assert!(region.words(3, 0).is_some());
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_stored() {
+        let real = Real {
+            dst: 1,
+            src: 2,
+            service: 0xAABB_CCDD,
+            lower: 9,
+            proto: 17,
+            ..Real::default()
+        };
+        let region = Region::in_memory(2, size_of::<Real>() as u32).unwrap();
+        let entry = region.entry(1).unwrap();
+        for (to, from) in entry.iter().zip(words(&real)) {
+            to.store(from, Ordering::Relaxed);
+        }
+        assert_eq!(load::<Real>(entry), Some(real));
+        assert_eq!(load::<Real>(&entry[1..]), None);
+        assert_eq!(entry[0].load(Ordering::Relaxed), 1);
+        assert_eq!(entry[3].load(Ordering::Relaxed) >> 32, 0xAABB_CCDD);
     }
 
     #[test]

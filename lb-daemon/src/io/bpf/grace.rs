@@ -1,0 +1,121 @@
+//! When can no packet still be reading what was current before?
+//!
+//! An XDP program runs inside an RCU read-side section from its first to its last instruction. So what was taken
+//! out of sight before a grace period of RCU began cannot be in any program's hands after it ended. User space can
+//! wait for exactly that: an update of a map of maps returns only after every program that ran when it began has
+//! ended (`maybe_wait_bpf_programs` in the kernel), on any number of CPUs, with or without `nohz_full`, where
+//! `membarrier` refuses to. A fixed time would be a guess that a preempted virtual CPU makes wrong.
+//!
+//! Such a wait takes some 10 ms, so a thread of its own does it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use super::sys;
+
+/// A moment after which nothing that was out of sight is read any more; compare with [`Grace::passed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// Hands out [`Ticket`]s and waits for them in the background.
+#[derive(Debug)]
+pub struct Grace {
+    asked: u64,
+    passed: Arc<AtomicU64>,
+    waiter: Option<Sender<u64>>,
+}
+
+impl Grace {
+    /// Waits for the kernel's programs.
+    pub fn of_kernel() -> io::Result<Self> {
+        let sync = Sync::new()?;
+        let passed = Arc::new(AtomicU64::new(0));
+        let (waiter, asked) = mpsc::channel();
+        thread::Builder::new().name("lbd-grace".into()).spawn({
+            let passed = Arc::clone(&passed);
+            move || wait_for_all(&sync, &asked, &passed)
+        })?;
+        Ok(Self {
+            asked: 0,
+            passed,
+            waiter: Some(waiter),
+        })
+    }
+
+    /// For maps that no program reads: everything passes at once.
+    #[cfg(test)]
+    pub fn of_nobody() -> Self {
+        Self {
+            asked: 0,
+            passed: Arc::default(),
+            waiter: None,
+        }
+    }
+
+    /// Begins a grace period for all that is out of sight by now.
+    pub fn begin(&mut self) -> Ticket {
+        self.asked += 1;
+        match &self.waiter {
+            // Should the thread be gone, the ticket never passes, and what waits for it stays in place.
+            Some(waiter) => drop(waiter.send(self.asked)),
+            None => self.passed.store(self.asked, Ordering::Release),
+        }
+        Ticket(self.asked)
+    }
+
+    /// Whether the grace period that gave the ticket is over.
+    pub fn passed(&self, ticket: Ticket) -> bool {
+        self.passed.load(Ordering::Acquire) >= ticket.0
+    }
+}
+
+/// Ends when the [`Grace`] is dropped.
+fn wait_for_all(sync: &Sync, asked: &Receiver<u64>, passed: &AtomicU64) {
+    while let Ok(mut ticket) = asked.recv() {
+        // One wait serves all that were asked for before it began.
+        while let Ok(later) = asked.try_recv() {
+            ticket = later;
+        }
+        match sync.wait() {
+            Ok(()) => passed.store(ticket, Ordering::Release),
+            Err(e) => tracing::error!(
+                "cannot wait for running XDP programs: {e}; old generations stay in place"
+            ),
+        }
+    }
+}
+
+/// A map of maps whose only use is that updating it waits for running programs.
+#[derive(Debug)]
+struct Sync {
+    outer: OwnedFd,
+    inner: OwnedFd,
+}
+
+impl Sync {
+    fn new() -> io::Result<Self> {
+        let inner = sys::tiny_array()?;
+        let outer = sys::array_of_maps(&inner)?;
+        Ok(Self { outer, inner })
+    }
+
+    fn wait(&self) -> io::Result<()> {
+        sys::map_set_inner(self.outer.as_fd(), 0, self.inner.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_nobody_reading_everything_passes_at_once() {
+        let mut grace = Grace::of_nobody();
+        let ticket = grace.begin();
+        assert!(grace.passed(ticket));
+    }
+}

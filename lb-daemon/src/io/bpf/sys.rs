@@ -1,0 +1,315 @@
+//! The few `bpf(2)` commands that the loader crate does not offer.
+
+#![expect(
+    unsafe_code,
+    reason = "bpf(2) takes pointers and returns file descriptors as numbers"
+)]
+
+use std::ffi::c_long;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// `enum bpf_cmd` of `linux/bpf.h`.
+#[derive(Clone, Copy)]
+#[repr(i32)]
+enum Command {
+    MapCreate = 0,
+    MapUpdate = 2,
+    ProgLoad = 5,
+    ObjGetInfo = 15,
+    LinkGetFd = 30,
+    LinkGetNextId = 31,
+    LinkDetach = 34,
+}
+
+/// `enum bpf_map_type`: the kinds of map that the balancer uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum MapKind {
+    /// A hash table.
+    Hash = 1,
+    /// An array.
+    Array = 2,
+    /// An array with one value for each CPU.
+    PerCpuArray = 6,
+    /// An array whose values are maps.
+    ArrayOfMaps = 12,
+    /// Interfaces to redirect to.
+    DevMap = 14,
+}
+
+/// `BPF_F_MMAPABLE`: the map's values can be mapped into memory.
+pub const MMAPABLE: u32 = 1 << 10;
+
+/// What a map is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapShape {
+    /// Its kind.
+    pub kind: MapKind,
+    /// Bytes of a key.
+    pub key_size: u32,
+    /// Bytes of a value.
+    pub value_size: u32,
+    /// How many entries there can be.
+    pub entries: u32,
+    /// `BPF_F_…`.
+    pub flags: u32,
+}
+
+/// Makes a map. `inner` is the template of the values of a map of maps.
+pub fn map_create(
+    name: &str,
+    shape: MapShape,
+    inner: Option<BorrowedFd<'_>>,
+) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attr {
+        map_type: u32,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+        map_flags: u32,
+        inner_map_fd: i32,
+        numa_node: u32,
+        map_name: [u8; 16],
+    }
+    let attr = Attr {
+        map_type: shape.kind as u32,
+        key_size: shape.key_size,
+        value_size: shape.value_size,
+        max_entries: shape.entries,
+        map_flags: shape.flags,
+        inner_map_fd: inner.map_or(0, |fd| fd.as_raw_fd()),
+        numa_node: 0,
+        map_name: object_name(name),
+    };
+    // SAFETY: `Attr` is the head of the command's attributes; it holds no pointer.
+    fd(unsafe { bpf(Command::MapCreate, &attr) }?)
+}
+
+/// Puts a map into a map of maps.
+pub fn map_set_inner(outer: BorrowedFd<'_>, index: u32, inner: BorrowedFd<'_>) -> io::Result<()> {
+    #[repr(C)]
+    struct Attr {
+        map_fd: u32,
+        pad: u32,
+        key: u64,
+        value: u64,
+        flags: u64,
+    }
+    let inner = inner.as_raw_fd();
+    let attr = Attr {
+        map_fd: outer.as_raw_fd().cast_unsigned(),
+        pad: 0,
+        key: (&raw const index).addr() as u64,
+        value: (&raw const inner).addr() as u64,
+        flags: 0,
+    };
+    // SAFETY: key and value of an array of maps are four bytes each, and both outlive the call.
+    unsafe { bpf(Command::MapUpdate, &attr) }.map(drop)
+}
+
+/// Has the verifier look at an XDP program and loads it.
+pub fn load_xdp(name: &str, instructions: &[u64]) -> io::Result<OwnedFd> {
+    const BPF_PROG_TYPE_XDP: u32 = 6;
+    #[repr(C)]
+    struct Attr {
+        prog_type: u32,
+        insn_cnt: u32,
+        insns: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log_buf: u64,
+        kern_version: u32,
+        prog_flags: u32,
+        prog_name: [u8; 16],
+    }
+    let attr = Attr {
+        prog_type: BPF_PROG_TYPE_XDP,
+        insn_cnt: u32::try_from(instructions.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        insns: instructions.as_ptr().addr() as u64,
+        license: c"Dual MIT/GPL".as_ptr().addr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log_buf: 0,
+        kern_version: 0,
+        prog_flags: 0,
+        prog_name: object_name(name),
+    };
+    // SAFETY: `insns` points to `insn_cnt` words that outlive the call, `license` to a static C string.
+    fd(unsafe { bpf(Command::ProgLoad, &attr) }?)
+}
+
+/// What the kernel says of an XDP link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XdpLinkInfo {
+    /// The link's id.
+    pub id: u32,
+    /// The program that it runs.
+    pub program: u32,
+    /// The interface; 0 when it is gone or the link was detached.
+    pub ifindex: u32,
+}
+
+/// Asks for a link's program and interface. `None` when it is a link of another type.
+pub fn xdp_link_info(link: BorrowedFd<'_>) -> io::Result<Option<XdpLinkInfo>> {
+    const BPF_LINK_TYPE_XDP: u32 = 6;
+    // The head of `struct bpf_link_info`, whose union begins at its 16th byte.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        kind: u32,
+        id: u32,
+        prog_id: u32,
+        pad: u32,
+        ifindex: u32,
+        rest: [u32; 27],
+    }
+    #[repr(C)]
+    struct Attr {
+        bpf_fd: u32,
+        info_len: u32,
+        info: u64,
+    }
+    let mut info = Info::default();
+    let attr = Attr {
+        bpf_fd: link.as_raw_fd().cast_unsigned(),
+        info_len: size_of::<Info>() as u32,
+        info: (&raw mut info).expose_provenance() as u64,
+    };
+    // SAFETY: `info` points to `info_len` writable bytes that outlive the call.
+    unsafe { bpf(Command::ObjGetInfo, &attr) }?;
+    Ok((info.kind == BPF_LINK_TYPE_XDP).then_some(XdpLinkInfo {
+        id: info.id,
+        program: info.prog_id,
+        ifindex: info.ifindex,
+    }))
+}
+
+/// Every link in the kernel, of whatever type; such as vanish meanwhile are left out.
+pub fn links() -> impl Iterator<Item = OwnedFd> {
+    let mut id = 0;
+    std::iter::from_fn(move || {
+        loop {
+            id = next_link_id(id).ok()?;
+            if let Ok(link) = link_by_id(id) {
+                return Some(link);
+            }
+        }
+    })
+}
+
+/// Takes a link off its interface, whoever holds it.
+pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the attribute is the link's file descriptor, no pointer.
+    unsafe { bpf(Command::LinkDetach, &link.as_raw_fd().cast_unsigned()) }.map(drop)
+}
+
+fn next_link_id(after: u32) -> io::Result<u32> {
+    #[repr(C)]
+    struct Attr {
+        start_id: u32,
+        next_id: u32,
+        open_flags: u32,
+    }
+    let mut attr = Attr {
+        start_id: after,
+        next_id: 0,
+        open_flags: 0,
+    };
+    // SAFETY: the attributes hold no pointer; the kernel writes `next_id` into them.
+    unsafe { bpf_mut(Command::LinkGetNextId, &mut attr) }?;
+    Ok(attr.next_id)
+}
+
+fn link_by_id(id: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the attribute is the link's id, no pointer.
+    fd(unsafe { bpf(Command::LinkGetFd, &id) }?)
+}
+
+/// The kernel's names of maps and programs: at most 15 bytes and a zero.
+fn object_name(name: &str) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().take(15).zip(name.bytes()) {
+        *to = from;
+    }
+    bytes
+}
+
+/// # Safety
+///
+/// `attr` must begin as the command's attributes do, and pointers in it must be good for what it does with them.
+unsafe fn bpf<T>(command: Command, attr: &T) -> io::Result<c_long> {
+    // SAFETY: the kernel reads `size_of::<T>()` bytes of `attr`, and takes what lies beyond as zero. What they
+    // mean is the caller's promise.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command as i32,
+            std::ptr::from_ref(attr),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// # Safety
+///
+/// As [`bpf`].
+unsafe fn bpf_mut<T>(command: Command, attr: &mut T) -> io::Result<c_long> {
+    // SAFETY: as in `bpf`; the reference is exclusive, so that the kernel may write to it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command as i32,
+            std::ptr::from_mut(attr),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+fn fd(number: c_long) -> io::Result<OwnedFd> {
+    let number = RawFd::try_from(number).map_err(|_| io::ErrorKind::InvalidData)?;
+    // SAFETY: the kernel has just opened this file descriptor for us, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// A map that can stand in a map of maps: an array of one word.
+pub fn tiny_array() -> io::Result<OwnedFd> {
+    map_create(
+        "lb_tiny",
+        MapShape {
+            kind: MapKind::Array,
+            key_size: 4,
+            value_size: 8,
+            entries: 1,
+            flags: 0,
+        },
+        None,
+    )
+}
+
+/// An array of one map, which is `inner`'s like.
+pub fn array_of_maps(inner: &OwnedFd) -> io::Result<OwnedFd> {
+    map_create(
+        "lb_outer",
+        MapShape {
+            kind: MapKind::ArrayOfMaps,
+            key_size: 4,
+            value_size: 4,
+            entries: 1,
+            flags: 0,
+        },
+        Some(inner.as_fd()),
+    )
+}
