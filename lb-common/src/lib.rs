@@ -2,13 +2,14 @@
 //!
 //! Everything here is `no_std` and free of I/O: the same code is compiled into the XDP programs, into
 //! `lbd` and into host tests.
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, feature = "host")), no_std)]
 
 pub mod abi;
 pub mod atomic;
 pub mod conn;
 pub mod counter;
 pub mod net;
+pub mod packet;
 pub mod sched;
 pub mod table;
 pub mod tcp;

@@ -1,0 +1,247 @@
+//! What is this packet?
+//!
+//! In two steps: [`Network`] is enough to tell packets of no concern, [`Transport`] names the flow. Both are
+//! small values; later stages read them and touch the packet's bytes only to rewrite them.
+
+use super::bytes::Bytes;
+use super::wire::{ETH_LEN, ETHERTYPE_IPV4, Ethernet, Ipv4, Tcp, Udp};
+use crate::counter::Counter;
+use crate::net::{Be32, Proto};
+
+/// Where the IPv4 header is.
+pub const L3: usize = ETH_LEN;
+
+/// What the network header says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Network {
+    /// Source address.
+    pub src: Be32,
+    /// Destination address.
+    pub dst: Be32,
+}
+
+impl Network {
+    /// The addresses of an IPv4 packet.
+    ///
+    /// # Errors
+    ///
+    /// The counter of a packet that is left to the stack: not IPv4, or too short to be.
+    #[inline(always)]
+    pub fn parse<B: Bytes>(frame: &B) -> Result<Self, Counter> {
+        let Some(ip) = frame.header::<Ipv4>(L3) else {
+            return Err(match frame.header::<Ethernet>(0) {
+                Some(eth) if { eth.ethertype } == ETHERTYPE_IPV4 => Counter::PassMalformed,
+                _ => Counter::PassNotIp,
+            });
+        };
+        let eth = frame.header::<Ethernet>(0).ok_or(Counter::PassMalformed)?;
+        if { eth.ethertype } != ETHERTYPE_IPV4 {
+            return Err(Counter::PassNotIp);
+        }
+        Ok(Self {
+            src: ip.src,
+            dst: ip.dst,
+        })
+    }
+}
+
+/// What the network and transport headers say of a whole TCP segment or UDP datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transport {
+    /// The protocol.
+    pub proto: Proto,
+    /// Source and destination port as they stand in the packet: [`Ports`](super::wire::Ports).
+    pub ports: u32,
+    /// Bits of [`tcp_flag`](super::wire::tcp_flag); 0 with UDP.
+    pub tcp_flags: u8,
+    /// Where the transport header is.
+    pub l4: u8,
+    /// TOS byte: DSCP and ECN.
+    pub tos: u8,
+    /// TTL on arrival.
+    pub ttl: u8,
+    /// Length of the IP packet.
+    pub len: u16,
+    /// Whether "don't fragment" is set.
+    pub dont_fragment: bool,
+}
+
+impl Transport {
+    /// The transport header behind an IPv4 header that [`Network::parse`] found.
+    ///
+    /// # Errors
+    ///
+    /// The counter of a packet that is left to the stack: malformed, a fragment, or of another protocol.
+    #[inline(always)]
+    pub fn parse<B: Bytes>(frame: &B) -> Result<Self, Counter> {
+        let ip = frame.header::<Ipv4>(L3).ok_or(Counter::PassMalformed)?;
+        let len = ip.total_len.to_host();
+        let ihl = usize::from(ip.version_ihl & 0x0f) * 4;
+        if ip.version_ihl >> 4 != 4
+            || ihl < size_of::<Ipv4>()
+            || frame.len() < L3 + usize::from(len)
+        {
+            return Err(Counter::PassMalformed);
+        }
+        let fragment = ip.fragment.to_host();
+        if fragment & (Ipv4::MF | Ipv4::OFFSET) != 0 {
+            return Err(Counter::PassFragment);
+        }
+        let proto = Proto::from_number(ip.proto).ok_or(Counter::PassProtocol)?;
+        let l4 = L3 + ihl;
+        let (ports, tcp_flags, l4_len) = match proto {
+            Proto::Tcp => {
+                let tcp = frame.header::<Tcp>(l4).ok_or(Counter::PassMalformed)?;
+                (tcp.ports, tcp.flags, size_of::<Tcp>())
+            }
+            Proto::Udp => {
+                let udp = frame.header::<Udp>(l4).ok_or(Counter::PassMalformed)?;
+                (udp.ports, 0, size_of::<Udp>())
+            }
+        };
+        if usize::from(len) < ihl + l4_len {
+            return Err(Counter::PassMalformed);
+        }
+        Ok(Self {
+            proto,
+            ports,
+            tcp_flags,
+            l4: l4 as u8,
+            tos: ip.tos,
+            ttl: ip.ttl,
+            len,
+            dont_fragment: fragment & Ipv4::DF != 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::build::Build;
+    use crate::packet::bytes::SliceFrame;
+    use proptest::prelude::*;
+
+    fn parse(bytes: &mut [u8]) -> Result<(Network, Transport), Counter> {
+        let frame = SliceFrame::new(bytes, 0);
+        Ok((Network::parse(&frame)?, Transport::parse(&frame)?))
+    }
+
+    #[test]
+    fn a_segment_is_read_as_it_stands() {
+        let mut bytes = Build::tcp("198.51.100.5:1025", "203.0.113.10:80")
+            .flags(0x12)
+            .ttl(17)
+            .tos(3)
+            .payload(b"hello")
+            .bytes();
+        let (network, transport) = parse(&mut bytes).unwrap();
+        assert_eq!(network.src.to_bytes(), [198, 51, 100, 5]);
+        assert_eq!(network.dst.to_bytes(), [203, 0, 113, 10]);
+        assert_eq!(transport.ports.to_ne_bytes(), [4, 1, 0, 80]);
+        assert_eq!((transport.proto, transport.tcp_flags), (Proto::Tcp, 0x12));
+        assert_eq!((transport.ttl, transport.tos, transport.len), (17, 3, 45));
+        assert!(transport.dont_fragment);
+    }
+
+    #[test]
+    fn options_move_the_transport_header() {
+        let mut bytes = Build::udp("198.51.100.5:1025", "203.0.113.10:53")
+            .options(&[1; 40])
+            .bytes();
+        assert_eq!(parse(&mut bytes).unwrap().1.l4, 14 + 60);
+    }
+
+    #[test]
+    fn what_is_left_to_the_stack_has_its_counter() {
+        let tcp = || Build::tcp("198.51.100.5:1025", "203.0.113.10:80");
+        let mut arp = tcp().bytes();
+        arp[12..14].copy_from_slice(&[8, 6]);
+        let patched = |at: usize, byte: u8| {
+            let mut bytes = tcp().bytes();
+            bytes[at] = byte;
+            bytes
+        };
+        for (name, mut bytes, counter) in [
+            ("arp", arp, Counter::PassNotIp),
+            (
+                "no whole Ethernet header",
+                tcp().bytes()[..13].to_vec(),
+                Counter::PassNotIp,
+            ),
+            ("first fragment", patched(20, 0x20), Counter::PassFragment),
+            ("last fragment", patched(21, 1), Counter::PassFragment),
+            ("icmp", patched(23, 1), Counter::PassProtocol),
+            ("version 6", patched(14, 0x65), Counter::PassMalformed),
+            (
+                "header length 16",
+                patched(14, 0x44),
+                Counter::PassMalformed,
+            ),
+            (
+                "header length beyond the packet",
+                patched(14, 0x4f),
+                Counter::PassMalformed,
+            ),
+            (
+                "total length above the frame's",
+                patched(17, 41),
+                Counter::PassMalformed,
+            ),
+            (
+                "total length without the whole TCP header",
+                patched(17, 39),
+                Counter::PassMalformed,
+            ),
+        ] {
+            assert_eq!(parse(&mut bytes), Err(counter), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_packet_cut_at_any_length_is_refused() {
+        for whole in [
+            Build::tcp("198.51.100.5:1025", "203.0.113.10:80")
+                .options(&[1; 8])
+                .payload(b"data")
+                .bytes(),
+            Build::udp("198.51.100.5:1025", "203.0.113.10:53")
+                .payload(b"data")
+                .bytes(),
+        ] {
+            assert!(parse(&mut whole.clone()).is_ok());
+            for len in 0..whole.len() {
+                let expected = if len < ETH_LEN {
+                    Counter::PassNotIp
+                } else {
+                    Counter::PassMalformed
+                };
+                assert_eq!(
+                    parse(&mut whole[..len].to_vec()),
+                    Err(expected),
+                    "cut at {len}"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_parse_without_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&mut bytes);
+        }
+
+        #[test]
+        fn a_mutated_packet_parses_within_its_bounds(changes in proptest::collection::vec((0usize..54, any::<u8>()), 1..6)) {
+            let mut bytes = Build::tcp("198.51.100.5:1025", "203.0.113.10:80").payload(&[0x61; 60]).bytes();
+            for (at, byte) in changes {
+                bytes[at] = byte;
+            }
+            let len = bytes.len();
+            if let Ok((_, transport)) = parse(&mut bytes) {
+                prop_assert!(usize::from(transport.l4) + 8 <= len);
+                prop_assert!(L3 + usize::from(transport.len) <= len);
+            }
+        }
+    }
+}

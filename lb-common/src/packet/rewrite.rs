@@ -1,0 +1,349 @@
+//! How does a packet change on its way to a real server, and back?
+//!
+//! Every function counts the TTL down by one, as IPVS does in each method; the caller has seen that it is above 1. Each returns
+//! `None` where the frame is not what [`parse`](super::parse) found or has no room, and the packet is then to be dropped.
+
+use super::bytes::Bytes;
+use super::checksum::Sum;
+use super::parse::{L3, Transport};
+use super::wire::{ETHERTYPE_IPV4, Ethernet, IPV4_LEN, Ipv4, MacPair, PROTO_IPIP, Tcp, Udp};
+use crate::net::{Be16, Be32, Proto};
+
+/// The ECN bits of the TOS byte.
+const ECN: u8 = 3;
+/// ECN "capable, first codepoint": what an outer header says for an inner "congestion experienced".
+const ECT_0: u8 = 2;
+
+/// Direct routing: the frame goes to the real server as it is.
+#[inline(always)]
+pub fn dr<B: Bytes>(frame: &mut B, macs: MacPair) -> Option<()> {
+    let ip = frame.header_mut::<Ipv4>(L3)?;
+    ip.checksum = Sum::of_checksum(ip.checksum).ttl_decremented().checksum();
+    ip.ttl = ip.ttl.wrapping_sub(1);
+    frame.header_mut::<Ethernet>(0)?.set_macs(macs);
+    Some(())
+}
+
+/// The ends of a tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tunnel {
+    /// The director's address.
+    pub src: Be32,
+    /// The real server's address.
+    pub dst: Be32,
+    /// Identification of the outer packet where it may be fragmented; zero is sent where it may not.
+    pub id: Be16,
+}
+
+/// IP-in-IP: the packet goes inside another one.
+///
+/// The outer header says what IPVS says: TOS with "congestion experienced" as ECT(0) (RFC 3168 9.1.1), DF and the TTL of the inner.
+#[inline(always)]
+pub fn tun<B: Bytes>(
+    frame: &mut B,
+    packet: &Transport,
+    tunnel: Tunnel,
+    macs: MacPair,
+) -> Option<()> {
+    let ip = frame.header_mut::<Ipv4>(L3)?;
+    ip.checksum = Sum::of_checksum(ip.checksum).ttl_decremented().checksum();
+    ip.ttl = ip.ttl.wrapping_sub(1);
+    let tos = if packet.tos & ECN == ECN {
+        packet.tos & !ECN | ECT_0
+    } else {
+        packet.tos
+    };
+    let outer = Ipv4 {
+        version_ihl: 0x45,
+        tos,
+        total_len: Be16::from_host(packet.len.wrapping_add(IPV4_LEN as u16)),
+        id: if packet.dont_fragment {
+            Be16(0)
+        } else {
+            tunnel.id
+        },
+        fragment: Be16::from_host(if packet.dont_fragment { Ipv4::DF } else { 0 }),
+        ttl: packet.ttl.wrapping_sub(1),
+        proto: PROTO_IPIP,
+        checksum: 0,
+        src: tunnel.src,
+        dst: tunnel.dst,
+    };
+    frame.grow_front(IPV4_LEN as u16)?;
+    *frame.header_mut::<Ipv4>(L3)? = with_checksum(outer);
+    *frame.header_mut::<Ethernet>(0)? = Ethernet::new(macs, ETHERTYPE_IPV4);
+    Some(())
+}
+
+/// An address and a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// The address.
+    pub addr: Be32,
+    /// The port.
+    pub port: Be16,
+}
+
+/// Whether a packet that NAT changed leaves here or goes to the director's own stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Onward {
+    /// It leaves with these addresses, its TTL counted down.
+    Send(MacPair),
+    /// The stack routes it, and counts the TTL down itself.
+    Stack,
+}
+
+/// NAT towards a real server: the destination becomes `to`.
+///
+/// A UDP checksum of zero (none) stays zero.
+#[inline(always)]
+pub fn nat_destination<B: Bytes>(
+    frame: &mut B,
+    packet: &Transport,
+    to: Endpoint,
+    onward: Onward,
+) -> Option<()> {
+    let ip = frame.header_mut::<Ipv4>(L3)?;
+    let old = ip.dst;
+    ip.dst = to.addr;
+    set_network(ip, old, to.addr, onward);
+    set_transport(
+        frame,
+        packet,
+        ports_with_destination(packet.ports, to.port),
+        old,
+        to.addr,
+    )?;
+    set_ethernet(frame, onward)
+}
+
+/// NAT towards a client: the source becomes `from`, the virtual service.
+#[inline(always)]
+pub fn nat_source<B: Bytes>(
+    frame: &mut B,
+    packet: &Transport,
+    from: Endpoint,
+    onward: Onward,
+) -> Option<()> {
+    let ip = frame.header_mut::<Ipv4>(L3)?;
+    let old = ip.src;
+    ip.src = from.addr;
+    set_network(ip, old, from.addr, onward);
+    set_transport(
+        frame,
+        packet,
+        ports_with_source(packet.ports, from.port),
+        old,
+        from.addr,
+    )?;
+    set_ethernet(frame, onward)
+}
+
+/// Takes the outer header of a tunnel off, whose inner packet is IPv4 at `inner`.
+///
+/// The Ethernet addresses stay, as the packet goes on to this host's own stack.
+#[inline(always)]
+pub fn decapsulate<B: Bytes>(frame: &mut B, inner: usize) -> Option<()> {
+    let eth = *frame.header::<Ethernet>(0)?;
+    frame.cut_front((inner - L3) as u16)?;
+    *frame.header_mut::<Ethernet>(0)? = eth;
+    Some(())
+}
+
+/// Writes TTL and header checksum after a change of one address.
+#[inline(always)]
+fn set_network(ip: &mut Ipv4, old: Be32, new: Be32, onward: Onward) {
+    let sum = Sum::of_checksum(ip.checksum).replace(old.0, new.0);
+    ip.checksum = match onward {
+        Onward::Send(_) => {
+            ip.ttl = ip.ttl.wrapping_sub(1);
+            sum.ttl_decremented().checksum()
+        }
+        Onward::Stack => sum.checksum(),
+    };
+}
+
+/// Writes the Ethernet addresses, if the packet leaves here.
+#[inline(always)]
+fn set_ethernet<B: Bytes>(frame: &mut B, onward: Onward) -> Option<()> {
+    if let Onward::Send(macs) = onward {
+        frame.header_mut::<Ethernet>(0)?.set_macs(macs);
+    }
+    Some(())
+}
+
+/// Writes the ports, and the transport checksum for the change of them and of one address.
+#[inline(always)]
+fn set_transport<B: Bytes>(
+    frame: &mut B,
+    packet: &Transport,
+    ports: u32,
+    old: Be32,
+    new: Be32,
+) -> Option<()> {
+    let changed = |checksum| {
+        Sum::of_checksum(checksum)
+            .replace(old.0, new.0)
+            .replace(packet.ports, ports)
+            .checksum()
+    };
+    match packet.proto {
+        Proto::Tcp => {
+            let tcp = frame.header_mut::<Tcp>(packet.l4.into())?;
+            tcp.ports = ports;
+            tcp.checksum = changed(tcp.checksum);
+        }
+        Proto::Udp => {
+            let udp = frame.header_mut::<Udp>(packet.l4.into())?;
+            udp.ports = ports;
+            if udp.checksum != 0 {
+                udp.checksum = match changed(udp.checksum) {
+                    // Zero would say that there is no checksum (RFC 768).
+                    0 => 0xffff,
+                    sum => sum,
+                };
+            }
+        }
+    }
+    Some(())
+}
+
+/// An IPv4 header with its checksum.
+#[inline(always)]
+pub(super) fn with_checksum(header: Ipv4) -> Ipv4 {
+    let Ipv4 {
+        version_ihl,
+        tos,
+        total_len,
+        id,
+        fragment,
+        ttl,
+        proto,
+        src,
+        dst,
+        ..
+    } = header;
+    let word = |high: u16, low: u16| u32::from(high) | u32::from(low) << 16;
+    let sum = Sum::default()
+        .add(word(u16::from_ne_bytes([version_ihl, tos]), total_len.0))
+        .add(word(id.0, fragment.0))
+        .add(u16::from_ne_bytes([ttl, proto]).into())
+        .add(src.0)
+        .add(dst.0);
+    Ipv4 {
+        checksum: sum.checksum(),
+        ..header
+    }
+}
+
+/// The ports word with another destination port.
+#[inline(always)]
+const fn ports_with_destination(ports: u32, port: Be16) -> u32 {
+    let [a, b, ..] = ports.to_ne_bytes();
+    let [c, d] = port.0.to_ne_bytes();
+    u32::from_ne_bytes([a, b, c, d])
+}
+
+/// The ports word with another source port.
+#[inline(always)]
+const fn ports_with_source(ports: u32, port: Be16) -> u32 {
+    let [_, _, c, d] = ports.to_ne_bytes();
+    let [a, b] = port.0.to_ne_bytes();
+    u32::from_ne_bytes([a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::build::{Build, checksums_hold};
+    use crate::packet::bytes::SliceFrame;
+    use crate::packet::parse::Network;
+    use crate::packet::wire::mac_word;
+    use proptest::prelude::*;
+
+    const ROOM: usize = 64;
+    const MACS: MacPair = MacPair {
+        dst: mac_word([2, 0, 0, 0, 1, 1]),
+        src: mac_word([2, 0, 0, 0, 0, 0xd2]),
+    };
+
+    /// The frame after `change`, and what was parsed before it.
+    fn rewritten(
+        bytes: &[u8],
+        change: impl FnOnce(&mut SliceFrame<'_>, &Transport) -> Option<()>,
+    ) -> Vec<u8> {
+        let mut buffer = [&[0u8; ROOM][..], bytes].concat();
+        let mut frame = SliceFrame::new(&mut buffer, ROOM);
+        Network::parse(&frame).unwrap();
+        let transport = Transport::parse(&frame).unwrap();
+        change(&mut frame, &transport).unwrap();
+        frame.as_slice().to_vec()
+    }
+
+    fn endpoint(addr: u32, port: u16) -> Endpoint {
+        Endpoint {
+            addr: Be32::from_host(addr),
+            port: Be16::from_host(port),
+        }
+    }
+
+    prop_compose! {
+        fn any_packet()(tcp: bool, src: u32, dst: u32, sport: u16, dport: u16, ttl in 2u8.., tos: u8, id: u16, df: bool, no_sum: bool,
+            options in 0usize..=10, payload in proptest::collection::vec(any::<u8>(), 0..80)) -> Vec<u8> {
+            let build = if tcp { Build::tcp_between(src, sport, dst, dport) } else { Build::udp_between(src, sport, dst, dport) };
+            let build = build.ttl(ttl).tos(tos).id(id).dont_fragment(df).options(&vec![1; options * 4]).payload(&payload);
+            if no_sum && !tcp { build.without_checksum().bytes() } else { build.bytes() }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_rewrite_leaves_right_checksums(bytes in any_packet(), addr: u32, port: u16, send: bool) {
+            let onward = if send { Onward::Send(MACS) } else { Onward::Stack };
+            prop_assert!(checksums_hold(&bytes));
+            let zero = bytes[23] == 17 && Transport::parse(&SliceFrame::new(&mut bytes.clone(), 0)).is_ok_and(|t| bytes[usize::from(t.l4) + 6..][..2] == [0, 0]);
+
+            let dr = rewritten(&bytes, |f, _| dr(f, MACS));
+            prop_assert!(checksums_hold(&dr));
+            prop_assert_eq!(dr[22], bytes[22] - 1);
+
+            let tunnel = Tunnel { src: Be32(1), dst: Be32(addr), id: Be16(port) };
+            let tun = rewritten(&bytes, |f, t| tun(f, t, tunnel, MACS));
+            prop_assert!(checksums_hold(&tun));
+            prop_assert_eq!(&tun[34..], &dr[14..]);
+
+            for out in [
+                rewritten(&bytes, |f, t| nat_destination(f, t, endpoint(addr, port), onward)),
+                rewritten(&bytes, |f, t| nat_source(f, t, endpoint(addr, port), onward)),
+            ] {
+                prop_assert!(checksums_hold(&out));
+                prop_assert_eq!(out[22], bytes[22] - u8::from(send));
+                let udp = usize::from(out[14] & 15) * 4 + 14;
+                prop_assert_eq!(zero, out[23] == 17 && out[udp + 6..][..2] == [0, 0]);
+            }
+        }
+
+        #[test]
+        fn decapsulation_undoes_the_tunnel(bytes in any_packet()) {
+            let tunnel = Tunnel { src: Be32(1), dst: Be32(2), id: Be16(3) };
+            let through = rewritten(&bytes, |f, t| {
+                tun(f, t, tunnel, MACS)?;
+                decapsulate(f, L3 + IPV4_LEN)
+            });
+            prop_assert_eq!(through, rewritten(&bytes, |f, _| dr(f, MACS)));
+        }
+
+        #[test]
+        fn nat_there_and_back_is_what_was_sent(bytes in any_packet(), addr: u32, port: u16) {
+            let there = rewritten(&bytes, |f, t| nat_destination(f, t, endpoint(addr, port), Onward::Stack));
+            let mut copy = bytes.clone();
+            let frame = SliceFrame::new(&mut copy, 0);
+            let (network, transport) = (Network::parse(&frame).unwrap(), Transport::parse(&frame).unwrap());
+            let [.., c, d] = transport.ports.to_ne_bytes();
+            let vip = Endpoint { addr: network.dst, port: Be16(u16::from_ne_bytes([c, d])) };
+            let back = rewritten(&there, |f, t| nat_destination(f, t, vip, Onward::Stack));
+            let udp_zero_renamed = bytes[23] == 17;
+            prop_assert!(back == bytes || udp_zero_renamed && checksums_hold(&back));
+        }
+    }
+}
