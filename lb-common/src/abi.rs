@@ -180,8 +180,10 @@ pub mod service {
 pub struct Member {
     /// Slot in `REALS`, `LOADS` and `TRAFFIC`.
     pub real: u32,
-    /// Weight, 0..65535; 0 is quiesced.
-    pub weight: u32,
+    /// Weight; 0 is quiesced.
+    pub weight: u16,
+    /// The weight it had before it was quiesced: mh keeps its places by it.
+    pub last_weight: u16,
 }
 
 /// What forwarding to a real server needs.

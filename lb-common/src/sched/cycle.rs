@@ -45,6 +45,12 @@ pub struct Segment {
 const SEARCH_STEPS: u32 = 11;
 
 impl Cycle {
+    /// The cycle of the pool's plan.
+    #[inline(always)]
+    pub(super) fn read<P: Pool>(pool: &P) -> Self {
+        Self::from_word(pool.word(pool.plan().slots_off))
+    }
+
     /// From the first word.
     #[inline(always)]
     pub const fn from_word(word: u64) -> Self {
@@ -69,8 +75,9 @@ impl Cycle {
     /// The segment that a place is in.
     #[inline(always)]
     pub(super) fn segment_of<P: Pool>(self, pool: &P, place: u32) -> u32 {
+        let base = pool.plan().slots_off;
         let entry = self.guide() + (place >> self.shift);
-        let (mut low, mut high) = (pool.slot(entry), pool.slot(entry + 1));
+        let (mut low, mut high) = (pool.slot(base, entry), pool.slot(base, entry + 1));
         for _ in 0..SEARCH_STEPS {
             if low >= high {
                 break;
@@ -108,12 +115,13 @@ impl Segment {
     /// The segment of a number.
     #[inline(always)]
     pub(super) fn read<P: Pool>(pool: &P, segment: u32) -> Self {
-        Self::from_words([pool.word(1 + 2 * segment), pool.word(2 + 2 * segment)])
+        let at = pool.plan().slots_off + 1 + 2 * segment;
+        Self::from_words([pool.word(at), pool.word(at + 1)])
     }
 
     #[inline(always)]
     fn first<P: Pool>(pool: &P, segment: u32) -> u32 {
-        pool.word(1 + 2 * segment) as u32
+        pool.word(pool.plan().slots_off + 1 + 2 * segment) as u32
     }
 
     /// From its two words.

@@ -5,11 +5,14 @@
 //! is laid out by user space in words of `SLOTS`; the module that reads a layout describes it.
 
 mod cycle;
+mod fallback;
 mod pool;
 mod rr;
+pub mod threshold;
 mod wrr;
 
 pub use cycle::{Cycle, Segment};
+pub use fallback::fallback;
 pub use pool::{Pool, Step};
 
 use crate::abi::Member;
@@ -96,11 +99,11 @@ pub struct Choice {
 
 impl Choice {
     #[inline(always)]
-    const fn of(index: u32, member: Member) -> Self {
+    fn of(index: u32, member: Member) -> Self {
         Self {
             index,
             real: member.real,
-            weight: member.weight,
+            weight: u32::from(member.weight),
         }
     }
 }

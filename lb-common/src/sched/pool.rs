@@ -16,7 +16,7 @@ pub trait Pool {
     /// The connections of a real server, by slot.
     fn load(&self, real: u32) -> Load;
 
-    /// A word of the plan's schedule.
+    /// A word of `SLOTS`.
     fn word(&self, index: u32) -> u64;
 
     /// Takes the next turn: returns the turn and leaves the one after it, in one atomic addition.
@@ -32,10 +32,10 @@ pub trait Pool {
     /// however often it runs.
     fn repeat<S: Step<Self>>(&self, times: u32, step: &mut S);
 
-    /// A 16-bit slot of the plan's schedule: four of them make a word, the first in its low bits.
+    /// A 16-bit slot of the words from `base` on: four of them make a word, the first in its low bits.
     #[inline(always)]
-    fn slot(&self, index: u32) -> u32 {
-        (self.word(index / 4) >> (index % 4 * 16)) as u32 & 0xFFFF
+    fn slot(&self, base: u32, index: u32) -> u32 {
+        (self.word(base.wrapping_add(index / 4)) >> (index % 4 * 16)) as u32 & 0xFFFF
     }
 }
 

@@ -9,7 +9,7 @@ use super::pool::{Pool, Step};
 
 #[inline(always)]
 pub(super) fn choose<P: Pool>(pool: &P) -> Option<Choice> {
-    let cycle = Cycle::from_word(pool.word(0));
+    let cycle = Cycle::read(pool);
     if pool.plan().eligible_len == 0 || cycle.length == 0 {
         return None;
     }
@@ -30,7 +30,10 @@ fn member_at<P: Pool>(pool: &P, segment: u32, place: u32) -> (u32, u32) {
     let segment = Segment::read(pool, segment);
     let len = segment.len.max(1);
     let in_level = place.wrapping_sub(segment.first) % len;
-    (pool.slot(segment.list + in_level), len - in_level)
+    (
+        pool.slot(pool.plan().slots_off, segment.list + in_level),
+        len - in_level,
+    )
 }
 
 /// The first available member after a place whose member is overloaded, and the turn moved behind it.
@@ -126,8 +129,9 @@ impl<P: Pool> Step<P> for Heaviest {
     fn step(&mut self, pool: &P, _round: u32) -> bool {
         let member = pool.member(self.index);
         self.index += 1;
-        if member.weight > self.weight && !pool.load(member.real).overloaded() {
-            self.weight = member.weight;
+        let weight = u32::from(member.weight);
+        if weight > self.weight && !pool.load(member.real).overloaded() {
+            self.weight = weight;
         }
         true
     }
@@ -143,7 +147,7 @@ struct Walk {
 impl<P: Pool> Step<P> for Walk {
     #[inline(always)]
     fn step(&mut self, pool: &P, _round: u32) -> bool {
-        let index = pool.slot(self.slot);
+        let index = pool.slot(pool.plan().slots_off, self.slot);
         let member = pool.member(index);
         if !pool.load(member.real).overloaded() {
             self.found = Some(Choice::of(index, member));
