@@ -66,6 +66,13 @@ impl Cycle {
         self.length as u64 | (self.shift as u64) << 32 | (self.segments as u64) << 48
     }
 
+    /// The turn that stands for the head of the list at the highest level, where a failure that follows right on a
+    /// change leads to. No other way leads to it but billions of choices.
+    #[inline(always)]
+    pub const fn top_turn(self) -> u64 {
+        (self.length as u64) << 32
+    }
+
     /// The slot where the guide begins.
     #[inline(always)]
     pub const fn guide(self) -> u32 {

@@ -6,6 +6,7 @@
 
 mod cycle;
 mod fallback;
+pub mod hash;
 mod pool;
 mod rr;
 pub mod threshold;

@@ -94,28 +94,18 @@ fn next_available<P: Pool>(
     walk.found
 }
 
-/// Where the kernel's state is when every real server was found overloaded: at the lowest level, behind the one that
-/// was served last. If none was served since the list changed, where it was.
+/// Where the kernel's state is when every real server was found overloaded: behind the one that was served last if
+/// that was at the lowest level, else at the head of the list and the highest level.
 #[inline(always)]
 fn turn_after_failure<P: Pool>(pool: &P, cycle: Cycle, turn: u64, place: u32) -> u64 {
-    let round = turn - u64::from(place);
-    if turn == u64::from(pool.plan().start) {
-        return if place == 0 {
-            turn
-        } else {
-            round + u64::from(cycle.length)
-        };
+    let top = cycle.top_turn();
+    if turn == u64::from(pool.plan().start) || turn == top {
+        return top;
     }
-    let last_place = if place == 0 { cycle.length } else { place } - 1;
-    let (last, _) = member_at(pool, cycle.segment_of(pool, last_place), last_place);
-    // At the lowest level every eligible member is served, so its place is its index.
-    let lowest_level = cycle.length - pool.plan().eligible_len.min(cycle.length);
-    let behind = lowest_level + last + 1;
-    if behind < place {
-        round + u64::from(cycle.length + behind)
-    } else {
-        round + u64::from(behind)
-    }
+    let last = place.checked_sub(1).unwrap_or(cycle.length - 1);
+    let lowest_level = cycle.length.saturating_sub(pool.plan().eligible_len);
+    // The lowest level is the last one of the cycle and is walked but once, so behind its last one is where it is.
+    if last < lowest_level { top } else { turn }
 }
 
 /// Finds the heaviest member that is not overloaded.

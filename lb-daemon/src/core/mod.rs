@@ -4,3 +4,4 @@
 pub mod desired;
 pub mod hop;
 pub mod neighbour;
+pub mod schedule;

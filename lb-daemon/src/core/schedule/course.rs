@@ -1,0 +1,235 @@
+//! Where do rr and wrr go on when a service's real servers change?
+//!
+//! The kernel's rr points to the real server it chose last, and its wrr keeps a current weight besides. Here the turn
+//! of the generation tells both; a new generation begins with the turn that stands for what the kernel's
+//! state would be after the same change.
+
+use std::net::SocketAddr;
+
+use lb_common::abi::Member;
+use lb_common::sched::Scheduler;
+
+use super::cycle::WrrCycle;
+use super::maglev::{self, Owner};
+use super::slots::pack;
+use super::{Entry, Layout};
+
+/// A service's scheduler from one generation to the next.
+#[derive(Clone, Debug, Default)]
+pub struct Course {
+    current: Option<Current>,
+}
+
+/// What the last generation was made of.
+#[derive(Clone, Debug)]
+struct Current {
+    scheduler: Scheduler,
+    /// Newest first.
+    entries: Vec<Entry>,
+    /// The last weights above zero, entry by entry.
+    last_weights: Vec<u16>,
+    start: u32,
+    /// Whether wrr began at the head of the list, as after a change, and not behind a choice.
+    at_head: bool,
+    /// rr's pointer before the first choice of the generation; none is the head of the list.
+    pointer: Option<SocketAddr>,
+}
+
+impl Course {
+    /// Goes on from a generation that an earlier daemon wrote: its scheduler, its `start`, and its members with
+    /// the real servers in their slots, newest first.
+    pub fn adopt(scheduler: Scheduler, start: u32, entries: Vec<(Entry, Member)>) -> Self {
+        let (entries, members): (Vec<Entry>, Vec<Member>) = entries.into_iter().unzip();
+        let last_weights = members.iter().map(|m| m.last_weight).collect();
+        let pointer = before_eligible(&entries, start);
+        let cycle = WrrCycle::new(&weights_of(&entries));
+        let at_head = cycle.place_of(cycle.current_weight(start)) == start;
+        Self {
+            current: Some(Current {
+                scheduler,
+                entries,
+                last_weights,
+                start,
+                at_head,
+                pointer,
+            }),
+        }
+    }
+
+    /// Lays out the generation with these real servers, newest first, following one whose turn is now `turn`.
+    pub fn next(&mut self, scheduler: Scheduler, entries: Vec<Entry>, turn: u64) -> Layout {
+        let last_weights: Vec<u16> = entries
+            .iter()
+            .map(|e| {
+                if e.weight > 0 {
+                    e.weight
+                } else {
+                    self.last_weight(e.id)
+                }
+            })
+            .collect();
+        // Where it goes on depends on the scheduler; a changed scheduler begins anew.
+        let before = self.current.take().filter(|c| c.scheduler == scheduler);
+        let eligible_weights = weights_of(&entries);
+        let (mut pointer, mut at_head, mut schedule) = (None, true, Vec::new());
+        let start = match scheduler {
+            Scheduler::Rr => {
+                pointer = before.and_then(|b| b.pointer_in(&entries, turn));
+                after_pointer(&entries, pointer)
+            }
+            Scheduler::Wrr => {
+                let cycle = WrrCycle::new(&eligible_weights);
+                schedule = cycle.words();
+                at_head = !before
+                    .as_ref()
+                    .is_some_and(|b| b.goes_on_in(&entries, turn));
+                before.map_or(0, |b| b.wrr_place(&cycle, &entries, turn))
+            }
+        };
+        let (members, eligible) = members(&entries, &last_weights);
+        let (fallback, fallback_len) = fallback(&entries, &eligible_weights);
+        let layout = Layout {
+            members,
+            eligible,
+            schedule,
+            fallback,
+            fallback_len,
+            start,
+        };
+        self.current = Some(Current {
+            scheduler,
+            entries,
+            last_weights,
+            start,
+            at_head,
+            pointer,
+        });
+        layout
+    }
+
+    fn last_weight(&self, id: SocketAddr) -> u16 {
+        let Some(current) = &self.current else {
+            return 0;
+        };
+        let known = current
+            .entries
+            .iter()
+            .zip(&current.last_weights)
+            .find(|(e, _)| e.id == id);
+        known.map_or(0, |(_, &weight)| weight)
+    }
+}
+
+impl Current {
+    /// rr's pointer at `turn`, in a new list: when its real server is gone, the one before it in the old list.
+    fn pointer_in(&self, entries: &[Entry], turn: u64) -> Option<SocketAddr> {
+        let chosen = if turn == u64::from(self.start) {
+            self.pointer
+        } else {
+            let eligible: Vec<SocketAddr> = self
+                .entries
+                .iter()
+                .filter(|e| e.weight > 0)
+                .map(|e| e.id)
+                .collect();
+            let last = turn.wrapping_sub(1).checked_rem(eligible.len() as u64);
+            last.and_then(|i| eligible.get(i as usize).copied())
+        }?;
+        let at = self.entries.iter().position(|e| e.id == chosen)?;
+        let still_there = |e: &&Entry| entries.iter().any(|n| n.id == e.id);
+        self.entries
+            .get(..=at)?
+            .iter()
+            .rev()
+            .find(still_there)
+            .map(|e| e.id)
+    }
+
+    /// Whether wrr just goes on: nothing about the real servers changed, and it is behind a choice.
+    fn goes_on_in(&self, entries: &[Entry], turn: u64) -> bool {
+        self.entries == entries && !self.is_at_head(turn)
+    }
+
+    fn is_at_head(&self, turn: u64) -> bool {
+        let cycle = WrrCycle::new(&weights_of(&self.entries));
+        turn == cycle.top_turn() || self.at_head && turn == u64::from(self.start)
+    }
+
+    /// The place in a new cycle where wrr goes on.
+    fn wrr_place(&self, cycle: &WrrCycle, entries: &[Entry], turn: u64) -> u32 {
+        let old = WrrCycle::new(&weights_of(&self.entries));
+        let Some(place) = turn.checked_rem(u64::from(old.length())) else {
+            return 0;
+        };
+        if self.entries == entries {
+            return place as u32;
+        }
+        // The pointer goes back to the head of the list; the current weight stays that of the last choice.
+        let last = match place as u32 {
+            place if self.is_at_head(turn) => place,
+            0 => old.length() - 1,
+            place => place - 1,
+        };
+        cycle.place_of(cycle.adopt_weight(old.current_weight(last)))
+    }
+}
+
+fn weights_of(entries: &[Entry]) -> Vec<u16> {
+    entries
+        .iter()
+        .map(|e| e.weight)
+        .filter(|&w| w > 0)
+        .collect()
+}
+
+/// The index among the eligible of the first one behind rr's pointer.
+fn after_pointer(entries: &[Entry], pointer: Option<SocketAddr>) -> u32 {
+    let behind = pointer
+        .and_then(|id| entries.iter().position(|e| e.id == id))
+        .map_or(0, |at| at + 1);
+    let (before, after) = entries.split_at(behind);
+    let eligible = |part: &[Entry]| part.iter().filter(|e| e.weight > 0).count() as u32;
+    if eligible(after) > 0 {
+        eligible(before)
+    } else {
+        0
+    }
+}
+
+/// The entry before the eligible one of an index: a pointer from which rr goes on with that one.
+fn before_eligible(entries: &[Entry], index: u32) -> Option<SocketAddr> {
+    let eligible = entries.iter().enumerate().filter(|(_, e)| e.weight > 0);
+    let (at, _) = eligible.skip(index as usize).next()?;
+    entries.get(at.checked_sub(1)?).map(|e| e.id)
+}
+
+/// The members, eligible ones first, and the number of these.
+fn members(entries: &[Entry], last_weights: &[u16]) -> (Vec<Member>, u32) {
+    let (mut members, quiesced): (Vec<Member>, Vec<Member>) = entries
+        .iter()
+        .zip(last_weights)
+        .map(|(e, &last_weight)| Member {
+            real: e.slot,
+            weight: e.weight,
+            last_weight,
+        })
+        .partition(|m| m.weight > 0);
+    let eligible = members.len() as u32;
+    members.extend(quiesced);
+    (members, eligible)
+}
+
+/// The table for flows without an entry, and its length.
+fn fallback(entries: &[Entry], weights: &[u16]) -> (Vec<u64>, u32) {
+    let ids = entries.iter().filter(|e| e.weight > 0).map(|e| e.id);
+    let owners: Vec<Owner> = (0u16..)
+        .zip(ids.zip(weights))
+        .map(|(index, (id, &weight))| Owner { id, index, weight })
+        .collect();
+    let slots = if owners.is_empty() {
+        Vec::new()
+    } else {
+        maglev::table(maglev::fallback_size(owners.len()), &owners)
+    };
+    (pack(&slots), slots.len() as u32)
+}

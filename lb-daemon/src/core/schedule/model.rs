@@ -1,0 +1,117 @@
+//! What would the data plane choose?
+//!
+//! A generation held in memory instead of maps, for the rules of [`lb_common::sched`]: what `explain`, `simulate` and
+//! the tests choose with.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lb_common::abi::{Load, Member, Plan};
+use lb_common::sched::{Pool, Scheduler, Step};
+
+use super::Layout;
+
+/// A generation and the loads of its real servers.
+#[derive(Debug)]
+pub struct Model {
+    plan: Plan,
+    members: Vec<Member>,
+    words: Vec<u64>,
+    /// By slot. Slots beyond the end have no connections.
+    pub loads: Vec<Load>,
+    turn: AtomicU64,
+    random: AtomicU64,
+}
+
+impl Model {
+    /// A generation as [`Course::next`](super::Course::next) laid it out; `flags` are bits of
+    /// [`lb_common::abi::service`].
+    pub fn new(scheduler: Scheduler, flags: u16, layout: Layout, loads: Vec<Load>) -> Self {
+        let mut words = layout.schedule;
+        let slots_len = words.len() as u32;
+        words.extend(layout.fallback);
+        let plan = Plan {
+            scheduler: scheduler as u8,
+            flags,
+            members_len: layout.members.len() as u32,
+            eligible_len: layout.eligible,
+            slots_len,
+            fallback_off: slots_len,
+            fallback_len: layout.fallback_len,
+            start: layout.start,
+            ..Plan::default()
+        };
+        Self {
+            plan,
+            members: layout.members,
+            words,
+            loads,
+            turn: AtomicU64::new(layout.start.into()),
+            random: AtomicU64::new(1),
+        }
+    }
+
+    /// The turn that comes next.
+    pub fn turn(&self) -> u64 {
+        self.turn.load(Ordering::Relaxed)
+    }
+
+    /// Goes on from this turn.
+    pub fn set_turn(&mut self, turn: u64) {
+        *self.turn.get_mut() = turn;
+    }
+
+    /// Begins another sequence of random numbers.
+    pub fn seed(&mut self, seed: u64) {
+        *self.random.get_mut() = seed;
+    }
+}
+
+impl Pool for Model {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn member(&self, index: u32) -> Member {
+        let at = self.plan.members_off.wrapping_add(index);
+        self.members.get(at as usize).copied().unwrap_or_default()
+    }
+
+    fn load(&self, real: u32) -> Load {
+        self.loads.get(real as usize).copied().unwrap_or_default()
+    }
+
+    fn word(&self, index: u32) -> u64 {
+        self.words.get(index as usize).copied().unwrap_or_default()
+    }
+
+    fn take_turn(&self) -> u64 {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn move_turn(&self, from: u64, to: u64) {
+        // When somebody took a turn meanwhile, theirs stands.
+        let _ = self
+            .turn
+            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// SplitMix64: the same sequence for the same seed.
+    fn random(&self) -> u32 {
+        let step = 0x9E37_79B9_7F4A_7C15;
+        let mut z = self
+            .random
+            .fetch_add(step, Ordering::Relaxed)
+            .wrapping_add(step);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) as u32
+    }
+
+    fn repeat<S: Step<Self>>(&self, times: u32, step: &mut S) {
+        for round in 0..times {
+            if !step.step(self, round) {
+                break;
+            }
+        }
+    }
+}
