@@ -203,6 +203,7 @@ fn an_old_entry_of_the_kernel_is_used_and_checked_at_once() {
     lan.kernel(1, KernelEntry::Learned(A));
     lan.run(Duration::from_secs(2));
     assert_eq!(lan.state(1), (Some(B), Reach::Reachable));
+    assert_eq!(lan.conflicts(), 0);
 }
 
 #[test]
