@@ -1,1 +1,3 @@
 //! The shared fixtures of the tests.
+
+pub mod lab;

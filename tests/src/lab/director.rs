@@ -1,0 +1,200 @@
+//! How is a director run, asked, killed and started again?
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::host::Host;
+use super::poll;
+use super::process::Process;
+
+/// A director: a host on which lbd runs.
+pub struct Director {
+    host: Host,
+    paths: Paths,
+    lbd: Option<Process>,
+}
+
+/// Where a director keeps what it keeps, so that several may run on one machine.
+#[derive(Clone)]
+pub struct Paths {
+    /// The configuration file.
+    pub configuration: PathBuf,
+    /// The API's socket.
+    pub socket: PathBuf,
+    /// The running configuration.
+    pub state: PathBuf,
+    /// Programs and maps.
+    pub pins: PathBuf,
+}
+
+impl Director {
+    /// A director on a host, with nothing running yet.
+    pub(super) fn new(host: Host, bpffs: &Path) -> Self {
+        let folder = host.folder();
+        let paths = Paths {
+            configuration: folder.join("lbd.yaml"),
+            socket: folder.join("lbd.sock"),
+            state: folder.join("state"),
+            pins: bpffs.join("lbd"),
+        };
+        Self {
+            host,
+            paths,
+            lbd: None,
+        }
+    }
+
+    /// The host on which it runs.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Where it keeps what it keeps.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Write the configuration file.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn configure(&self, yaml: &str) -> Result<()> {
+        let path = &self.paths.configuration;
+        fs::write(path, yaml).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The command line of lbd for this director.
+    ///
+    /// # Errors
+    ///
+    /// lbd was not built.
+    pub fn command_line(&self) -> Result<Vec<String>> {
+        let Paths {
+            configuration,
+            socket,
+            state,
+            pins,
+        } = &self.paths;
+        let path = |path: &Path| path.display().to_string();
+        Ok(vec![
+            program("lbd")?,
+            "--config".into(),
+            path(configuration),
+            "--socket".into(),
+            path(socket),
+            "--state-dir".into(),
+            path(state),
+            "--pin-dir".into(),
+            path(pins),
+        ])
+    }
+
+    /// Start lbd and wait until it answers; returns how long that took.
+    ///
+    /// # Errors
+    ///
+    /// It ended, or does not answer in time; the error has what it printed.
+    pub fn start(&mut self) -> Result<Duration> {
+        let began = Instant::now();
+        let line = self.command_line()?;
+        let words: Vec<&str> = line.iter().map(String::as_str).collect();
+        let mut lbd = self.host.start("lbd", &words)?;
+        poll("lbd to answer", Duration::from_secs(15), || {
+            lbd.still_runs()?;
+            self.lbctl(&["status"])
+        })?;
+        self.lbd = Some(lbd);
+        Ok(began.elapsed())
+    }
+
+    /// Kill lbd as a crash would.
+    ///
+    /// # Errors
+    ///
+    /// It does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        self.lbd.take().context("lbd does not run")?.kill()
+    }
+
+    /// Ask lbd to stop and wait until it has.
+    ///
+    /// # Errors
+    ///
+    /// It does not run, or did not stop in time.
+    pub fn stop(&mut self) -> Result<()> {
+        let status = self
+            .lbd
+            .take()
+            .context("lbd does not run")?
+            .stop(Duration::from_secs(10))?;
+        if !status.success() {
+            bail!("lbd stopped with {status}\n{}", self.log());
+        }
+        Ok(())
+    }
+
+    /// Let lbd go on when we end.
+    pub fn leave(&mut self) {
+        if let Some(lbd) = self.lbd.take() {
+            lbd.leave();
+        }
+    }
+
+    /// Run lbctl and return what it printed.
+    ///
+    /// # Errors
+    ///
+    /// Its exit status is not 0; the error has what it said.
+    pub fn lbctl(&self, words: &[&str]) -> Result<String> {
+        let program = program("lbctl")?;
+        let socket = self.paths.socket.display().to_string();
+        self.host
+            .run(&[&[program.as_str(), "--socket", &socket], words].concat())
+    }
+
+    /// Run a reading command of lbctl with `--json`.
+    ///
+    /// # Errors
+    ///
+    /// Its exit status is not 0, or what it printed is not JSON.
+    pub fn json(&self, words: &[&str]) -> Result<Value> {
+        let text = self.lbctl(&[words, &["--json"]].concat())?;
+        serde_json::from_str(&text).with_context(|| format!("lbctl printed `{text}`"))
+    }
+
+    /// What lbd has printed, over all its lives.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.host.folder().join("lbd.log")).unwrap_or_default()
+    }
+}
+
+/// The path of one of our programs, as built beside the one that runs.
+///
+/// # Errors
+///
+/// It was not built.
+pub fn program(name: &str) -> Result<String> {
+    Ok(built(name)?.display().to_string())
+}
+
+/// The object with the XDP programs.
+pub(super) fn object() -> Result<PathBuf> {
+    built("bpf/bpfel-unknown-none/bpf/lb")
+}
+
+/// Something that was built into a folder above the program that runs.
+fn built(name: &str) -> Result<PathBuf> {
+    let here = std::env::current_exe().context("cannot tell where this program is")?;
+    let path = here
+        .ancestors()
+        .skip(1)
+        .take(3)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
+    path.with_context(|| format!("{name} was not built\nhint: cargo xtask build"))
+}

@@ -1,0 +1,347 @@
+//! What does a whole site look like: client, router, director and real servers?
+//!
+//! Two-armed, the director stands between the client's network and that of the real servers:
+//!
+//! ```text
+//!   client 10.0.1.10 ──┬── front 10.0.1.0/24 ──┬── eth0 .1 director .1 eth1 ──┬── back 10.0.2.0/24 ── r1 .11, r2 .12 …
+//!                      └───── .254 router .254 ┼──────────────────────────────┘
+//!                                              └ .254 ── far 10.0.3.0/24 ── f1 .11 …
+//! ```
+//!
+//! One-armed, all meet in one network and the client is behind the router:
+//!
+//! ```text
+//!   client 10.0.9.10 ── outside 10.0.9.0/24 ── .254 router .254 ──┬── front 10.0.1.0/24 ──┬── eth0 .1 director
+//!                                                            .254 │                       └── r1 .11, r2 .12 …
+//!                                                                 └── far 10.0.3.0/24 ── f1 .11 …
+//! ```
+//!
+//! A real server sends what it says as a VIP to the router, as with direct routing and tunnels it must not come back
+//! to the director, and what it says as itself to the director, as NAT needs.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+use aya::EbpfLoader;
+
+use super::client::{Checksum, sha256};
+use super::director::Director;
+use super::host::Host;
+use super::process::Process;
+use super::run::Lab;
+use super::server;
+
+/// The virtual addresses of a site, one for each forwarding method.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Vip {
+    /// Direct routing.
+    Dr,
+    /// IP-in-IP tunnel.
+    Tun,
+    /// NAT.
+    Nat,
+    /// Real servers that are the director itself.
+    Local,
+}
+
+impl Vip {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Dr, Self::Tun, Self::Nat, Self::Local];
+
+    /// The address.
+    pub const fn address(self) -> Ipv4Addr {
+        let last = match self {
+            Self::Dr => 101,
+            Self::Tun => 102,
+            Self::Nat => 103,
+            Self::Local => 104,
+        };
+        Ipv4Addr::new(10, 0, 1, last)
+    }
+
+    /// The web service.
+    pub const fn web(self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.address(), 80)
+    }
+
+    /// The DNS service.
+    pub const fn dns(self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.address(), 53)
+    }
+
+    /// Where a path of the web service is.
+    pub fn url(self, path: &str) -> String {
+        format!("http://{}{path}", self.web())
+    }
+}
+
+/// The ports on which real servers serve, also as targets of NAT.
+pub mod port {
+    /// nginx, at the service's own port.
+    pub const WEB: u16 = 80;
+    /// nginx, where only NAT leads.
+    pub const NAT_WEB: u16 = 8080;
+    /// The DNS server, at the service's own port.
+    pub const DNS: u16 = 53;
+    /// The DNS server, where only NAT leads.
+    pub const NAT_DNS: u16 = 5353;
+}
+
+/// How many networks a director stands in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arms {
+    /// Clients and real servers are behind the same interface.
+    One,
+    /// Clients are behind one, real servers behind another.
+    Two,
+}
+
+/// The shape of a site.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// How many networks the director stands in.
+    pub arms: Arms,
+    /// Number of real servers, up to 9.
+    pub reals: u8,
+    /// Number of real servers behind the router, up to 9.
+    pub far: u8,
+}
+
+/// A real server.
+pub struct Real {
+    /// The host.
+    pub host: Host,
+    /// Its address (RIP).
+    pub address: Ipv4Addr,
+    servers: Vec<Process>,
+}
+
+/// A lab with everything that balanced traffic needs.
+pub struct Site {
+    /// Where requests come from.
+    pub client: Host,
+    /// The router.
+    pub router: Host,
+    /// The director; lbd does not run yet.
+    pub director: Director,
+    /// Real servers in the director's network.
+    pub reals: Vec<Real>,
+    /// Real servers behind the router.
+    pub far: Vec<Real>,
+    /// What runs on the director itself.
+    local: Vec<Process>,
+    // Last, so that processes end before their namespaces go.
+    lab: Lab,
+}
+
+impl Site {
+    /// Make a site, with all servers running.
+    ///
+    /// # Errors
+    ///
+    /// A step of the set-up failed.
+    pub fn new(layout: Layout) -> Result<Self> {
+        let lab = Lab::new()?;
+        let (client, router, director) = hosts(&lab, layout.arms)?;
+        pin_decap(&lab)?;
+        std::fs::create_dir_all(files(&lab)).context("cannot make the folder of files")?;
+        let mut site = Self {
+            client,
+            router,
+            director: Director::new(director, &lab.bpffs()),
+            reals: Vec::new(),
+            far: Vec::new(),
+            local: Vec::new(),
+            lab,
+        };
+        let (network, prefix, gateway) = match layout.arms {
+            Arms::One => ("front", [10, 0, 1], "10.0.1.1"),
+            Arms::Two => ("back", [10, 0, 2], "10.0.2.1"),
+        };
+        for index in 1..=layout.reals {
+            let real = site.real(&format!("r{index}"), network, prefix, index, gateway)?;
+            site.reals.push(real);
+        }
+        for index in 1..=layout.far {
+            let real = site.real(&format!("f{index}"), "far", [10, 0, 3], index, "10.0.3.254")?;
+            site.far.push(real);
+        }
+        Ok(site)
+    }
+
+    /// The lab it stands in.
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// Start lbd with a configuration.
+    ///
+    /// # Errors
+    ///
+    /// lbd does not start; the error has what it said.
+    pub fn balance(&mut self, yaml: &str) -> Result<()> {
+        self.director.configure(yaml)?;
+        self.director.start().map(drop)
+    }
+
+    /// Put a file of `size` bytes on all real servers at `/files/NAME`; returns its checksum.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn file(&self, name: &str, size: usize) -> Result<Checksum> {
+        let path = files(&self.lab).join(name);
+        server::write_file(&path, size)?;
+        let file = std::fs::File::open(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        sha256(Stdio::from(file))
+    }
+
+    /// Serve on the director itself, too.
+    ///
+    /// # Errors
+    ///
+    /// A server does not start.
+    pub fn serve_locally(&mut self) -> Result<()> {
+        self.local = serve(self.director.host(), files(&self.lab))?;
+        Ok(())
+    }
+
+    /// Leave everything up when we end.
+    ///
+    /// # Errors
+    ///
+    /// The lab cannot be marked as kept.
+    pub fn keep(mut self) -> Result<()> {
+        self.director.leave();
+        let reals = self
+            .reals
+            .into_iter()
+            .chain(self.far)
+            .flat_map(|real| real.servers);
+        reals.chain(self.local).for_each(Process::leave);
+        self.lab.keep()
+    }
+
+    /// Make a real server, ready for each forwarding method.
+    fn real(
+        &self,
+        name: &str,
+        network: &str,
+        prefix: [u8; 3],
+        index: u8,
+        gateway: &str,
+    ) -> Result<Real> {
+        let [a, b, c] = prefix;
+        let address = Ipv4Addr::new(a, b, c, 10 + index);
+        let host = self.lab.host(name)?;
+        self.lab
+            .connect(&host, "eth0", network, &format!("{address}/24"))?;
+        // What makes it a real server: it has the VIPs, and does not tell anybody on the network.
+        host.set(&[
+            ("ipv4/conf/all/arp_ignore", 1),
+            ("ipv4/conf/all/arp_announce", 2),
+        ])?;
+        let router = format!("{a}.{b}.{c}.254");
+        host.ip(&[
+            &format!("address add {}/32 dev lo", Vip::Dr.address()),
+            &format!("address add {}/32 dev lo", Vip::Tun.address()),
+            &format!("route add default via {gateway}"),
+            &format!("route add default via {router} table 100"),
+            &format!("rule add from {} lookup 100", Vip::Dr.address()),
+            &format!("rule add from {} lookup 100", Vip::Tun.address()),
+        ])?;
+        let decap = self.lab.bpffs().join("decap");
+        host.run(&[
+            "ip",
+            "link",
+            "set",
+            "dev",
+            "eth0",
+            "xdp",
+            "pinned",
+            &decap.display().to_string(),
+        ])?;
+        let servers = serve(&host, files(&self.lab))?;
+        Ok(Real {
+            host,
+            address,
+            servers,
+        })
+    }
+}
+
+/// Client, router and director, each with its interfaces, addresses and routes.
+fn hosts(lab: &Lab, arms: Arms) -> Result<(Host, Host, Host)> {
+    for network in ["front", "far"] {
+        lab.network(network)?;
+    }
+    let (client, router, director) = (
+        lab.host("client")?,
+        lab.host("router")?,
+        lab.host("director")?,
+    );
+    lab.connect(&router, "front", "front", "10.0.1.254/24")?;
+    lab.connect(&router, "far", "far", "10.0.3.254/24")?;
+    lab.connect(&director, "eth0", "front", "10.0.1.1/24")?;
+    for host in [&router, &director] {
+        host.set(&[("ipv4/ip_forward", 1)])?;
+    }
+    for vip in Vip::ALL {
+        director.ip(&[&format!("address add {}/32 dev eth0", vip.address())])?;
+    }
+    match arms {
+        Arms::One => {
+            lab.network("outside")?;
+            lab.connect(&client, "eth0", "outside", "10.0.9.10/24")?;
+            lab.connect(&router, "outside", "outside", "10.0.9.254/24")?;
+            client.ip(&["route add default via 10.0.9.254"])?;
+            director.ip(&["route add default via 10.0.1.254"])?;
+        }
+        Arms::Two => {
+            lab.network("back")?;
+            lab.connect(&client, "eth0", "front", "10.0.1.10/24")?;
+            lab.connect(&router, "back", "back", "10.0.2.254/24")?;
+            lab.connect(&director, "eth1", "back", "10.0.2.1/24")?;
+            client.ip(&["route add default via 10.0.1.254"])?;
+            director.ip(&["route add default via 10.0.2.254"])?;
+        }
+    }
+    Ok((client, router, director))
+}
+
+/// Start a web server and DNS servers.
+fn serve(host: &Host, files: PathBuf) -> Result<Vec<Process>> {
+    Ok(vec![
+        server::nginx(host, &[port::WEB, port::NAT_WEB], &files)?,
+        server::dns(host, port::DNS)?,
+        server::dns(host, port::NAT_DNS)?,
+    ])
+}
+
+/// Load the program that takes the tunnel's header off on a real server, and pin it for all real servers.
+fn pin_decap(lab: &Lab) -> Result<()> {
+    let mut object = EbpfLoader::new();
+    // It uses none of the director's maps.
+    let path = super::director::object()?;
+    let mut object = object
+        .load_file(&path)
+        .with_context(|| format!("cannot load {}", path.display()))?;
+    let program = object
+        .program_mut("decap")
+        .context("the object has no program `decap`")?;
+    let program: &mut aya::programs::Xdp =
+        program.try_into().context("`decap` is no XDP program")?;
+    program.load().context("cannot load `decap`")?;
+    let path = lab.bpffs().join("decap");
+    program
+        .pin(&path)
+        .with_context(|| format!("cannot pin {}", path.display()))
+}
+
+/// The folder of the files that real servers serve.
+fn files(lab: &Lab) -> PathBuf {
+    lab.folder().join("files")
+}
