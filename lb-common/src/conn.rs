@@ -30,7 +30,7 @@ impl Tick {
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum State {
-    /// No segment has been judged yet; also what a persistence template shows.
+    /// No connection is ever left in it: the first segment moves it on. It is the state of a free slot.
     None = 0,
     /// Both sides talk.
     Established = 1,
@@ -61,6 +61,18 @@ pub enum State {
 /// The number of states.
 pub const STATES: usize = 13;
 
+/// 1 if `x` is zero, else 0, without a branch.
+#[inline(always)]
+pub(crate) const fn is_zero(x: u32) -> u32 {
+    ((x as u64).wrapping_sub(1) >> 63) as u32
+}
+
+/// 1 if `x` is below zero, else 0, without a branch.
+#[inline(always)]
+const fn is_negative(x: i32) -> u32 {
+    x.cast_unsigned() >> 31
+}
+
 /// One of the sets that [`State::is_in`] asks about: a bit for each state.
 const fn set(states: &[State]) -> u32 {
     let mut bits = 0;
@@ -82,13 +94,9 @@ const ACTIVE: u32 = set(&[
 /// Over, and kept only for late segments.
 const CLOSED: u32 = set(&[State::Close, State::TimeWait]);
 /// Nobody has proved yet that there is a client at that address.
-const HALF_OPEN: u32 = set(&[
-    State::None,
-    State::SynRecv,
-    State::SynSent,
-    State::SynAck,
-    State::UdpOnce,
-]);
+const HALF_OPEN_TCP: u32 = set(&[State::SynRecv, State::SynSent, State::SynAck]);
+/// The same of UDP.
+const HALF_OPEN_UDP: u32 = set(&[State::UdpOnce]);
 
 impl State {
     /// Every state, by number.
@@ -167,7 +175,7 @@ impl State {
     /// Whether the client has not proved yet that it is there.
     #[inline(always)]
     pub const fn is_half_open(self) -> bool {
-        self.is_in(HALF_OPEN)
+        self.is_in(HALF_OPEN_TCP | HALF_OPEN_UDP)
     }
 }
 
@@ -351,35 +359,21 @@ impl Meta {
         }
     }
 
-    /// What to do with it when a place is needed.
+    /// How readily it gives way when a place is needed.
+    ///
+    /// Computed without a branch: an insert asks it of up to twelve slots, and the kernel's verifier would follow every
+    /// way through them. A claimed slot counts as what its state is, a held one.
     #[inline(always)]
     pub const fn rank(self, now: Tick, spare: Spare) -> Rank {
-        if self.0 & (BUSY | 3 << PROTO) == 0 {
-            return Rank::Free;
-        }
-        if self.is_expired(now) {
-            return Rank::Expired;
-        }
-        if self.is_busy() {
-            return Rank::Held;
-        }
         let state = self.state_number();
-        if CLOSED >> state & 1 != 0 {
-            return Rank::Closed;
-        }
-        if HALF_OPEN >> state & 1 == 0 {
-            return Rank::Held;
-        }
-        let young = if state == State::UdpOnce as u32 {
-            spare.udp
-        } else {
-            spare.tcp
-        };
-        if self.expires().since(young) < 0 {
-            Rank::HalfOpen
-        } else {
-            Rank::Held
-        }
+        let lives = is_negative(
+            now.since(self.expires())
+                .wrapping_sub(REFRESH.cast_signed()),
+        );
+        let by_state = RANKS >> (2 * state + 32 * lives) & 3;
+        let young_tcp = HALF_OPEN_TCP >> state & !is_negative(self.expires().since(spare.tcp));
+        let young_udp = HALF_OPEN_UDP >> state & !is_negative(self.expires().since(spare.udp));
+        Rank(by_state as u32 + ((young_tcp | young_udp) & 1))
     }
 
     // What follows is for the table alone.
@@ -414,7 +408,8 @@ impl Meta {
     #[inline(always)]
     pub(crate) const fn claimed(self, until: Tick, alternate: bool) -> Self {
         let next_use = (self.0 >> USE).wrapping_add(1) << USE;
-        Self(next_use | BUSY | if alternate { ALTERNATE } else { 0 } | until.0 as u64)
+        let place = if alternate { ALTERNATE } else { 0 };
+        Self(next_use | BUSY | place | (State::Listen as u64) << STATE | until.0 as u64)
     }
 
     /// The slot without its connection.
@@ -443,21 +438,40 @@ impl core::fmt::Debug for Meta {
     }
 }
 
-/// In which order entries give way to a new connection. Held ones never do.
-#[repr(u8)]
+/// In which order entries give way to a new connection: the lowest first, and held ones never.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Rank {
-    /// There is none.
-    Free = 0,
-    /// Its time has passed.
-    Expired = 1,
+pub struct Rank(pub(crate) u32);
+
+impl Rank {
+    /// There is none, or its time has passed.
+    pub const GONE: Self = Self(0);
     /// It is over; only late segments would miss it.
-    Closed = 2,
+    pub const CLOSED: Self = Self(1);
     /// A handshake that has been waiting for longer than [`HANDSHAKE`], or a single datagram as old.
-    HalfOpen = 3,
+    pub const HALF_OPEN: Self = Self(2);
     /// Everything else.
-    Held = 4,
+    pub const HELD: Self = Self(3);
 }
+
+/// Ranks of two bits, by state, and 32 bits higher for those whose time has not passed.
+const RANKS: u64 = {
+    let mut ranks = 0;
+    let mut state = 0;
+    while state < 16 {
+        let rank = if state == State::None as u32 {
+            Rank::GONE
+        } else if CLOSED >> state & 1 != 0 {
+            Rank::CLOSED
+        } else if (HALF_OPEN_TCP | HALF_OPEN_UDP) >> state & 1 != 0 {
+            Rank::HALF_OPEN
+        } else {
+            Rank::HELD
+        };
+        ranks |= (rank.0 as u64) << (2 * state + 32);
+        state += 1;
+    }
+    ranks
+};
 
 /// How long a half-open connection is safe from being replaced, in ticks (three seconds): a client that is there
 /// answers sooner, so a flood of opening segments cannot cut handshakes under way.

@@ -1,7 +1,7 @@
 //! How flows lie in memory: two cache lines a bucket, three flows a line.
 
 use crate::{
-    atomic::{Atoms, Host, Word},
+    atomic::{Atoms, Word},
     conn::{Meta, REFRESH, Tick},
     net::{Be16, Be32, Flow4, Proto},
 };
@@ -36,7 +36,9 @@ pub struct Bucket<A: Atoms> {
     pub lines: [Line<A>; LINES],
 }
 
+#[cfg(target_has_atomic = "64")]
 const _: () = {
+    use crate::atomic::Host;
     assert!(size_of::<Line<Host>>() == 64);
     assert!(core::mem::offset_of!(Line<Host>, client) == 24);
     assert!(core::mem::offset_of!(Line<Host>, vip) == 36);
@@ -72,16 +74,35 @@ impl Slot {
         if flow >= SLOTS_PER_LINE { 0 } else { flow }
     }
 
-    /// Its place in lookup order, from 0, in a bucket whose line `first` comes first; and back.
+    /// A number that grows in lookup order, in a bucket whose line `first` comes first.
     #[inline(always)]
-    pub(super) const fn turned(self, first: u32) -> u32 {
+    pub(super) const fn order(self, first: u32) -> u32 {
         self.0 ^ (first & 1) << 2
     }
+}
 
+/// A set of the slots of a bucket, a bit for each: bits 0..=2 and 4..=6.
+#[derive(Clone, Copy)]
+pub(super) struct Slots(pub(super) u32);
+
+impl Slots {
+    /// The first one in lookup order, of a set that is not empty, in a bucket whose line `first` comes first.
     #[inline(always)]
-    pub(super) const fn from_turned(turned: u32, first: u32) -> Self {
-        Self((turned ^ first << 2) & 7)
+    pub(super) const fn first(self, first: u32) -> Slot {
+        let turned = (self.0 | self.0 << 8) >> ((first & 1) << 2);
+        if turned & 7 != 0 {
+            Slot::new(first, lowest(turned & 7))
+        } else {
+            Slot::new(first ^ 1, lowest(turned >> 4 & 7))
+        }
     }
+}
+
+/// The lowest of three bits that is set.
+#[inline(always)]
+pub(super) const fn lowest(bits: u32) -> u32 {
+    // One nibble for each number of three bits.
+    0x0102_0100 >> (bits << 2) & 3
 }
 
 /// A flow as the words of the table.

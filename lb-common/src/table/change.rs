@@ -5,7 +5,7 @@ use super::{
     bucket::{Bucket, Slot},
 };
 use crate::{
-    atomic::Word,
+    atomic::{Atoms, Word},
     conn::{Loads, Meta},
 };
 
@@ -80,17 +80,12 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     /// Takes an entry out; whether it was this call that did.
     #[inline(always)]
     pub fn remove(&self, hit: &Hit<'t, B::Atoms>, loads: &impl Loads) -> bool {
-        let mut seen = hit.meta;
-        let mut tries = 0;
-        while tries < TRIES {
-            match self.take_out(hit.bucket, hit.slot, seen, seen.freed(), loads) {
-                Ok(()) => return true,
-                Err(found) if found.is_same(seen) => seen = found,
-                Err(_) => return false,
-            }
-            tries += 1;
-        }
-        false
+        let Some(proto) = hit.meta.proto() else {
+            return false;
+        };
+        let (client, port) = hit.bucket.client_of(hit.slot);
+        self.bucket(self.place_of(client, port, proto).home)
+            .is_some_and(|home| hit.end(home, loads))
     }
 
     /// Ends the connection in a slot, if there is one, by changing its word from `old` to `new`, a free or a busy one.
@@ -106,15 +101,38 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         // The key is whole if the swap succeeds, for then nobody else has claimed the slot.
         let (client, port) = bucket.client_of(slot);
         bucket.swap(slot, old, new)?;
-        if old.is_live() {
+        if let Some(proto) = old.proto() {
             loads.add(old.real(), old.load().wrapping_neg());
-        }
-        if old.in_alternate()
-            && let Some(proto) = old.proto()
-            && let Some(home) = self.bucket(self.place_of(client, port, proto).home)
-        {
-            home.overflow().fetch_add(u32::MAX);
+            if old.in_alternate()
+                && let Some(home) = self.bucket(self.place_of(client, port, proto).home)
+            {
+                home.overflow().fetch_add(u32::MAX);
+            }
         }
         Ok(())
+    }
+}
+
+impl<A: Atoms> Hit<'_, A> {
+    /// Takes an entry out whose home bucket is `home`; whether it was this call that did.
+    #[inline(always)]
+    pub(super) fn end(&self, home: &Bucket<A>, loads: &impl Loads) -> bool {
+        let mut seen = self.meta;
+        let mut tries = 0;
+        while tries < TRIES {
+            match self.bucket.swap(self.slot, seen, seen.freed()) {
+                Ok(()) => {
+                    loads.add(seen.real(), seen.load().wrapping_neg());
+                    if seen.in_alternate() {
+                        home.overflow().fetch_add(u32::MAX);
+                    }
+                    return true;
+                }
+                Err(found) if found.is_same(seen) => seen = found,
+                Err(_) => return false,
+            }
+            tries += 1;
+        }
+        false
     }
 }

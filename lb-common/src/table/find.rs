@@ -2,11 +2,11 @@
 
 use super::{
     Buckets, Place, Table,
-    bucket::{Bucket, Key, Line, SLOTS_PER_LINE, Slot},
+    bucket::{Bucket, Key, Line, SLOTS_PER_LINE, Slot, lowest},
 };
 use crate::{
     atomic::{Atoms, Word},
-    conn::{Meta, Tick},
+    conn::{Meta, Tick, is_zero},
     net::{Be16, Be32, Flow4, Proto},
 };
 
@@ -48,19 +48,6 @@ pub struct Reply<'t, A: Atoms> {
     pub vip: Be32,
     /// The virtual service's port.
     pub vip_port: Be16,
-}
-
-/// 1 if `x` is zero, else 0, without a branch.
-#[inline(always)]
-const fn is_zero(x: u32) -> u32 {
-    ((x as u64).wrapping_sub(1) >> 63) as u32
-}
-
-/// The lowest of three bits that is set.
-#[inline(always)]
-const fn lowest(bits: u32) -> u32 {
-    // One nibble for each number of three bits.
-    0x0102_0100 >> (bits << 2) & 3
 }
 
 impl<A: Atoms> Line<A> {

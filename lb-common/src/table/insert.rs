@@ -2,7 +2,7 @@
 
 use super::{
     Buckets, Hit, LINES, Place, Table,
-    bucket::{Bucket, Key, SLOTS_PER_LINE, Slot},
+    bucket::{Bucket, Key, SLOTS_PER_LINE, Slot, Slots},
 };
 use crate::{
     atomic::{Atoms, Word},
@@ -22,8 +22,8 @@ pub enum Insert<'t, A: Atoms> {
     TurnedAway,
 }
 
-/// How often another slot is tried when another CPU was faster.
-const TRIES: u32 = 3;
+/// How often a slot is chosen: again when another CPU took the first one at the same moment.
+const TRIES: u32 = 2;
 
 /// How many other entries of the same flow an insert takes out: as many as CPUs can have recorded it since.
 const DOUBLES: u32 = 3;
@@ -31,43 +31,29 @@ const DOUBLES: u32 = 3;
 /// For how long a claim is believed, in ticks: a claim takes nanoseconds, so only a crash leaves one behind.
 const CLAIM: u32 = crate::abi::seconds_to_ticks(16);
 
-/// The slot that gives way first, and its rank: lower is better, then earlier in lookup order.
+/// The slots of a bucket by rank.
 #[derive(Clone, Copy)]
-struct Choice(u32);
-
-impl Choice {
-    const RANK: u32 = 3;
-
-    #[inline(always)]
-    const fn rank(self) -> u32 {
-        self.0 >> Self::RANK
-    }
-
-    #[inline(always)]
-    const fn slot(self, first: u32) -> Slot {
-        Slot::from_turned(self.0 & 7, first)
-    }
-}
+struct Choice([Slots; 3]);
 
 impl<A: Atoms> Bucket<A> {
     #[inline(always)]
-    fn choose(&self, first: u32, now: Tick, spare: Spare) -> Choice {
-        let mut best = u32::MAX;
+    fn choice(&self, now: Tick, spare: Spare) -> Choice {
+        let mut ranked = 0;
         let mut line = 0;
         while line < LINES {
             let mut flow = 0;
             while flow < SLOTS_PER_LINE {
                 let rank = Meta(self.lines[line].metas[flow].load()).rank(now, spare);
-                let turned = Slot::new(line as u32, flow as u32).turned(first);
-                let choice = (rank as u32) << Choice::RANK | turned;
-                if choice < best {
-                    best = choice;
-                }
+                ranked |= 1 << (8 * rank.0 + 4 * line as u32 + flow as u32);
                 flow += 1;
             }
             line += 1;
         }
-        Choice(best)
+        Choice([
+            Slots(ranked & 0xFF),
+            Slots(ranked >> 8 & 0xFF),
+            Slots(ranked >> 16 & 0xFF),
+        ])
     }
 }
 
@@ -122,20 +108,31 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         now: Tick,
         spare: Spare,
     ) -> Option<(&'t Bucket<B::Atoms>, Slot, bool)> {
-        let here = home.choose(place.first, now, spare);
+        let Choice([gone, closed, half_open]) = home.choice(now, spare);
         // Nothing is lost by taking an expired entry's slot at home, so the alternate is not even looked at.
-        if here.rank() <= Rank::Expired as u32 {
-            return Some((home, here.slot(place.first), false));
+        if gone.0 != 0 {
+            return Some((home, gone.first(place.first), false));
         }
         let alternate = self.bucket(place.alternate)?;
-        let there = alternate.choose(place.first, now, spare);
-        if there.rank() < here.rank() {
-            Some((alternate, there.slot(place.first), true))
-        } else if here.rank() < Rank::Held as u32 {
-            Some((home, here.slot(place.first), false))
+        let there = alternate.choice(now, spare).0;
+        let (bucket, slots) = if there[0].0 != 0 {
+            (alternate, there[0])
+        } else if closed.0 != 0 {
+            (home, closed)
+        } else if there[1].0 != 0 {
+            (alternate, there[1])
+        } else if half_open.0 != 0 {
+            (home, half_open)
+        } else if there[2].0 != 0 {
+            (alternate, there[2])
         } else {
-            None
-        }
+            return None;
+        };
+        Some((
+            bucket,
+            slots.first(place.first),
+            core::ptr::eq(bucket, alternate),
+        ))
     }
 
     /// Claims a slot, ending the connection that it holds; `None` when another CPU has changed it.
@@ -150,7 +147,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         loads: &impl Loads,
     ) -> Option<Claim<'t, B::Atoms>> {
         let seen = bucket.meta(slot);
-        if seen.rank(now, spare) == Rank::Held {
+        if seen.rank(now, spare) == Rank::HELD {
             return None;
         }
         let busy = seen.claimed(now.plus(CLAIM), alternate);
@@ -211,15 +208,16 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
             };
             let other_at_home = !other.meta.in_alternate();
             let other_is_first = if at_home == other_at_home {
-                other.slot.turned(place.first) < ours.slot.turned(place.first)
+                other.slot.order(place.first) < ours.slot.order(place.first)
             } else {
                 other_at_home
             };
-            if other_is_first && !other.meta.is_expired(now) {
-                self.remove(&ours, loads);
+            let other_holds = other_is_first && !other.meta.is_expired(now);
+            let loser = if other_holds { ours } else { other };
+            loser.end(home, loads);
+            if other_holds {
                 return Insert::Lost(other);
             }
-            self.remove(&other, loads);
             doubles += 1;
         }
         Insert::Done(ours)
