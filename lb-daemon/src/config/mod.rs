@@ -1,3 +1,105 @@
-//! The configuration: YAML text to a valid [`Model`](model::Model), and back.
+//! The configuration: YAML text to a valid [`Model`], and back.
+//!
+//! A file is read in four steps: bytes to text and text to values ([`yaml`]), values to a model ([`decode`]), and the
+//! rules that values must keep together ([`rules`]). Whatever is wrong is said with line, column and a hint, and a
+//! configuration with anything wrong is refused whole.
 
+mod decode;
+mod environment;
+mod keys;
 pub mod model;
+mod nearest;
+mod node;
+mod refusal;
+mod rules;
+mod value;
+mod yaml;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+pub use environment::{Anywhere, Environment};
+pub use model::Model;
+pub use refusal::{Fault, Refusal, Refused};
+
+/// Reads and checks a file.
+pub fn load(path: &Path, environment: &dyn Environment) -> Result<Model, Refused> {
+    let bytes = read(path).map_err(|refusal| Refused::whole(path.to_owned(), refusal))?;
+    parse(&bytes, path, environment)
+}
+
+/// Reads and checks what a file of some name has in it.
+pub fn parse(bytes: &[u8], path: &Path, environment: &dyn Environment) -> Result<Model, Refused> {
+    let whole = |refusal| Refused::whole(path.to_owned(), refusal);
+    let text = yaml::text(bytes).map_err(whole)?;
+    let root = match yaml::parse(text) {
+        Ok(Some(root)) => root,
+        Ok(None) => return Err(whole(empty())),
+        Err(refusal) => return Err(Refused::in_text(path.to_owned(), text, None, vec![refusal])),
+    };
+    let (model, mut refusals) = decode::model(&root);
+    if refusals.is_empty() {
+        refusals = rules::check(&model, environment);
+    }
+    if refusals.is_empty() {
+        Ok(model)
+    } else {
+        Err(Refused::in_text(
+            path.to_owned(),
+            text,
+            Some(&root),
+            refusals,
+        ))
+    }
+}
+
+/// Checks a model that was made from a valid one, as a file is checked. What was wrong before, because the machine
+/// has changed since, is not held against the edit.
+pub fn edited(
+    old: &Model,
+    new: Model,
+    environment: &dyn Environment,
+) -> Result<Model, Vec<Refusal>> {
+    let mut refusals = rules::check(&new, environment);
+    if refusals.iter().any(|r| r.fault == Fault::Machine) {
+        let before = rules::check(old, environment);
+        refusals.retain(|r| !before.iter().any(|b| b.what == r.what));
+    }
+    if refusals.is_empty() {
+        Ok(new)
+    } else {
+        Err(refusals)
+    }
+}
+
+fn empty() -> Refusal {
+    Refusal::new(
+        "the file says nothing",
+        "begin with `services:`; the documentation has a configuration of six lines",
+    )
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Refusal> {
+    let failed = |error: std::io::Error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => "name an existing file with `--config FILE`",
+            std::io::ErrorKind::PermissionDenied => {
+                "run as root, or let the file be read by this user"
+            }
+            _ => "name a file that can be read",
+        };
+        Refusal::new(format!("the file cannot be read: {error}"), hint)
+    };
+    let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    if length > yaml::MAX_BYTES as u64 {
+        return Err(yaml::too_large(length));
+    }
+    // What grows meanwhile, or has no length, is not read without end either.
+    let mut bytes = Vec::new();
+    file.take(yaml::MAX_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    Ok(bytes)
+}

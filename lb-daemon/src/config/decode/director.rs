@@ -1,0 +1,86 @@
+//! What holds for the whole director.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::super::model::{Forwarding, Limits, Model};
+use super::super::value::{interface, number, seconds, truth, word};
+use super::{Decoder, Map, Subject, keys, part, service};
+use crate::core::desired::{Connections, Timeouts, XdpMode};
+use lb_common::abi::MAX_REALS;
+
+/// What connection timeouts can be.
+pub(super) const TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
+
+/// The words of `mode`.
+pub(crate) const MODES: &[(&str, XdpMode)] = &[
+    ("auto", XdpMode::Auto),
+    ("native", XdpMode::Native),
+    ("generic", XdpMode::Generic),
+];
+
+pub(super) fn top(decoder: &mut Decoder, root: &super::Node<'_>) -> Model {
+    let Some(map) = decoder.map(root, &keys::TOP, Subject::Top) else {
+        return Model::default();
+    };
+    let interfaces = decoder
+        .list(&map, "interfaces")
+        .iter()
+        .filter_map(|node| decoder.scalar(node, "interfaces", Subject::Top, interface))
+        .collect();
+    Model {
+        interfaces,
+        mode: decoder
+            .value(&map, "mode", |text| word(text, MODES))
+            .unwrap_or_default(),
+        connections: connections(decoder, &map),
+        limits: limits(decoder, &map),
+        forwarding: forwarding(decoder, &map),
+        services: service::all(decoder, &map),
+    }
+}
+
+fn connections(decoder: &mut Decoder, top: &Map<'_, '_>) -> Connections {
+    let default = Connections::default();
+    let Some(map) = part(decoder, top, "connections", &keys::CONNECTIONS) else {
+        return default;
+    };
+    let max = decoder.value(&map, "max", |text| number(text, 1_000..=100_000_000));
+    let mut timeout = |key| decoder.value(&map, key, |text| seconds(text, TIMEOUT));
+    Connections {
+        max: max.unwrap_or(default.max),
+        timeouts: Timeouts {
+            tcp: timeout("tcp").unwrap_or(default.timeouts.tcp),
+            tcp_fin: timeout("tcp_fin").unwrap_or(default.timeouts.tcp_fin),
+            udp: timeout("udp").unwrap_or(default.timeouts.udp),
+        },
+    }
+}
+
+fn limits(decoder: &mut Decoder, top: &Map<'_, '_>) -> Limits {
+    let default = Limits::default();
+    let Some(map) = part(decoder, top, "limits", &keys::LIMITS) else {
+        return default;
+    };
+    let mut limit = |key, most| decoder.value(&map, key, |text| number(text, 1..=most));
+    Limits {
+        services: limit("services", 65_536).unwrap_or(default.services),
+        reals: limit("reals", MAX_REALS).unwrap_or(default.reals),
+    }
+}
+
+fn forwarding(decoder: &mut Decoder, top: &Map<'_, '_>) -> Forwarding {
+    let default = Forwarding::default();
+    let Some(map) = part(decoder, top, "forwarding", &keys::FORWARDING) else {
+        return default;
+    };
+    Forwarding {
+        sloppy_tcp: decoder
+            .value(&map, "sloppy_tcp", truth)
+            .unwrap_or(default.sloppy_tcp),
+        icmp_per_second: decoder
+            .value(&map, "icmp_per_second", |text| number(text, 0..=1_000_000))
+            .unwrap_or(default.icmp_per_second),
+    }
+}

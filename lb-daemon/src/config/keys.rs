@@ -1,0 +1,372 @@
+//! Which keys are there, what do they take, and what are they for?
+//!
+//! The decoder, the spelling hints and the reference in `docs/configuration.md` all read these tables, so that none
+//! of them can know a key that the others do not.
+
+/// The keys of one kind of map.
+pub(crate) struct Table {
+    /// Where such a map stands: `services[]`.
+    pub at: &'static str,
+    /// What it is about, in a sentence or two.
+    pub about: &'static str,
+    /// Its keys, in the order in which they are written.
+    pub keys: &'static [Key],
+}
+
+/// A key.
+pub(crate) struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub takes: &'static str,
+    /// What holds without it.
+    pub default: &'static str,
+    /// What it is for.
+    pub about: &'static str,
+}
+
+impl Table {
+    /// The names of the keys.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.keys.iter().map(|k| k.name).collect()
+    }
+}
+
+/// Every table, in the order of the reference.
+pub(crate) const TABLES: &[&Table] = &[
+    &TOP,
+    &CONNECTIONS,
+    &LIMITS,
+    &FORWARDING,
+    &SERVICE,
+    &LISTENER,
+    &PERSISTENCE,
+    &TIMEOUTS,
+    &REAL,
+];
+
+/// The file as a whole.
+pub(crate) const TOP: Table = Table {
+    at: "",
+    about: "Everything has a default but the services themselves.",
+    keys: &[
+        Key {
+            name: "interfaces",
+            takes: "list of names",
+            default: "those that lead to the real servers and to clients",
+            about: "Where the XDP program runs: every interface on which requests or, with `nat`, replies come in.",
+        },
+        Key {
+            name: "mode",
+            takes: "`auto`, `native` or `generic`",
+            default: "`auto`",
+            about: "How the program is attached: in the driver (`native`), in the kernel's stack, which is slower \
+                    and works everywhere (`generic`), or in the driver where that can be done (`auto`).",
+        },
+        Key {
+            name: "connections",
+            takes: "[keys](#connections)",
+            default: "",
+            about: "The connection table, and the timeouts of services that have none of their own.",
+        },
+        Key {
+            name: "limits",
+            takes: "[keys](#limits)",
+            default: "",
+            about: "How much the maps in the kernel hold besides connections.",
+        },
+        Key {
+            name: "forwarding",
+            takes: "[keys](#forwarding)",
+            default: "",
+            about: "How packets of no connection are treated.",
+        },
+        Key {
+            name: "services",
+            takes: "list of [services](#services)",
+            default: "none",
+            about: "The virtual services.",
+        },
+    ],
+};
+
+/// `connections`
+pub(crate) const CONNECTIONS: Table = Table {
+    at: "connections",
+    about: "How many connections are kept, and how long without a packet. Only these three timeouts can be set, as \
+            with `ipvsadm --set`; those of other states are LVS's. A change holds for the packets that come after it.",
+    keys: &[
+        Key {
+            name: "max",
+            takes: "1000 to 100000000",
+            default: "`1000000`",
+            about: "How many connections the table holds. It is made when `lbd` starts without a table to adopt.",
+        },
+        Key {
+            name: "tcp",
+            takes: "duration, 1s to 365d",
+            default: "`15m`",
+            about: "An established TCP connection.",
+        },
+        Key {
+            name: "tcp_fin",
+            takes: "duration, 1s to 365d",
+            default: "`2m`",
+            about: "A TCP connection after a FIN.",
+        },
+        Key {
+            name: "udp",
+            takes: "duration, 1s to 365d",
+            default: "`5m`",
+            about: "A UDP flow.",
+        },
+    ],
+};
+
+/// `limits`
+pub(crate) const LIMITS: Table = Table {
+    at: "limits",
+    about: "The maps are made this large when `lbd` starts without maps to adopt.",
+    keys: &[
+        Key {
+            name: "services",
+            takes: "1 to 65536",
+            default: "`4096`",
+            about: "Virtual services.",
+        },
+        Key {
+            name: "reals",
+            takes: "1 to 131071",
+            default: "`16384`",
+            about: "Real servers over all services, with those that are being drained. One service may have 1024.",
+        },
+    ],
+};
+
+/// `forwarding`
+pub(crate) const FORWARDING: Table = Table {
+    at: "forwarding",
+    about: "How packets of no connection are treated.",
+    keys: &[
+        Key {
+            name: "sloppy_tcp",
+            takes: "`true` or `false`",
+            default: "`false`",
+            about: "Whether a TCP segment without SYN may open a connection, as the kernel's \
+                    `net.ipv4.vs.sloppy_tcp`. Without it such a segment goes to the director's own stack.",
+        },
+        Key {
+            name: "icmp_per_second",
+            takes: "0 to 1000000",
+            default: "`1000`",
+            about: "The most ICMP errors that one CPU sends in a second; 0 is no limit.",
+        },
+    ],
+};
+
+/// `services[]`
+pub(crate) const SERVICE: Table = Table {
+    at: "services[]",
+    about: "A virtual service: what clients connect to, and who answers.",
+    keys: &[
+        Key {
+            name: "name",
+            takes: "letters, digits, `.`, `_`, `-`, `:`",
+            default: "`PROTOCOL-ADDRESS-PORT`",
+            about: "What `lbctl` and the logs call it.",
+        },
+        Key {
+            name: "protocol",
+            takes: "`tcp` or `udp`",
+            default: "`tcp`",
+            about: "The transport protocol.",
+        },
+        Key {
+            name: "address",
+            takes: "`ADDRESS:PORT`",
+            default: "required",
+            about: "The virtual address and port. Port 0 is all ports, and needs `persistence`.",
+        },
+        Key {
+            name: "also",
+            takes: "list of `ADDRESS:PORT` or [keys](#servicesalso)",
+            default: "none",
+            about: "More addresses and ports that share real servers, scheduler state and persistence: what LVS does \
+                    with firewall marks. Real servers that name no port are then sent the port that the client chose.",
+        },
+        Key {
+            name: "scheduler",
+            takes: "@schedulers",
+            default: "@scheduler",
+            about: "How a real server is chosen for a new connection.",
+        },
+        Key {
+            name: "scheduler_flags",
+            takes: "list of `sh-port`, `sh-fallback`, `mh-port`, `mh-fallback`",
+            default: "none",
+            about: "For `sh` and `mh`: hash the client's port too; look for another real server when the hashed one \
+                    cannot take the connection.",
+        },
+        Key {
+            name: "persistence",
+            takes: "duration or [keys](#servicespersistence)",
+            default: "none",
+            about: "A client's new connections go where its last one went.",
+        },
+        Key {
+            name: "one_packet",
+            takes: "`true` or `false`",
+            default: "`false`",
+            about: "UDP only: every datagram is scheduled by itself, and no connection is kept (`ipvsadm -o`).",
+        },
+        Key {
+            name: "timeouts",
+            takes: "[keys](#servicestimeouts)",
+            default: "those of `connections`",
+            about: "Timeouts of this service's own.",
+        },
+        Key {
+            name: "method",
+            takes: "`dr`, `tun` or `nat`",
+            default: "`dr`",
+            about: "How packets reach real servers: by their MAC address on a common network (`dr`), in an IP-in-IP \
+                    tunnel (`tun`), or with the destination rewritten (`nat`).",
+        },
+        Key {
+            name: "reals",
+            takes: "list of `ADDRESS`, `ADDRESS:PORT` or [keys](#servicesreals)",
+            default: "none",
+            about: "The real servers. Without any, clients are told that the port is unreachable.",
+        },
+    ],
+};
+
+/// `services[].also[]`
+pub(crate) const LISTENER: Table = Table {
+    at: "services[].also[]",
+    about: "Another address and port of the service. Text alone is its `address`.",
+    keys: &[
+        Key {
+            name: "protocol",
+            takes: "`tcp` or `udp`",
+            default: "the service's",
+            about: "The transport protocol.",
+        },
+        Key {
+            name: "address",
+            takes: "`ADDRESS:PORT`",
+            default: "required",
+            about: "The virtual address and port.",
+        },
+    ],
+};
+
+/// `services[].persistence`
+pub(crate) const PERSISTENCE: Table = Table {
+    at: "services[].persistence",
+    about: "A client's new connections go where its last one went. A duration alone is the `timeout`.",
+    keys: &[
+        Key {
+            name: "timeout",
+            takes: "duration, 1s to 24855d",
+            default: "`6m`",
+            about: "For how long after its last connection was opened (`ipvsadm -p`).",
+        },
+        Key {
+            name: "mask",
+            takes: "0 to 32; IPv6: 0 to 128",
+            default: "the whole address",
+            about: "How many leading bits of an address make a client (`ipvsadm -M`): 24 keeps a /24 network together.",
+        },
+    ],
+};
+
+/// `services[].timeouts`
+pub(crate) const TIMEOUTS: Table = Table {
+    at: "services[].timeouts",
+    about: "Timeouts of this service's own; those left out are those of `connections`.",
+    keys: &[
+        Key {
+            name: "tcp",
+            takes: "duration, 1s to 365d",
+            default: "`connections.tcp`",
+            about: "An established TCP connection.",
+        },
+        Key {
+            name: "tcp_fin",
+            takes: "duration, 1s to 365d",
+            default: "`connections.tcp_fin`",
+            about: "A TCP connection after a FIN.",
+        },
+        Key {
+            name: "udp",
+            takes: "duration, 1s to 365d",
+            default: "`connections.udp`",
+            about: "A UDP flow.",
+        },
+    ],
+};
+
+/// `services[].reals[]`
+pub(crate) const REAL: Table = Table {
+    at: "services[].reals[]",
+    about: "A real server. Text alone is its `address`.",
+    keys: &[
+        Key {
+            name: "address",
+            takes: "`ADDRESS` or `ADDRESS:PORT`",
+            default: "required",
+            about: "Its address, and its port where that is not the service's. Only `nat` can change the port.",
+        },
+        Key {
+            name: "weight",
+            takes: "0 to 65535",
+            default: "`1`",
+            about: "Its share. With 0 it keeps the connections that it has and gets no new ones, but for those of \
+                    persistent clients.",
+        },
+        Key {
+            name: "method",
+            takes: "`dr`, `tun` or `nat`",
+            default: "the service's",
+            about: "How packets reach it.",
+        },
+        Key {
+            name: "upper",
+            takes: "0 to 2147483647",
+            default: "`0`, no limit",
+            about: "At so many connections, active and inactive, it gets no more (`ipvsadm -x`).",
+        },
+        Key {
+            name: "lower",
+            takes: "0 to `upper`",
+            default: "three quarters of `upper`",
+            about: "Below so many it gets connections again (`ipvsadm -y`).",
+        },
+    ],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn keys_are_nouns_in_one_spelling_and_come_once() {
+        for table in TABLES {
+            let names = table.names();
+            let once: HashSet<_> = names.iter().collect();
+            assert_eq!(once.len(), names.len(), "{}", table.at);
+            for key in table.keys {
+                assert!(
+                    key.name
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b == b'_'),
+                    "{}",
+                    key.name
+                );
+                assert!(key.about.ends_with('.'), "{}", key.name);
+            }
+        }
+    }
+}
