@@ -50,6 +50,8 @@ pub mod map {
     pub const FILTER: &str = "FILTER";
     /// Timeouts in ticks by profile and state: [`Timeouts`](super::Timeouts).
     pub const TIMEOUTS: &str = "TIMEOUTS";
+    /// [`LocalityKey4`](super::LocalityKey4) to [`Locality`](super::Locality): what lblc and lblcr remember.
+    pub const LOCALITY4: &str = "LOCALITY4";
     /// Egress interfaces by slot.
     pub const EGRESS: &str = "EGRESS";
 }
@@ -332,6 +334,80 @@ pub struct Traffic {
     pub out_bytes: u64,
 }
 
+/// Key of `LOCALITY4`, a map that drops the destinations that were not asked for the longest.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct LocalityKey4 {
+    /// The service's index.
+    pub service: u32,
+    /// The destination address.
+    pub destination: Be32,
+}
+
+/// How many real servers lblcr remembers for a destination. The kernel's sets have no limit; here the one that was
+/// added first leaves a full set.
+pub const LOCALITY_SET: usize = 13;
+
+/// The real servers that serve a destination: one with lblc, a set with lblcr.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Locality {
+    /// When a connection to the destination was last scheduled, in ticks, about a minute behind at most.
+    pub used: u32,
+    /// When the set last changed, in ticks.
+    pub changed: u32,
+    /// Number of real servers in the set.
+    pub len: u32,
+    /// Slots in `REALS`, the one added last first.
+    pub set: [u32; LOCALITY_SET],
+}
+
+impl Locality {
+    /// A set of one.
+    #[inline(always)]
+    pub fn one(real: u32, now: u32) -> Self {
+        let mut set = [0; LOCALITY_SET];
+        set[0] = real;
+        Self {
+            used: now,
+            changed: now,
+            len: 1,
+            set,
+        }
+    }
+
+    /// Puts a real server in front, unless it is in the set.
+    #[inline(always)]
+    pub fn insert(&mut self, real: u32, now: u32) {
+        let mut carried = real;
+        for (i, place) in self.set.iter_mut().enumerate() {
+            if i as u32 >= self.len {
+                break;
+            }
+            if *place == real {
+                return;
+            }
+        }
+        for place in &mut self.set {
+            core::mem::swap(place, &mut carried);
+        }
+        self.len = (self.len + 1).min(LOCALITY_SET as u32);
+        self.changed = now;
+    }
+
+    /// Takes out the real server at a place of the set.
+    #[inline(always)]
+    pub fn remove(&mut self, at: u32, now: u32) {
+        for i in 1..LOCALITY_SET {
+            if i as u32 > at {
+                self.set[i - 1] = self.set[i];
+            }
+        }
+        self.len = self.len.saturating_sub(1);
+        self.changed = now;
+    }
+}
+
 /// Timeouts of one profile, in ticks, by [`State`](crate::conn::State) number.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -389,5 +465,6 @@ const _: () = {
     assert!(size_of::<Load>() == 8);
     assert!(MEMBERS_LEN.is_power_of_two() && LOADS_LEN.is_power_of_two());
     assert!(size_of::<Traffic>() == 40);
+    assert!(size_of::<LocalityKey4>() == 8 && size_of::<Locality>() == 64);
     assert!(size_of::<Timeouts>() == 64);
 };

@@ -7,13 +7,21 @@
 mod cycle;
 mod fallback;
 pub mod hash;
+mod hashed;
+mod heaviest;
+mod least;
+mod locality;
 mod pool;
 mod rr;
+mod scan;
 pub mod threshold;
+mod twos;
 mod wrr;
 
 pub use cycle::{Cycle, Segment};
 pub use fallback::fallback;
+pub use hashed::BUCKETS;
+pub use least::{expected, overhead};
 pub use pool::{Pool, Step};
 
 use crate::abi::Member;
@@ -56,6 +64,30 @@ schedulers! {
     Rr = 1 "rr";
     /// Weighted round robin: in bursts, heaviest first.
     Wrr = 2 "wrr";
+    /// Least connections.
+    Lc = 3 "lc";
+    /// Least connections for their weight.
+    Wlc = 4 "wlc";
+    /// Shortest expected delay.
+    Sed = 5 "sed";
+    /// Never queue: an idle one first, else the shortest expected delay.
+    Nq = 6 "nq";
+    /// Source hashing.
+    Sh = 7 "sh";
+    /// Destination hashing.
+    Dh = 8 "dh";
+    /// Locality-based least connections: a destination stays with its real server.
+    Lblc = 9 "lblc";
+    /// Locality-based least connections with replication: a destination has a set of real servers.
+    Lblcr = 10 "lblcr";
+    /// Maglev hashing.
+    Mh = 11 "mh";
+    /// Weighted failover: the heaviest one that is there.
+    Fo = 12 "fo";
+    /// Weighted overflow: the heaviest one until it has more connections than its weight.
+    Ovf = 13 "ovf";
+    /// The less loaded of two random ones.
+    Twos = 14 "twos";
 }
 
 impl Scheduler {
@@ -111,10 +143,22 @@ impl Choice {
 
 /// Chooses the real server for a new connection; `None` when there is none to take it.
 #[inline(always)]
-pub fn choose<P: Pool>(pool: &P, _request: &Request) -> Option<Choice> {
+pub fn choose<P: Pool>(pool: &P, request: &Request) -> Option<Choice> {
     match Scheduler::from_number(pool.plan().scheduler)? {
         Scheduler::Rr => rr::choose(pool),
         Scheduler::Wrr => wrr::choose(pool),
+        Scheduler::Lc => least::lc(pool),
+        Scheduler::Wlc => least::wlc(pool),
+        Scheduler::Sed => least::sed(pool),
+        Scheduler::Nq => least::nq(pool),
+        Scheduler::Sh => hashed::sh(pool, request),
+        Scheduler::Dh => hashed::dh(pool, request),
+        Scheduler::Lblc => locality::lblc(pool),
+        Scheduler::Lblcr => locality::lblcr(pool),
+        Scheduler::Mh => hashed::mh(pool, request),
+        Scheduler::Fo => heaviest::fo(pool),
+        Scheduler::Ovf => heaviest::ovf(pool),
+        Scheduler::Twos => twos::choose(pool),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a scheduler sees of a service: its plan, its members, their loads and its turn.
 
-use crate::abi::{Load, Member, Plan};
+use crate::abi::{Load, Locality, Member, Plan};
 
 /// One service's real servers and scheduler state, as maps or as a model of them.
 ///
@@ -27,6 +27,15 @@ pub trait Pool {
 
     /// A random number.
     fn random(&self) -> u32;
+
+    /// The time, in ticks.
+    fn now(&self) -> u32;
+
+    /// What is remembered of the connection's destination.
+    fn locality(&self) -> Option<Locality>;
+
+    /// Remembers this of the connection's destination.
+    fn remember(&self, locality: &Locality);
 
     /// Calls `step` with 0, 1, … below `times` until it answers `false`. The kernel's verifier looks at a step once,
     /// however often it runs.

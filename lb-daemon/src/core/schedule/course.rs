@@ -9,14 +9,17 @@ use std::net::SocketAddr;
 use lb_common::abi::Member;
 use lb_common::sched::Scheduler;
 
+use super::buckets;
 use super::cycle::WrrCycle;
-use super::maglev::{self, Owner};
+use super::maglev::{self, MhTable, Owner};
 use super::slots::pack;
 use super::{Entry, Layout};
 
 /// A service's scheduler from one generation to the next.
 #[derive(Clone, Debug, Default)]
 pub struct Course {
+    /// How mh's table is made.
+    pub mh_table: MhTable,
     current: Option<Current>,
 }
 
@@ -45,6 +48,7 @@ impl Course {
         let cycle = WrrCycle::new(&weights_of(&entries));
         let at_head = cycle.place_of(cycle.current_weight(start)) == start;
         Self {
+            mh_table: MhTable::default(),
             current: Some(Current {
                 scheduler,
                 entries,
@@ -70,30 +74,42 @@ impl Course {
             .collect();
         // Where it goes on depends on the scheduler; a changed scheduler begins anew.
         let before = self.current.take().filter(|c| c.scheduler == scheduler);
-        let eligible_weights = weights_of(&entries);
-        let (mut pointer, mut at_head, mut schedule) = (None, true, Vec::new());
-        let start = match scheduler {
+        let list = List::new(&entries, &last_weights);
+        let (mut pointer, mut at_head, mut start) = (None, true, 0);
+        let mut schedule = Vec::new();
+        match scheduler {
             Scheduler::Rr => {
                 pointer = before.and_then(|b| b.pointer_in(&entries, turn));
-                after_pointer(&entries, pointer)
+                start = after_pointer(&entries, pointer);
             }
             Scheduler::Wrr => {
-                let cycle = WrrCycle::new(&eligible_weights);
+                let cycle = WrrCycle::new(&weights_of(&entries));
                 schedule = cycle.words();
                 at_head = !before
                     .as_ref()
                     .is_some_and(|b| b.goes_on_in(&entries, turn));
-                before.map_or(0, |b| b.wrr_place(&cycle, &entries, turn))
+                start = before.map_or(0, |b| b.wrr_place(&cycle, &entries, turn));
             }
-        };
-        let (members, eligible) = members(&entries, &last_weights);
-        let (fallback, fallback_len) = fallback(&entries, &eligible_weights);
+            Scheduler::Sh => schedule = pack(&buckets::fill(&list.shares(|e| e.weight))),
+            Scheduler::Dh => schedule = pack(&buckets::fill(&list.shares(|_| 1))),
+            Scheduler::Mh => schedule = list.mh_table(self.mh_table, &last_weights),
+            Scheduler::Lc
+            | Scheduler::Wlc
+            | Scheduler::Sed
+            | Scheduler::Nq
+            | Scheduler::Lblc
+            | Scheduler::Lblcr
+            | Scheduler::Fo
+            | Scheduler::Ovf
+            | Scheduler::Twos => {}
+        }
+        let fallback = list.fallback();
         let layout = Layout {
-            members,
-            eligible,
+            fallback_len: fallback.len() as u32,
+            fallback: pack(&fallback),
+            members: list.members,
+            eligible: list.eligible,
             schedule,
-            fallback,
-            fallback_len,
             start,
         };
         self.current = Some(Current {
@@ -198,38 +214,86 @@ fn after_pointer(entries: &[Entry], pointer: Option<SocketAddr>) -> u32 {
 
 /// The entry before the eligible one of an index: a pointer from which rr goes on with that one.
 fn before_eligible(entries: &[Entry], index: u32) -> Option<SocketAddr> {
-    let eligible = entries.iter().enumerate().filter(|(_, e)| e.weight > 0);
-    let (at, _) = eligible.skip(index as usize).next()?;
+    let mut eligible = entries.iter().enumerate().filter(|(_, e)| e.weight > 0);
+    let (at, _) = eligible.nth(index as usize)?;
     entries.get(at.checked_sub(1)?).map(|e| e.id)
 }
 
-/// The members, eligible ones first, and the number of these.
-fn members(entries: &[Entry], last_weights: &[u16]) -> (Vec<Member>, u32) {
-    let (mut members, quiesced): (Vec<Member>, Vec<Member>) = entries
-        .iter()
-        .zip(last_weights)
-        .map(|(e, &last_weight)| Member {
-            real: e.slot,
-            weight: e.weight,
-            last_weight,
-        })
-        .partition(|m| m.weight > 0);
-    let eligible = members.len() as u32;
-    members.extend(quiesced);
-    (members, eligible)
+/// The real servers in list order, and where each is among the members.
+struct List<'a> {
+    /// Newest first, with the index of its member.
+    entries: Vec<(&'a Entry, u16)>,
+    /// Eligible ones first.
+    members: Vec<Member>,
+    eligible: u32,
 }
 
-/// The table for flows without an entry, and its length.
-fn fallback(entries: &[Entry], weights: &[u16]) -> (Vec<u64>, u32) {
-    let ids = entries.iter().filter(|e| e.weight > 0).map(|e| e.id);
-    let owners: Vec<Owner> = (0u16..)
-        .zip(ids.zip(weights))
-        .map(|(index, (id, &weight))| Owner { id, index, weight })
-        .collect();
-    let slots = if owners.is_empty() {
-        Vec::new()
-    } else {
-        maglev::table(maglev::fallback_size(owners.len()), &owners)
-    };
-    (pack(&slots), slots.len() as u32)
+impl<'a> List<'a> {
+    fn new(entries: &'a [Entry], last_weights: &[u16]) -> Self {
+        let both = entries.iter().zip(last_weights);
+        let (eligible, quiesced): (Vec<_>, Vec<_>) = both.partition(|(e, _)| e.weight > 0);
+        let (mut next_eligible, mut next_quiesced) = (0, eligible.len() as u16);
+        let entries = entries
+            .iter()
+            .map(|e| {
+                let next = if e.weight > 0 {
+                    &mut next_eligible
+                } else {
+                    &mut next_quiesced
+                };
+                *next += 1;
+                (e, *next - 1)
+            })
+            .collect();
+        Self {
+            entries,
+            eligible: eligible.len() as u32,
+            members: eligible
+                .into_iter()
+                .chain(quiesced)
+                .map(|(e, &last_weight)| Member {
+                    real: e.slot,
+                    weight: e.weight,
+                    last_weight,
+                })
+                .collect(),
+        }
+    }
+
+    /// Each one's index, and its share of buckets.
+    fn shares(&self, share: impl Fn(&Entry) -> u16) -> Vec<(u16, u16)> {
+        self.entries
+            .iter()
+            .map(|&(e, index)| (index, share(e)))
+            .collect()
+    }
+
+    /// mh's table, which quiesced ones keep their places in. Its first word is the number of slots.
+    fn mh_table(&self, table: MhTable, last_weights: &[u16]) -> Vec<u64> {
+        let owners = self.entries.iter().zip(last_weights);
+        let owners: Vec<Owner> = owners
+            .map(|(&(e, index), &weight)| Owner {
+                id: e.id,
+                index,
+                weight,
+            })
+            .collect();
+        let slots = table.slots(&owners);
+        let mut words = vec![slots.len() as u64];
+        words.extend(pack(&slots));
+        words
+    }
+
+    /// The table for flows without an entry.
+    fn fallback(&self) -> Vec<u16> {
+        let owners = self.entries.iter().filter(|(e, _)| e.weight > 0);
+        let owners: Vec<Owner> = owners
+            .map(|&(e, index)| Owner {
+                id: e.id,
+                index,
+                weight: e.weight,
+            })
+            .collect();
+        maglev::by_weight(maglev::fallback_size(owners.len()), &owners)
+    }
 }

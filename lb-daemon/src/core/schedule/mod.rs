@@ -4,6 +4,7 @@
 //! which IPVS walks them, the tables of those schedulers that have one, the small Maglev table for flows
 //! without an entry, and the turn to begin with, so that rr and wrr go on exactly where IPVS would.
 
+mod buckets;
 mod course;
 mod cycle;
 mod maglev;
@@ -13,7 +14,7 @@ mod slots;
 mod tests;
 
 pub use course::Course;
-pub use maglev::FALLBACK_SIZES;
+pub use maglev::MhTable;
 pub use model::Model;
 
 use std::net::SocketAddr;

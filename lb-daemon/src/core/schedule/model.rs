@@ -3,9 +3,10 @@
 //! A generation held in memory instead of maps, for the rules of [`lb_common::sched`]: what `explain`, `simulate` and
 //! the tests choose with.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lb_common::abi::{Load, Member, Plan};
+use lb_common::abi::{Load, Locality, Member, Plan};
 use lb_common::sched::{Pool, Scheduler, Step};
 
 use super::Layout;
@@ -20,6 +21,10 @@ pub struct Model {
     pub loads: Vec<Load>,
     turn: AtomicU64,
     random: AtomicU64,
+    /// The time, in ticks.
+    pub now: u32,
+    /// What lblc and lblcr remember of the connection's destination; whoever chooses sets it, and keeps it.
+    pub locality: Cell<Option<Locality>>,
 }
 
 impl Model {
@@ -47,6 +52,8 @@ impl Model {
             loads,
             turn: AtomicU64::new(layout.start.into()),
             random: AtomicU64::new(1),
+            now: 0,
+            locality: Cell::new(None),
         }
     }
 
@@ -105,6 +112,18 @@ impl Pool for Model {
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (z ^ (z >> 31)) as u32
+    }
+
+    fn now(&self) -> u32 {
+        self.now
+    }
+
+    fn locality(&self) -> Option<Locality> {
+        self.locality.get()
+    }
+
+    fn remember(&self, locality: &Locality) {
+        self.locality.set(Some(*locality));
     }
 
     fn repeat<S: Step<Self>>(&self, times: u32, step: &mut S) {
