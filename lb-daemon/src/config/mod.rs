@@ -12,7 +12,9 @@ mod nearest;
 mod node;
 mod refusal;
 mod rules;
+pub(crate) mod spell;
 mod value;
+mod write;
 mod yaml;
 
 use std::fs::File;
@@ -22,6 +24,7 @@ use std::path::Path;
 pub use environment::{Anywhere, Environment};
 pub use model::Model;
 pub use refusal::{Fault, Refusal, Refused};
+pub use write::Yaml;
 
 /// Reads and checks a file.
 pub fn load(path: &Path, environment: &dyn Environment) -> Result<Model, Refused> {

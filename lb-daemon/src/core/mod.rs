@@ -2,6 +2,7 @@
 //! is a value that somebody else carries out.
 
 pub mod desired;
+pub mod diff;
 pub mod hop;
 pub mod neighbour;
 pub mod schedule;

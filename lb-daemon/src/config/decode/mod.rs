@@ -6,6 +6,8 @@
 mod director;
 mod service;
 
+pub(super) use director::MODES;
+
 use std::borrow::Cow;
 use std::fmt;
 
