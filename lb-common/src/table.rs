@@ -86,3 +86,6 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         self.buckets.bucket(index)
     }
 }
+
+#[cfg(test)]
+mod tests;

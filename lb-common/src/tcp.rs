@@ -168,6 +168,3 @@ impl Timeouts {
         Self { ticks }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,6 +3,7 @@
 
 pub mod desired;
 pub mod diff;
+pub mod health;
 pub mod hop;
 pub mod neighbour;
 pub mod schedule;

@@ -5,4 +5,3 @@ pub mod clock;
 pub mod lock;
 pub mod net;
 pub mod preflight;
-pub mod store;

@@ -19,9 +19,8 @@
 //! A real server sends what it says as a VIP to the router, as with direct routing and tunnels it must not come back
 //! to the director, and what it says as itself to the director, as NAT needs.
 
-use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
@@ -147,10 +146,7 @@ impl Site {
         let lab = Lab::new()?;
         let (client, router, director) = hosts(&lab, layout.arms)?;
         pin_decap(&lab)?;
-        for folder in ["files", "uploaded"] {
-            std::fs::create_dir(lab.folder().join(folder))
-                .with_context(|| format!("cannot make the folder `{folder}`"))?;
-        }
+        std::fs::create_dir_all(files(&lab)).context("cannot make the folder of files")?;
         let mut site = Self {
             client,
             router,
@@ -196,27 +192,11 @@ impl Site {
     ///
     /// It cannot be written.
     pub fn file(&self, name: &str, size: usize) -> Result<Checksum> {
-        let path = self.lab.folder().join("files").join(name);
+        let path = files(&self.lab).join(name);
         server::write_file(&path, size)?;
-        checksum(&path)
-    }
-
-    /// Send a file that was made with [`file`](Self::file) from the client to a web service; returns the checksum of what
-    /// arrived.
-    ///
-    /// # Errors
-    ///
-    /// The service did not take it.
-    pub fn upload(&self, name: &str, vip: Vip) -> Result<Checksum> {
-        let arrived = self.lab.folder().join("uploaded").join(name);
-        if arrived.exists() {
-            std::fs::remove_file(&arrived)
-                .with_context(|| format!("cannot remove {}", arrived.display()))?;
-        }
-        let file = self.lab.folder().join("files").join(name);
-        self.client
-            .upload(&file, &vip.url(&format!("/uploaded/{name}")))?;
-        checksum(&arrived)
+        let file = std::fs::File::open(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        sha256(Stdio::from(file))
     }
 
     /// Serve on the director itself, too.
@@ -225,7 +205,7 @@ impl Site {
     ///
     /// A server does not start.
     pub fn serve_locally(&mut self) -> Result<()> {
-        self.local = serve(self.director.host(), &self.lab)?;
+        self.local = serve(self.director.host(), files(&self.lab))?;
         Ok(())
     }
 
@@ -284,7 +264,7 @@ impl Site {
             "pinned",
             &decap.display().to_string(),
         ])?;
-        let servers = serve(&host, &self.lab)?;
+        let servers = serve(&host, files(&self.lab))?;
         Ok(Real {
             host,
             address,
@@ -333,9 +313,9 @@ fn hosts(lab: &Lab, arms: Arms) -> Result<(Host, Host, Host)> {
 }
 
 /// Start a web server and DNS servers.
-fn serve(host: &Host, lab: &Lab) -> Result<Vec<Process>> {
+fn serve(host: &Host, files: PathBuf) -> Result<Vec<Process>> {
     Ok(vec![
-        server::nginx(host, &[port::WEB, port::NAT_WEB], &lab.folder())?,
+        server::nginx(host, &[port::WEB, port::NAT_WEB], &files)?,
         server::dns(host, port::DNS)?,
         server::dns(host, port::NAT_DNS)?,
     ])
@@ -361,7 +341,7 @@ fn pin_decap(lab: &Lab) -> Result<()> {
         .with_context(|| format!("cannot pin {}", path.display()))
 }
 
-fn checksum(path: &Path) -> Result<Checksum> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    sha256(Stdio::from(file))
+/// The folder of the files that real servers serve.
+fn files(lab: &Lab) -> PathBuf {
+    lab.folder().join("files")
 }

@@ -1,0 +1,71 @@
+//! What health changes in what the data plane shall do.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::plan::Sorry;
+use crate::core::desired::{Desired, DesiredReal, DesiredService, ServiceId};
+
+/// How a real server stands in its service's pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// The weight to use.
+    pub weight: u16,
+    /// It gets nothing new, and keeps its place and its counters.
+    pub out: bool,
+    /// Its checks say that it does not serve.
+    pub dead: bool,
+}
+
+/// How the real servers of a service stand.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ServiceStanding {
+    /// By real server.
+    pub reals: HashMap<SocketAddr, Standing>,
+    /// The sorry server, and whether it serves.
+    pub sorry: Option<(Sorry, bool)>,
+}
+
+/// How all real servers stand. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Standings(pub(super) HashMap<ServiceId, Arc<ServiceStanding>>);
+
+impl Standings {
+    /// How a service's real servers stand.
+    pub fn get(&self, service: ServiceId) -> Option<&ServiceStanding> {
+        self.0.get(&service).map(Arc::as_ref)
+    }
+
+    /// Changes what would be done if every real server were well into what is to be done.
+    pub fn apply(&self, desired: &mut Desired) {
+        for service in &mut desired.services {
+            if let Some(standing) = self.get(service.id) {
+                standing.apply(service);
+            }
+        }
+    }
+}
+
+impl ServiceStanding {
+    fn apply(&self, service: &mut DesiredService) {
+        for real in &mut service.reals {
+            if let Some(standing) = self.reals.get(&real.id()) {
+                real.weight = standing.weight;
+                real.down = standing.out;
+            }
+        }
+        // The sorry server is there from the beginning, so that its next hop is known when it is needed.
+        service
+            .reals
+            .extend(self.sorry.map(|(sorry, serves)| DesiredReal {
+                addr: sorry.id.ip(),
+                port: sorry.id.port(),
+                method: sorry.method,
+                weight: 1,
+                upper: 0,
+                lower: 0,
+                down: !serves,
+            }));
+    }
+}
