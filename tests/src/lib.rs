@@ -1,3 +1,4 @@
 //! The shared fixtures of the tests.
 
 pub mod lab;
+pub mod replay;

@@ -10,7 +10,7 @@ use lb_common::abi::Member;
 use lb_common::sched::Scheduler;
 
 use super::buckets;
-use super::cycle::WrrCycle;
+use super::cycle::{WrrCycle, adopt_weight};
 use super::maglev::{self, MhTable, Owner};
 use super::slots::pack;
 use super::{Entry, Layout};
@@ -73,7 +73,10 @@ impl Course {
             })
             .collect();
         // Where it goes on depends on the scheduler; a changed scheduler begins anew.
-        let before = self.current.take().filter(|c| c.scheduler == scheduler);
+        let before = match self.current.take() {
+            None => Some(Current::empty(scheduler)),
+            known => known.filter(|c| c.scheduler == scheduler),
+        };
         let list = List::new(&entries, &last_weights);
         let (mut pointer, mut at_head, mut start) = (None, true, 0);
         let mut schedule = Vec::new();
@@ -137,6 +140,18 @@ impl Course {
 }
 
 impl Current {
+    /// A service that has no real servers yet.
+    const fn empty(scheduler: Scheduler) -> Self {
+        Self {
+            scheduler,
+            entries: Vec::new(),
+            last_weights: Vec::new(),
+            start: 0,
+            at_head: true,
+            pointer: None,
+        }
+    }
+
     /// rr's pointer at `turn`, in a new list: when its real server is gone, the one before it in the old list.
     fn pointer_in(&self, entries: &[Entry], turn: u64) -> Option<SocketAddr> {
         let chosen = if turn == u64::from(self.start) {
@@ -174,20 +189,46 @@ impl Current {
     /// The place in a new cycle where wrr goes on.
     fn wrr_place(&self, cycle: &WrrCycle, entries: &[Entry], turn: u64) -> u32 {
         let old = WrrCycle::new(&weights_of(&self.entries));
-        let Some(place) = turn.checked_rem(u64::from(old.length())) else {
-            return 0;
-        };
+        let place = turn.checked_rem(u64::from(old.length())).unwrap_or(0) as u32;
         if self.entries == entries {
-            return place as u32;
+            return place;
         }
         // The pointer goes back to the head of the list; the current weight stays that of the last choice.
-        let last = match place as u32 {
+        let last = match place {
             place if self.is_at_head(turn) => place,
             0 => old.length() - 1,
             place => place - 1,
         };
-        cycle.place_of(cycle.adopt_weight(old.current_weight(last)))
+        let current = old.current_weight(last);
+        cycle.place_of(current_weight_after(current, &self.entries, entries))
     }
+}
+
+/// The kernel's current weight after the list changed, by the steps that an operator would have made: some removed,
+/// some edited, some added one after the other.
+fn current_weight_after(mut current: u32, before: &[Entry], after: &[Entry]) -> u32 {
+    let in_list = |list: &[Entry], entry: &Entry| list.iter().find(|e| e.id == entry.id).copied();
+    let mut list = before.to_vec();
+    let mut change =
+        |list: &[Entry]| current = adopt_weight(current, list.iter().map(|e| e.weight));
+    for gone in before.iter().filter(|e| in_list(after, e).is_none()) {
+        list.retain(|e| e.id != gone.id);
+        change(&list);
+    }
+    for at in 0..list.len() {
+        let edited = list.get(at).and_then(|e| in_list(after, e));
+        if let (Some(place), Some(edited)) = (list.get_mut(at), edited)
+            && *place != edited
+        {
+            *place = edited;
+            change(&list);
+        }
+    }
+    for added in after.iter().rev().filter(|e| in_list(before, e).is_none()) {
+        list.push(*added);
+        change(&list);
+    }
+    current
 }
 
 fn weights_of(entries: &[Entry]) -> Vec<u16> {

@@ -97,17 +97,6 @@ impl WrrCycle {
         }
     }
 
-    /// The kernel's `cw` after its list changed from another to this one.
-    pub(super) fn adopt_weight(&self, current: u32) -> u32 {
-        if current > self.top() || current == 0 {
-            self.top()
-        } else if self.step > 1 {
-            current / self.step * self.step + 1
-        } else {
-            current
-        }
-    }
-
     /// The words for `SLOTS`; none when there is nobody to serve.
     pub(super) fn words(&self) -> Vec<u64> {
         if self.segments.is_empty() {
@@ -144,6 +133,24 @@ impl WrrCycle {
 
     fn segment_index(&self, place: u32) -> u16 {
         (self.segments.partition_point(|(s, _)| s.first <= place) - 1) as u16
+    }
+}
+
+/// The kernel's `cw` after its list changed to one with these weights, zeros included.
+pub(super) fn adopt_weight(current: u32, weights: impl Iterator<Item = u16>) -> u32 {
+    let (mut step, mut heaviest) = (0, 0);
+    for weight in weights.map(u32::from) {
+        step = gcd(step, weight);
+        heaviest = heaviest.max(weight);
+    }
+    let step = step.max(1);
+    let top = heaviest.saturating_sub(step - 1);
+    if current > top || current == 0 {
+        top
+    } else if step > 1 {
+        current / step * step + 1
+    } else {
+        current
     }
 }
 

@@ -1,7 +1,10 @@
 //! The schedulers against literal simulations of the kernel's loops.
 
 mod carry;
+mod hashed;
 mod kernel;
+mod load;
+mod locality;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
