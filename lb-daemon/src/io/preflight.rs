@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability};
@@ -106,20 +105,20 @@ fn use_of(capability: Capability) -> &'static str {
 
 /// Whether the kernel has all that the XDP program and its maps need.
 pub fn kernel() -> Result<(), PreflightError> {
-    FEATURES.iter().try_for_each(|feature| feature.check())
+    FEATURES.iter().try_for_each(Feature::check)
 }
 
 /// Something that not every kernel has, and how to find out.
 struct Feature {
     name: &'static str,
     since: &'static str,
-    probe: fn() -> io::Result<OwnedFd>,
+    probe: fn() -> io::Result<()>,
 }
 
 impl Feature {
     fn check(&self) -> Result<(), PreflightError> {
         match (self.probe)() {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
                 Err(PreflightError::Denied {
                     feature: self.name,
@@ -150,41 +149,52 @@ const FEATURES: &[Feature] = &[
         probe: || probe_map(MapKind::Array, 8, sys::MMAPABLE),
     },
     Feature {
-        name: "helper bpf_ktime_get_coarse_ns",
+        name: "BPF helper bpf_ktime_get_coarse_ns",
         since: "5.11",
-        probe: || sys::load_xdp("lb_probe", &[call(160), set(0, 2), EXIT]),
+        probe: || probe_helper(160),
     },
     Feature {
         name: "atomic compare-and-swap in BPF programs",
         since: "5.12",
         probe: || {
-            sys::load_xdp(
-                "lb_probe",
-                &[
-                    STORE_ZERO,
-                    set(0, 0),
-                    set(1, 1),
-                    COMPARE_AND_SWAP,
-                    set(0, 2),
-                    EXIT,
-                ],
-            )
+            probe_program(&[
+                STORE_ZERO,
+                set(0, 0),
+                set(1, 1),
+                COMPARE_AND_SWAP,
+                set(0, 2),
+                EXIT,
+            ])
         },
+    },
+    Feature {
+        name: "BPF helper bpf_loop",
+        since: "5.17",
+        probe: || probe_helper(181),
     },
 ];
 
-fn probe_map(kind: MapKind, value_size: u32, flags: u32) -> io::Result<OwnedFd> {
-    sys::map_create(
-        "lb_probe",
-        MapShape {
-            kind,
-            key_size: 4,
-            value_size,
-            entries: 1,
-            flags,
-        },
-        None,
-    )
+fn probe_map(kind: MapKind, value_size: u32, flags: u32) -> io::Result<()> {
+    let shape = MapShape {
+        kind,
+        key_size: 4,
+        value_size,
+        entries: 1,
+        flags,
+    };
+    sys::map_create("lb_probe", shape, None).map(drop)
+}
+
+/// The verifier looks at a helper's number before its arguments. Whether those are wrong (`EACCES`) does not matter.
+fn probe_helper(number: u64) -> io::Result<()> {
+    match probe_program(&[call(number), set(0, 2), EXIT]) {
+        Err(e) if e.raw_os_error() == Some(libc::EACCES) => Ok(()),
+        other => other,
+    }
+}
+
+fn probe_program(instructions: &[u64]) -> io::Result<()> {
+    sys::load_xdp("lb_probe", instructions).map(drop)
 }
 
 /// `exit`.
@@ -294,6 +304,46 @@ mod tests {
             missing(&[CAP_SYS_ADMIN, CAP_NET_RAW].into()),
             Some(CAP_NET_ADMIN)
         );
+    }
+
+    #[test]
+    fn every_probe_passes_on_a_kernel_that_has_all() {
+        if capabilities().is_err() {
+            println!("SKIP: needs CAP_BPF");
+            return;
+        }
+        kernel().unwrap();
+    }
+
+    #[test]
+    fn a_helper_that_no_kernel_has_is_not_found() {
+        if capabilities().is_err() {
+            println!("SKIP: needs CAP_BPF");
+            return;
+        }
+        assert_eq!(
+            probe_helper(60_000).unwrap_err().raw_os_error(),
+            Some(libc::EINVAL)
+        );
+    }
+
+    #[test]
+    fn a_missing_feature_is_named_with_the_kernel_that_has_it() {
+        let none = Feature {
+            name: "time travel",
+            since: "9.9",
+            probe: || Err(io::ErrorKind::InvalidInput.into()),
+        };
+        let text = none.check().unwrap_err().to_string();
+        assert!(
+            text.contains("time travel") && text.contains("9.9") && text.contains(&release()),
+            "{text}"
+        );
+        let denied = Feature {
+            probe: || Err(io::ErrorKind::PermissionDenied.into()),
+            ..none
+        };
+        assert!(matches!(denied.check(), Err(PreflightError::Denied { .. })));
     }
 
     #[test]

@@ -1,30 +1,120 @@
 //! The data plane as the engine holds it.
 
-use std::net::Ipv4Addr;
-use std::path::Path;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use aya::Ebpf;
+use lb_common::abi::{ABI, Settings, setting};
 use lb_common::counter::Counter;
+use lb_common::table::SLOTS_PER_BUCKET;
 
-use super::{
-    Applied, ApplyError, Connection, ConnectionFilter, DetachError, Detached, Hop, Maintained,
-    Options, ReadError, ServiceReading, StartError, Status,
-};
-use crate::core::desired::{Desired, XdpMode};
+use super::conns::{self, Connections};
+use super::error::{ApplyError, DetachError, MapError, ReadError, StartError};
+use super::grace::Grace;
+use super::layout::{self, Layout, layouts};
+use super::links::{self, Interface};
+use super::maps::Maps;
+use super::object;
+use super::options::{Hop, Options};
+use super::pins::{Pins, file};
+use super::readings::Growth;
+use super::report::{Applied, ConnectionFilter, Detached, Maintained, ServiceReading, Status};
+use super::state::State;
+use super::sweep::Sweeper;
+use super::tables::KernelTables;
+use crate::core::desired::{Desired, ServiceId, XdpMode};
+use crate::io::lock::InstanceLock;
+use crate::io::preflight;
+
+/// The director's program in the object.
+const PROGRAM: &str = "lb";
 
 /// The XDP program, its maps and what this daemon knows of them.
 ///
 /// Dropping it leaves everything in the kernel as it is, pinned and forwarding.
 #[derive(Debug)]
 pub struct Dataplane {
-    never: std::convert::Infallible,
+    pins: Pins,
+    ebpf: Ebpf,
+    layouts: Vec<Layout>,
+    state: State,
+    sweeper: Sweeper,
+    growth: Growth,
+    adopted: bool,
+    _lock: InstanceLock,
 }
 
 impl Dataplane {
     /// Loads the program, or adopts what an earlier daemon left, and attaches it to the interfaces.
+    ///
+    /// Everything that can be refused is looked at before anything is changed.
     pub fn start(options: &Options) -> Result<Self, StartError> {
-        let _ = options;
-        Err(StartError::NoProgram)
+        preflight::capabilities()?;
+        preflight::kernel()?;
+        let interfaces = links::interfaces(&options.interfaces)?;
+        if object::embedded().is_none() {
+            return Err(StartError::NoProgram);
+        }
+        preflight::bpf_fs(&options.pin_dir)?;
+        let lock = InstanceLock::directory(&options.pin_dir)?;
+        let pins = Pins::new(&options.pin_dir);
+        let layouts = layouts(options.capacity);
+        let adopted = pins.has_maps();
+        if adopted {
+            pins.check(&layouts)?;
+        }
+        if !options.replace {
+            links::check(&pins, &interfaces)?;
+        }
+
+        let result = Self::bring_up(options, pins.clone(), layouts, &interfaces, adopted, lock);
+        if result.is_err() && !adopted {
+            // Whatever was made so far was made here.
+            drop(pins.remove());
+        }
+        result
+    }
+
+    fn bring_up(
+        options: &Options,
+        pins: Pins,
+        layouts: Vec<Layout>,
+        interfaces: &[Interface],
+        adopted: bool,
+        lock: InstanceLock,
+    ) -> Result<Self, StartError> {
+        let mut ebpf = if adopted {
+            object::load(PROGRAM, &pins.maps(), &layouts)?
+        } else {
+            pins.begin_maps(&layouts)?;
+            let ebpf = object::load(PROGRAM, &pins.new_maps(), &layouts)?;
+            pins.finish_maps(&layouts, &settings(options)?)?;
+            ebpf
+        };
+        let mut maps = open(&pins, &layouts)?;
+        set_options(&mut maps, options)?;
+        let state = State::adopt(maps, Grace::of_kernel().map_err(no_grace)?)?;
+        let sweeper = Sweeper::new(&state.maps)?;
+        pins.pin_program(object::xdp(&mut ebpf, PROGRAM)?)?;
+        links::run_on(
+            &pins,
+            object::xdp(&mut ebpf, PROGRAM)?,
+            interfaces,
+            options.mode,
+            options.replace,
+        )?;
+        Ok(Self {
+            pins,
+            ebpf,
+            layouts,
+            state,
+            sweeper,
+            growth: Growth::default(),
+            adopted,
+            _lock: lock,
+        })
     }
 
     /// Makes the maps equal to what is desired; touches only what differs.
@@ -35,83 +125,192 @@ impl Dataplane {
         desired: &Desired,
         hop: &dyn Fn(Ipv4Addr) -> Hop,
     ) -> Result<Applied, ApplyError> {
-        let _ = (desired, hop);
-        match self.never {}
+        let result = self.state.apply(desired, hop);
+        if let Err(ApplyError::Map(_)) = result {
+            // The maps hold less than what is known of them now, or more: only they can tell.
+            self.state.reread()?;
+        }
+        result
     }
 
     /// Runs the program on these interfaces and no others.
     pub fn set_interfaces(
         &mut self,
-        interfaces: &[String],
+        names: &[String],
         mode: XdpMode,
         replace: bool,
     ) -> Result<(), StartError> {
-        let _ = (interfaces, mode, replace);
-        match self.never {}
+        let interfaces = links::interfaces(names)?;
+        if !replace {
+            links::check(&self.pins, &interfaces)?;
+        }
+        let program = object::xdp(&mut self.ebpf, PROGRAM)?;
+        links::run_on(&self.pins, program, &interfaces, mode, replace)
     }
 
     /// The addresses of all real servers in use, with those that are being drained: whose next hops matter.
     pub fn real_addresses(&self) -> Vec<Ipv4Addr> {
-        match self.never {}
+        self.state.real_addresses()
     }
 
     /// Tells how a real server's address is reached now. Returns how many slots changed.
     pub fn set_next_hop(&mut self, addr: Ipv4Addr, hop: Hop) -> Result<usize, ApplyError> {
-        let _ = (addr, hop);
-        match self.never {}
+        self.state.set_next_hop(addr, hop)
+    }
+
+    /// Takes out all connections of a real server that was removed; packets of them are judged anew. Whether there is
+    /// such a real server. It is done by the next calls of [`Self::maintain`].
+    pub fn cut(&mut self, service: ServiceId, real: SocketAddr) -> bool {
+        let slots = self.state.removed(service, real);
+        slots.iter().for_each(|slot| self.sweeper.cut(*slot));
+        !slots.is_empty()
     }
 
     /// One slice of upkeep: walks the connection table for about `budget`, frees what can be freed, and updates
     /// the rates when they are due. Call it a few times a second.
     pub fn maintain(&mut self, now: Instant, budget: Duration) -> Result<Maintained, ReadError> {
-        let _ = (now, budget);
-        match self.never {}
+        let tick = conns::now(self.state.maps.settings()?.clock_shift);
+        let slice = self
+            .sweeper
+            .slice(&mut self.state.maps, now, tick, budget)?;
+        let reals_freed = self.state.reap(|slot| self.sweeper.found(slot))?;
+        if self.growth.is_due(now) {
+            self.state.look_at_growth(&mut self.growth, now)?;
+        }
+        Ok(Maintained {
+            connections_freed: slice.freed,
+            loads_mended: slice.mended,
+            reals_freed,
+            walk_done: slice.walk_done,
+        })
     }
 
     /// Every service, with its real servers' loads, traffic and rates.
     pub fn services(&self) -> Result<Vec<ServiceReading>, ReadError> {
-        match self.never {}
+        Ok(self.state.services(&self.growth)?)
     }
 
     /// How many packets ended in each way.
     pub fn counters(&self) -> Result<Vec<(Counter, u64)>, ReadError> {
-        match self.never {}
+        let one = |counter: &Counter| Ok((*counter, self.state.maps.counter(*counter as u32)?));
+        Counter::ALL.iter().map(one).collect()
     }
 
     /// A listing of the connections. It holds the maps by itself: read it on another thread, as slowly as the
     /// reader wants.
-    pub fn connections(&self, filter: ConnectionFilter) -> Connections {
-        let _ = filter;
-        match self.never {}
+    pub fn connections(&self, filter: ConnectionFilter) -> Result<Connections, ReadError> {
+        let shift = self.state.maps.settings()?.clock_shift;
+        Ok(Connections::new(
+            self.state.maps.connections()?,
+            filter,
+            shift,
+        ))
     }
 
     /// The state of the whole.
     pub fn status(&self) -> Result<Status, ReadError> {
-        match self.never {}
+        let buckets = self.state.maps.connections()?.buckets();
+        let room = &self.state.room;
+        Ok(Status {
+            adopted: self.adopted,
+            program: self.program_id(),
+            interfaces: links::status(&self.pins).map_err(ReadError::Interfaces)?,
+            connections: self.sweeper.live(),
+            connections_max: u64::from(buckets) * SLOTS_PER_BUCKET as u64,
+            reals: room.reals.used(),
+            reals_max: room.reals.len(),
+            services: room.services.used(),
+            services_max: room.services.len(),
+            memory: layout::memory(&self.layouts, aya::util::nr_cpus().unwrap_or(1)),
+        })
+    }
+
+    fn program_id(&self) -> u32 {
+        use aya::programs::Program;
+        let Some(Program::Xdp(program)) = self.ebpf.program(PROGRAM) else {
+            return 0;
+        };
+        program.info().map_or(0, |info| info.id())
     }
 
     /// Takes everything out of the kernel.
     pub fn detach(self) -> Result<Detached, DetachError> {
-        match self.never {}
+        remove(&self.pins)
+    }
+
+    /// For tests: from the `n`th further write on, everything fails, as if the daemon had been killed there.
+    #[doc(hidden)]
+    pub fn stop_after_writes(&mut self, n: u64) {
+        self.state.maps.stop_after(n);
     }
 }
 
 /// Takes out of the kernel what a daemon that no longer runs left under `pin_dir`.
 pub fn detach(pin_dir: &Path) -> Result<Detached, DetachError> {
-    let _ = pin_dir;
-    Ok(Detached::default())
+    if !pin_dir.exists() {
+        return Ok(Detached::default());
+    }
+    let _lock = InstanceLock::directory(pin_dir)?;
+    remove(&Pins::new(pin_dir))
 }
 
-/// A walk over the connection table, one connection at a time.
-#[derive(Debug)]
-pub struct Connections {
-    never: std::convert::Infallible,
+fn remove(pins: &Pins) -> Result<Detached, DetachError> {
+    let interfaces = links::status(pins)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|i| i.name)
+        .collect();
+    match pins.remove() {
+        Ok(maps) => Ok(Detached { interfaces, maps }),
+        Err((path, source)) => Err(DetachError::File {
+            action: "remove",
+            path,
+            source,
+        }),
+    }
 }
 
-impl Iterator for Connections {
-    type Item = Connection;
+/// Opens all maps.
+fn open(pins: &Pins, layouts: &[Layout]) -> Result<Maps, MapError> {
+    let tables = KernelTables::new(|name| pins.open(name))?;
+    Maps::new(layouts, |layout| pins.region(layout), Box::new(tables))
+}
 
-    fn next(&mut self) -> Option<Connection> {
-        match self.never {}
+/// The settings of new maps.
+fn settings(options: &Options) -> Result<Settings, StartError> {
+    Ok(Settings {
+        abi: ABI,
+        bucket_mask: layout::buckets(options.capacity.connections) - 1,
+        hash_key: secret()?,
+        ..Settings::default()
+    })
+}
+
+/// Sets what the options say and every start may change.
+fn set_options(maps: &mut Maps, options: &Options) -> Result<(), MapError> {
+    let mut settings = maps.settings()?;
+    settings.flags &= !setting::SLOPPY_TCP;
+    if options.sloppy_tcp {
+        settings.flags |= setting::SLOPPY_TCP;
+    }
+    settings.icmp_per_second = options.icmp_per_second;
+    maps.set_settings(&settings)
+}
+
+/// A key for the connection table's hash that nobody can guess.
+fn secret() -> Result<[u64; 2], StartError> {
+    let path = PathBuf::from("/dev/urandom");
+    let mut bytes = [0; 16];
+    let read = std::fs::File::open(&path).and_then(|mut random| random.read_exact(&mut bytes));
+    read.map_err(file("read", &path))?;
+    let n = u128::from_ne_bytes(bytes);
+    Ok([n as u64, (n >> 64) as u64])
+}
+
+fn no_grace(source: io::Error) -> MapError {
+    MapError {
+        action: "make",
+        map: "lb_outer",
+        source,
     }
 }

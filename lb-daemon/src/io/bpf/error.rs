@@ -5,66 +5,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::core::desired::ServiceId;
+use crate::io::lock::LockError;
+use crate::io::preflight::PreflightError;
 
 /// Why the data plane did not start. Nothing was changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A Linux capability is missing.
-    #[error("cannot drive the data plane: capability {missing} is missing\nhint: {hint}")]
-    Capability {
-        /// The first one that is missing, as `CAP_…`.
-        missing: &'static str,
-        /// How to get it.
-        hint: &'static str,
-    },
-    /// The running kernel lacks something.
-    #[error(
-        "this kernel ({running}) cannot do {feature} ({source})\n\
-         hint: {feature} is there from Linux {since} on; boot such a kernel, or one built with it"
-    )]
-    Kernel {
-        /// What it lacks.
-        feature: &'static str,
-        /// The version that runs.
-        running: String,
-        /// The first version that has it.
-        since: &'static str,
-        /// What the kernel answered.
-        source: io::Error,
-    },
-    /// The pin directory is not on a BPF file system.
-    #[error(
-        "{dir} is not on a BPF file system and none could be mounted: {source}\n\
-         hint: mount -t bpf bpf {mount}"
-    )]
-    NoBpfFs {
-        /// The pin directory.
-        dir: PathBuf,
-        /// Where one belongs.
-        mount: PathBuf,
-        /// Why mounting failed.
-        source: io::Error,
-    },
+    /// This process or this kernel cannot do it.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
     /// Another daemon drives this data plane.
-    #[error(
-        "another lbd{} already uses {what}\n\
-         hint: stop it first, or give this one a --pin-dir and --socket of its own",
-        pid.map(|p| format!(" (pid {p})")).unwrap_or_default()
-    )]
-    Running {
-        /// What both want.
-        what: PathBuf,
-        /// The other's process id, where the kernel tells.
-        pid: Option<u32>,
-    },
-    /// There is no such interface.
-    #[error(
-        "interface {name} does not exist\nhint: `ip -br link` lists the interfaces; mend `interfaces:`"
-    )]
-    NoInterface {
-        /// Its name.
-        name: String,
-    },
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// Another XDP program has the interface.
     #[error(
         "interface {interface} already runs XDP program `{program}` (id {id}), which is not ours\n\
@@ -164,13 +116,24 @@ pub struct MapError {
 pub enum ApplyError {
     /// More services than the maps hold.
     #[error(
-        "{wanted} services are more than the {max} that the maps hold\nhint: raise `limits: services`, then `lbd --detach` and start again"
+        "service {service}: no place for it: all {max} are taken, those counted that still have connections\n\
+         hint: put services with the same real servers together"
     )]
     TooManyServices {
-        /// How many are wanted.
-        wanted: usize,
+        /// The one that found no place.
+        service: ServiceId,
         /// How many there can be.
         max: u32,
+    },
+    /// More different timeouts than the maps hold.
+    #[error(
+        "service {service}: no place for its timeouts: there are {max} different ones already\nhint: let services share timeouts"
+    )]
+    TooManyProfiles {
+        /// The service.
+        service: ServiceId,
+        /// How many there can be.
+        max: usize,
     },
     /// More real servers than the maps hold.
     #[error(
@@ -217,6 +180,11 @@ pub enum ApplyError {
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    /// The kernel did not tell what interfaces run.
+    #[error(
+        "cannot ask the kernel for the interfaces' XDP programs: {0}\nhint: may lbd still use netlink?"
+    )]
+    Interfaces(#[source] io::Error),
     /// A map could not be used.
     #[error(transparent)]
     Map(#[from] MapError),
@@ -226,13 +194,8 @@ pub enum ReadError {
 #[derive(Debug, thiserror::Error)]
 pub enum DetachError {
     /// A daemon still drives it.
-    #[error("lbd{} still runs on {what}\nhint: use `lbctl detach`, or stop it first", pid.map(|p| format!(" (pid {p})")).unwrap_or_default())]
-    Running {
-        /// What it uses.
-        what: PathBuf,
-        /// Its process id, where the kernel tells.
-        pid: Option<u32>,
-    },
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// A pin could not be removed.
     #[error(
         "cannot {action} {path}: {source}\nhint: `rm -r` the pin directory as root; that also takes the program down"

@@ -10,10 +10,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use super::sys;
 
@@ -25,7 +25,7 @@ pub struct Ticket(u64);
 #[derive(Debug)]
 pub struct Grace {
     asked: u64,
-    passed: Arc<AtomicU64>,
+    passed: Arc<Passed>,
     waiter: Option<Sender<u64>>,
 }
 
@@ -33,7 +33,7 @@ impl Grace {
     /// Waits for the kernel's programs.
     pub fn of_kernel() -> io::Result<Self> {
         let sync = Sync::new()?;
-        let passed = Arc::new(AtomicU64::new(0));
+        let passed = Arc::new(Passed::default());
         let (waiter, asked) = mpsc::channel();
         thread::Builder::new().name("lbd-grace".into()).spawn({
             let passed = Arc::clone(&passed);
@@ -62,26 +62,61 @@ impl Grace {
         match &self.waiter {
             // Should the thread be gone, the ticket never passes, and what waits for it stays in place.
             Some(waiter) => drop(waiter.send(self.asked)),
-            None => self.passed.store(self.asked, Ordering::Release),
+            None => self.passed.set(self.asked),
         }
         Ticket(self.asked)
     }
 
     /// Whether the grace period that gave the ticket is over.
     pub fn passed(&self, ticket: Ticket) -> bool {
-        self.passed.load(Ordering::Acquire) >= ticket.0
+        self.passed.get() >= ticket.0
+    }
+
+    /// Waits for a grace period that begins now: some 10 ms. Whether it is over.
+    pub fn wait(&mut self) -> bool {
+        let ticket = self.begin();
+        self.passed.wait_for(ticket.0, LONGEST)
+    }
+}
+
+/// No grace period takes so long, unless a processor hangs.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// The last ticket that has passed.
+#[derive(Debug, Default)]
+struct Passed {
+    ticket: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Passed {
+    fn get(&self) -> u64 {
+        *self.ticket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, ticket: u64) {
+        *self.ticket.lock().unwrap_or_else(PoisonError::into_inner) = ticket;
+        self.changed.notify_all();
+    }
+
+    fn wait_for(&self, ticket: u64, longest: Duration) -> bool {
+        let passed = self.ticket.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .changed
+            .wait_timeout_while(passed, longest, |passed| *passed < ticket);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }
 
 /// Ends when the [`Grace`] is dropped.
-fn wait_for_all(sync: &Sync, asked: &Receiver<u64>, passed: &AtomicU64) {
+fn wait_for_all(sync: &Sync, asked: &Receiver<u64>, passed: &Passed) {
     while let Ok(mut ticket) = asked.recv() {
         // One wait serves all that were asked for before it began.
         while let Ok(later) = asked.try_recv() {
             ticket = later;
         }
         match sync.wait() {
-            Ok(()) => passed.store(ticket, Ordering::Release),
+            Ok(()) => passed.set(ticket),
             Err(e) => tracing::error!(
                 "cannot wait for running XDP programs: {e}; old generations stay in place"
             ),

@@ -3,18 +3,43 @@
 //! [`Dataplane`] is the answer: it loads or adopts the program and its maps, makes them equal to what is
 //! [desired](crate::core::desired), keeps them tidy, and reads them.
 
+mod admit;
+mod adopt;
+mod alloc;
+mod apply;
+mod conns;
 pub mod dataplane;
 pub mod error;
 pub mod grace;
+mod hops;
+mod layout;
+mod ledger;
+mod links;
+mod maps;
+mod object;
 pub mod options;
-pub mod region;
+mod pins;
+mod rates;
+mod readings;
+mod reap;
+mod region;
 pub mod report;
+mod stage;
+mod state;
+mod sweep;
 pub mod sys;
+mod tables;
+mod target;
+mod xdp;
 
-pub use dataplane::{Connections, Dataplane, detach};
+pub use conns::Connections;
+pub use dataplane::{Dataplane, detach};
 pub use error::{ApplyError, DetachError, ReadError, StartError};
 pub use options::{Capacity, Hop, NextHop, Options};
 pub use report::{
     Applied, Connection, ConnectionFilter, Detached, InterfaceStatus, Maintained, Rates,
     RealReading, ServiceReading, Status, TrafficSum,
 };
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lb_common::abi::{Generation, Member, Plan, Real, Settings, Timeouts};
+use lb_common::atomic::Host;
+use lb_common::table::{Bucket, Buckets};
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
 /// An array of entries of whole words, shared with a running program.
@@ -60,6 +62,11 @@ impl Region {
         self.words(index as usize * self.words, self.words)
     }
 
+    /// One word, counted from the start of the region; `None` beyond the end.
+    pub fn word(&self, at: u32) -> Option<&AtomicU64> {
+        self.words(at as usize, 1)?.first()
+    }
+
     /// A run of words, counted from the start of the region; `None` when it does not lie within.
     pub fn words(&self, from: usize, len: usize) -> Option<&[AtomicU64]> {
         let all = self.entries as usize * self.words;
@@ -76,12 +83,27 @@ impl Region {
     }
 }
 
+/// The connection table.
+impl Buckets for Region {
+    type Atoms = Host;
+
+    fn bucket(&self, index: u32) -> Option<&Bucket<Host>> {
+        let words = self.entry(index)?;
+        if size_of_val(words) != size_of::<Bucket<Host>>() {
+            return None;
+        }
+        // SAFETY: the entry is as large as a bucket (checked above), and as aligned: the mapping begins at a page, and
+        // a bucket's size is its alignment. A bucket is atomics only, and every pattern of bits is one.
+        Some(unsafe { &*words.as_ptr().cast::<Bucket<Host>>() })
+    }
+}
+
 /// A value of a map that can be taken apart into words and put together again.
 ///
 /// # Safety
 ///
 /// The type is `repr(C)`, has no implicit padding, and every pattern of bits is a value of it.
-pub unsafe trait Record: Copy {}
+pub(super) unsafe trait Record: Copy {}
 
 // SAFETY: integers and arrays of them only, padding is explicit, and lb-common asserts the sizes.
 unsafe impl Record for Settings {}
@@ -99,7 +121,7 @@ unsafe impl Record for Timeouts {}
 /// Puts a record together from words, each read atomically. `None` when they are too few.
 ///
 /// The record as a whole is not read atomically: read what does not change meanwhile, or words that may.
-pub fn load<T: Record>(words: &[AtomicU64]) -> Option<T> {
+pub(super) fn load<T: Record>(words: &[AtomicU64]) -> Option<T> {
     const { assert!(size_of::<T>().is_multiple_of(8)) };
     let words = words.get(..size_of::<T>() / 8)?;
     let mut record = MaybeUninit::<T>::uninit();
@@ -113,7 +135,7 @@ pub fn load<T: Record>(words: &[AtomicU64]) -> Option<T> {
 }
 
 /// The words of a record.
-pub fn words<T: Record>(record: &T) -> impl Iterator<Item = u64> + '_ {
+pub(super) fn words<T: Record>(record: &T) -> impl Iterator<Item = u64> + '_ {
     const { assert!(size_of::<T>().is_multiple_of(8)) };
     let from = std::ptr::from_ref(record).cast::<u64>();
     // SAFETY: `i` is below the number of words of `T`, all of whose bytes are initialised (no padding).
@@ -143,6 +165,14 @@ mod tests {
         assert_eq!(region.entry(0).unwrap().len(), 2);
         region.entry(2).unwrap()[1].store(7, Relaxed);
         assert_eq!(region.words(5, 1).unwrap()[0].load(Relaxed), 7);
+    }
+
+    #[test]
+    fn buckets_are_there_if_the_entries_have_their_size() {
+        let table = Region::in_memory(4, 128).unwrap();
+        assert!(table.bucket(3).is_some());
+        assert!(table.bucket(4).is_none());
+        assert!(Region::in_memory(4, 64).unwrap().bucket(0).is_none());
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Applied {
 pub struct Maintained {
     /// Expired connections freed.
     pub connections_freed: u32,
+    /// Loads of real servers that were off, and were put right.
+    pub loads_mended: u32,
     /// Removed real servers whose last connection ended, and whose slot is free again.
     pub reals_freed: u32,
     /// The slice ended a walk over the whole connection table.
@@ -45,6 +47,42 @@ pub struct TrafficSum {
     pub out_packets: u64,
     /// Bytes to clients; NAT only.
     pub out_bytes: u64,
+}
+
+impl TrafficSum {
+    /// From the words of [`Traffic`](lb_common::abi::Traffic), in its order.
+    pub const fn from_words(
+        [conns, in_packets, in_bytes, out_packets, out_bytes]: [u64; 5],
+    ) -> Self {
+        Self {
+            conns,
+            in_packets,
+            in_bytes,
+            out_packets,
+            out_bytes,
+        }
+    }
+
+    /// As words, in the same order.
+    pub const fn to_words(self) -> [u64; 5] {
+        [
+            self.conns,
+            self.in_packets,
+            self.in_bytes,
+            self.out_packets,
+            self.out_bytes,
+        ]
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let (mut sum, other) = (self.to_words(), other.to_words());
+        for (a, b) in sum.iter_mut().zip(other) {
+            *a = a.wrapping_add(b);
+        }
+        Self::from_words(sum)
+    }
 }
 
 /// Rates a second, by the estimator of IPVS: every 2 s, a quarter of the way to the new sample.
@@ -160,7 +198,7 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// Entries in the connection table, as of the last walk over it.
     pub connections: u64,
-    /// How many it holds at most.
+    /// How many entries it has room for.
     pub connections_max: u64,
     /// Real servers in use, with those that are being drained.
     pub reals: u32,

@@ -5,9 +5,11 @@
     reason = "bpf(2) takes pointers and returns file descriptors as numbers"
 )]
 
-use std::ffi::c_long;
+use std::ffi::{CString, c_long};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// `enum bpf_cmd` of `linux/bpf.h`.
 #[derive(Clone, Copy)]
@@ -16,6 +18,7 @@ enum Command {
     MapCreate = 0,
     MapUpdate = 2,
     ProgLoad = 5,
+    ObjGet = 7,
     ObjGetInfo = 15,
     LinkGetFd = 30,
     LinkGetNextId = 31,
@@ -24,18 +27,43 @@ enum Command {
 
 /// `enum bpf_map_type`: the kinds of map that the balancer uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
 pub enum MapKind {
     /// A hash table.
-    Hash = 1,
+    Hash,
     /// An array.
-    Array = 2,
+    Array,
     /// An array with one value for each CPU.
-    PerCpuArray = 6,
+    PerCpuArray,
     /// An array whose values are maps.
-    ArrayOfMaps = 12,
+    ArrayOfMaps,
     /// Interfaces to redirect to.
-    DevMap = 14,
+    DevMap,
+    /// Something that is none of ours.
+    Other(u32),
+}
+
+impl MapKind {
+    const fn number(self) -> u32 {
+        match self {
+            Self::Hash => 1,
+            Self::Array => 2,
+            Self::PerCpuArray => 6,
+            Self::ArrayOfMaps => 12,
+            Self::DevMap => 14,
+            Self::Other(n) => n,
+        }
+    }
+
+    const fn of(number: u32) -> Self {
+        match number {
+            1 => Self::Hash,
+            2 => Self::Array,
+            6 => Self::PerCpuArray,
+            12 => Self::ArrayOfMaps,
+            14 => Self::DevMap,
+            n => Self::Other(n),
+        }
+    }
 }
 
 /// `BPF_F_MMAPABLE`: the map's values can be mapped into memory.
@@ -74,7 +102,7 @@ pub fn map_create(
         map_name: [u8; 16],
     }
     let attr = Attr {
-        map_type: shape.kind as u32,
+        map_type: shape.kind.number(),
         key_size: shape.key_size,
         value_size: shape.value_size,
         max_entries: shape.entries,
@@ -85,6 +113,19 @@ pub fn map_create(
     };
     // SAFETY: `Attr` is the head of the command's attributes; it holds no pointer.
     fd(unsafe { bpf(Command::MapCreate, &attr) }?)
+}
+
+/// What a map is made of.
+pub fn map_shape(map: BorrowedFd<'_>) -> io::Result<MapShape> {
+    // The head of `struct bpf_map_info`.
+    let [kind, _id, key_size, value_size, entries, flags] = object_info(map)?;
+    Ok(MapShape {
+        kind: MapKind::of(kind),
+        key_size,
+        value_size,
+        entries,
+        flags,
+    })
 }
 
 /// Puts a map into a map of maps.
@@ -141,6 +182,24 @@ pub fn load_xdp(name: &str, instructions: &[u64]) -> io::Result<OwnedFd> {
     fd(unsafe { bpf(Command::ProgLoad, &attr) }?)
 }
 
+/// Opens what is pinned at a path: a map, a program or a link.
+pub fn object_get(path: &Path) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attr {
+        pathname: u64,
+        bpf_fd: u32,
+        file_flags: u32,
+    }
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let attr = Attr {
+        pathname: path.as_ptr().addr() as u64,
+        bpf_fd: 0,
+        file_flags: 0,
+    };
+    // SAFETY: `pathname` points to a C string that outlives the call.
+    fd(unsafe { bpf(Command::ObjGet, &attr) }?)
+}
+
 /// What the kernel says of an XDP link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct XdpLinkInfo {
@@ -156,34 +215,11 @@ pub struct XdpLinkInfo {
 pub fn xdp_link_info(link: BorrowedFd<'_>) -> io::Result<Option<XdpLinkInfo>> {
     const BPF_LINK_TYPE_XDP: u32 = 6;
     // The head of `struct bpf_link_info`, whose union begins at its 16th byte.
-    #[repr(C)]
-    #[derive(Default)]
-    struct Info {
-        kind: u32,
-        id: u32,
-        prog_id: u32,
-        pad: u32,
-        ifindex: u32,
-        rest: [u32; 27],
-    }
-    #[repr(C)]
-    struct Attr {
-        bpf_fd: u32,
-        info_len: u32,
-        info: u64,
-    }
-    let mut info = Info::default();
-    let attr = Attr {
-        bpf_fd: link.as_raw_fd().cast_unsigned(),
-        info_len: size_of::<Info>() as u32,
-        info: (&raw mut info).expose_provenance() as u64,
-    };
-    // SAFETY: `info` points to `info_len` writable bytes that outlive the call.
-    unsafe { bpf(Command::ObjGetInfo, &attr) }?;
-    Ok((info.kind == BPF_LINK_TYPE_XDP).then_some(XdpLinkInfo {
-        id: info.id,
-        program: info.prog_id,
-        ifindex: info.ifindex,
+    let [kind, id, program, _pad, ifindex] = object_info(link)?;
+    Ok((kind == BPF_LINK_TYPE_XDP).then_some(XdpLinkInfo {
+        id,
+        program,
+        ifindex,
     }))
 }
 
@@ -226,6 +262,28 @@ fn next_link_id(after: u32) -> io::Result<u32> {
 fn link_by_id(id: u32) -> io::Result<OwnedFd> {
     // SAFETY: the attribute is the link's id, no pointer.
     fd(unsafe { bpf(Command::LinkGetFd, &id) }?)
+}
+
+/// Asks what an object is: the first words of what the kernel answers.
+fn object_info<const WORDS: usize>(object: BorrowedFd<'_>) -> io::Result<[u32; WORDS]> {
+    #[repr(C)]
+    struct Attr {
+        bpf_fd: u32,
+        info_len: u32,
+        info: u64,
+    }
+    // The kernel fills at most this much, whatever it knows; with less it would be content too.
+    let mut info = [0_u32; 32];
+    let attr = Attr {
+        bpf_fd: object.as_raw_fd().cast_unsigned(),
+        info_len: size_of_val(&info) as u32,
+        info: info.as_mut_ptr().expose_provenance() as u64,
+    };
+    // SAFETY: `info` points to `info_len` writable bytes that outlive the call.
+    unsafe { bpf(Command::ObjGetInfo, &attr) }?;
+    info.first_chunk()
+        .copied()
+        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 /// The kernel's names of maps and programs: at most 15 bytes and a zero.

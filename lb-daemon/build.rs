@@ -1,0 +1,28 @@
+//! Puts the compiled XDP programs into the daemon.
+//!
+//! `cargo xtask build` compiles them first. Without them the daemon builds too, for everybody who works on something
+//! else, and says so when it is started.
+
+use std::path::PathBuf;
+use std::{env, fs, io};
+
+fn main() -> io::Result<()> {
+    println!("cargo::rustc-check-cfg=cfg(xdp_object)");
+    println!("cargo::rerun-if-env-changed=LB_XDP_OBJECT");
+    let object = env::var_os("LB_XDP_OBJECT").map_or_else(built, PathBuf::from);
+    println!("cargo::rerun-if-changed={}", object.display());
+    if object.exists() {
+        let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+        fs::copy(&object, out.join("lb.o"))?;
+        println!("cargo::rustc-cfg=xdp_object");
+    }
+    Ok(())
+}
+
+/// Where `cargo xtask build` leaves the object.
+fn built() -> PathBuf {
+    let workspace = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("..");
+    let target =
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+    target.join("bpf/bpfel-unknown-none/bpf/lb")
+}

@@ -1,0 +1,216 @@
+//! How large is each map, and is a pinned one what is needed?
+
+use std::fmt;
+
+use lb_common::abi::{
+    FILTER_WORDS, Generation, LOADS_LEN, Load, MAX_REALS, MEMBERS_LEN, Member, Real, RealKey4,
+    ServiceKey4, Settings, Timeouts, Traffic, map,
+};
+use lb_common::atomic::Host;
+use lb_common::counter::COUNTERS;
+use lb_common::table::{Bucket, SLOTS_PER_BUCKET};
+
+use super::options::Capacity;
+use super::sys::{MMAPABLE, MapKind, MapShape};
+
+/// Timeout profiles; [`Plan::profile`](lb_common::abi::Plan::profile) is a byte.
+pub(super) const PROFILES: u32 = 256;
+
+/// Interfaces to redirect to.
+pub(super) const EGRESS: u32 = 256;
+
+/// The map that only user space uses: see [`ledger`](super::ledger).
+pub(super) const LEDGER: &str = "LEDGER";
+
+/// Words of [`LEDGER`] for each service.
+pub(super) const LEDGER_WORDS: u32 = 16;
+
+/// A map as it must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind and sizes.
+    pub shape: MapShape,
+}
+
+/// Every pinned map, for this much.
+pub(super) fn layouts(capacity: Capacity) -> Vec<Layout> {
+    let services = capacity.services.max(1);
+    let reals = capacity.reals.clamp(1, MAX_REALS + 1);
+    vec![
+        mapped::<Settings>(map::SETTINGS, 1),
+        mapped::<Bucket<Host>>(map::CONNS4, buckets(capacity.connections)),
+        keyed::<ServiceKey4, u32>(map::SERVICES4, services.saturating_mul(4)),
+        mapped::<u64>(map::CURRENT, services),
+        mapped::<Generation>(map::GENERATIONS, services.saturating_mul(2).max(64)),
+        mapped::<[Member; MEMBERS_LEN as usize]>(map::MEMBERS, 1),
+        mapped::<u64>(map::SLOTS, slots(services)),
+        mapped::<Real>(map::REALS, reals),
+        mapped::<[Load; LOADS_LEN as usize]>(map::LOADS, 1),
+        per_cpu::<Traffic>(map::TRAFFIC, reals),
+        per_cpu::<u64>(map::COUNTERS, COUNTERS),
+        keyed::<RealKey4, ServiceKey4>(map::NATREALS4, reals),
+        mapped::<u64>(map::FILTER, FILTER_WORDS),
+        mapped::<Timeouts>(map::TIMEOUTS, PROFILES),
+        Layout {
+            name: map::EGRESS,
+            shape: MapShape {
+                kind: MapKind::DevMap,
+                key_size: 4,
+                value_size: 8,
+                entries: EGRESS,
+                flags: 0,
+            },
+        },
+        mapped::<[u64; LEDGER_WORDS as usize]>(LEDGER, services),
+    ]
+}
+
+/// Bytes of kernel memory that maps take, on so many CPUs. Of hash tables it is what the kernel sets aside for each entry.
+pub(super) fn memory(layouts: &[Layout], cpus: usize) -> u64 {
+    /// What a hash table adds to an element, and its share of the buckets.
+    const HASH_ELEMENT: u64 = 48 + 16;
+    let of = |shape: &MapShape| {
+        let (key, value) = (words(shape.key_size), words(shape.value_size));
+        let entry = match shape.kind {
+            MapKind::Hash => HASH_ELEMENT + key + value,
+            MapKind::PerCpuArray => 8 + value * cpus as u64,
+            _ => value,
+        };
+        entry * u64::from(shape.entries)
+    };
+    layouts.iter().map(|l| of(&l.shape)).sum()
+}
+
+/// The kernel rounds sizes up to words.
+const fn words(size: u32) -> u64 {
+    size.next_multiple_of(8) as u64
+}
+
+/// Buckets for so many connections: a power of two, at least as many as leave a third of the slots free.
+pub(super) fn buckets(connections: u32) -> u32 {
+    let slots = u64::from(connections).max(1) * 3 / 2;
+    let buckets = slots
+        .div_ceil(SLOTS_PER_BUCKET as u64)
+        .next_power_of_two()
+        .max(2);
+    u32::try_from(buckets).unwrap_or(1 << 31)
+}
+
+/// Words for schedules: a fallback table and a middling schedule for each service, twice; and never fewer than two of the
+/// largest schedules take.
+fn slots(services: u32) -> u32 {
+    services.saturating_mul(256).clamp(1 << 19, 1 << 24)
+}
+
+const fn mapped<V>(name: &'static str, entries: u32) -> Layout {
+    Layout {
+        name,
+        shape: array::<V>(MapKind::Array, entries, MMAPABLE),
+    }
+}
+
+const fn per_cpu<V>(name: &'static str, entries: u32) -> Layout {
+    Layout {
+        name,
+        shape: array::<V>(MapKind::PerCpuArray, entries, 0),
+    }
+}
+
+const fn array<V>(kind: MapKind, entries: u32, flags: u32) -> MapShape {
+    MapShape {
+        kind,
+        key_size: 4,
+        value_size: size_of::<V>() as u32,
+        entries,
+        flags,
+    }
+}
+
+const fn keyed<K, V>(name: &'static str, entries: u32) -> Layout {
+    let shape = MapShape {
+        kind: MapKind::Hash,
+        key_size: size_of::<K>() as u32,
+        value_size: size_of::<V>() as u32,
+        entries,
+        flags: 0,
+    };
+    Layout { name, shape }
+}
+
+/// `array, keys of 4 bytes, values of 128 bytes, 262144 entries, memory-mappable`.
+impl fmt::Display for MapShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kind,
+            key_size,
+            value_size,
+            entries,
+            flags,
+        } = self;
+        write!(
+            f,
+            "{kind}, keys of {key_size} bytes, values of {value_size} bytes, {entries} entries"
+        )?;
+        if flags & MMAPABLE != 0 {
+            f.write_str(", memory-mappable")?;
+        }
+        match flags & !MMAPABLE {
+            0 => Ok(()),
+            other => write!(f, ", flags {other:#x}"),
+        }
+    }
+}
+
+impl fmt::Display for MapKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hash => f.write_str("hash"),
+            Self::Array => f.write_str("array"),
+            Self::PerCpuArray => f.write_str("per-CPU array"),
+            Self::ArrayOfMaps => f.write_str("array of maps"),
+            Self::DevMap => f.write_str("devmap"),
+            Self::Other(n) => write!(f, "map type {n}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_takes_32_bytes_when_the_table_is_two_thirds_full() {
+        for connections in [1, 1_000, 1_000_000, 16_000_000, 1 << 26] {
+            let buckets = u64::from(buckets(connections));
+            assert!(buckets.is_power_of_two());
+            let slots = buckets * SLOTS_PER_BUCKET as u64;
+            assert!(slots * 2 / 3 >= u64::from(connections));
+            let bytes = buckets * size_of::<Bucket<Host>>() as u64;
+            assert!(bytes <= 32 * slots * 2 / 3);
+        }
+        assert_eq!(buckets(1_000_000), 1 << 18);
+        assert_eq!(buckets(1 << 20), 1 << 18);
+        assert_eq!(buckets((1 << 20) + 1), 1 << 19);
+    }
+
+    #[test]
+    fn map_names_fit_and_are_unique() {
+        let layouts = layouts(Capacity::default());
+        let mut names: Vec<_> = layouts.iter().map(|l| l.name).collect();
+        assert!(names.iter().all(|n| n.len() <= 15));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), layouts.len());
+    }
+
+    #[test]
+    fn a_shape_reads_as_a_sentence() {
+        let shape = mapped::<Real>("", 7).shape;
+        assert_eq!(
+            shape.to_string(),
+            "array, keys of 4 bytes, values of 64 bytes, 7 entries, memory-mappable"
+        );
+    }
+}

@@ -1,0 +1,548 @@
+//! All maps of the data plane, typed.
+//!
+//! Every write passes here and is counted. A test can have the writing end after any of them, as a kill would.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lb_common::abi::{
+    Generation, Load, Member, Real, RealKey4, ServiceKey4, Settings, Timeouts, map,
+};
+
+use lb_common::conn::{Loads, State};
+use lb_common::sched::threshold;
+use lb_common::table::Table;
+
+use super::error::MapError;
+use super::layout::{LEDGER, Layout};
+use super::region::{self, Record, Region};
+use super::report::TrafficSum;
+use super::tables::Tables;
+
+/// All maps of the data plane.
+#[derive(Debug)]
+pub(super) struct Maps {
+    settings: Region,
+    current: Region,
+    conns: Arc<Region>,
+    generations: Region,
+    members: Region,
+    slots: Region,
+    reals: Arc<Region>,
+    loads: Arc<Region>,
+    filter: Region,
+    timeouts: Arc<Region>,
+    ledger: Region,
+    tables: Box<dyn Tables>,
+    writes: Writes,
+}
+
+/// The connection table, and what its entries refer to.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    conns: Arc<Region>,
+    reals: Arc<Region>,
+    loads: Arc<Region>,
+    timeouts: Arc<Region>,
+    mask: u32,
+    key: [u64; 2],
+}
+
+impl Connections {
+    /// The table itself.
+    pub fn table(&self) -> Table<'_, Region> {
+        Table::new(&self.conns, self.mask, self.key)
+    }
+
+    /// How many buckets it has.
+    pub fn buckets(&self) -> u32 {
+        self.conns.len()
+    }
+
+    /// The real server of a slot.
+    pub fn real(&self, slot: u32) -> Option<Real> {
+        region::load(self.reals.entry(slot)?)
+    }
+
+    /// The timeout of a state under a profile, in ticks.
+    pub fn timeout(&self, profile: u32, state: State) -> Option<u32> {
+        let timeouts: Timeouts = region::load(self.timeouts.entry(profile)?)?;
+        timeouts.ticks.get(state as usize).copied()
+    }
+}
+
+/// What the daemon takes out of the table, or changes in it, is reflected in the loads as what the program does.
+impl Loads for Connections {
+    fn add(&self, real: u32, change: u64) {
+        let Some(word) = self.loads.word(real) else {
+            return;
+        };
+        let load = Load {
+            conns: word
+                .fetch_add(change, Ordering::AcqRel)
+                .wrapping_add(change),
+        };
+        if let Some(real) = load.overloaded().then(|| self.real(real)).flatten()
+            && threshold::after_unbind(&real, load) == threshold::Flag::Clear
+        {
+            word.fetch_and(!Load::OVERLOADED, Ordering::AcqRel);
+        }
+    }
+}
+
+/// How many writes there were, and after how many to stop.
+#[derive(Debug, Default)]
+struct Writes {
+    done: u64,
+    stop_at: Option<u64>,
+}
+
+impl Writes {
+    fn count(&mut self, map: &'static str) -> Result<(), MapError> {
+        if self.stop_at.is_some_and(|stop| self.done >= stop) {
+            return Err(MapError {
+                action: "write",
+                map,
+                source: io::ErrorKind::Interrupted.into(),
+            });
+        }
+        self.done += 1;
+        Ok(())
+    }
+}
+
+impl Maps {
+    /// Over regions that `open` makes, and tables.
+    pub(super) fn new(
+        layouts: &[Layout],
+        mut open: impl FnMut(&Layout) -> Result<Region, MapError>,
+        tables: Box<dyn Tables>,
+    ) -> Result<Self, MapError> {
+        let mut region = |name: &'static str| match layouts.iter().find(|l| l.name == name) {
+            Some(layout) => open(layout),
+            None => Err(MapError {
+                action: "find",
+                map: name,
+                source: io::ErrorKind::NotFound.into(),
+            }),
+        };
+        Ok(Self {
+            settings: region(map::SETTINGS)?,
+            current: region(map::CURRENT)?,
+            conns: Arc::new(region(map::CONNS4)?),
+            generations: region(map::GENERATIONS)?,
+            members: region(map::MEMBERS)?,
+            slots: region(map::SLOTS)?,
+            reals: Arc::new(region(map::REALS)?),
+            loads: Arc::new(region(map::LOADS)?),
+            filter: region(map::FILTER)?,
+            timeouts: Arc::new(region(map::TIMEOUTS)?),
+            ledger: region(LEDGER)?,
+            tables,
+            writes: Writes::default(),
+        })
+    }
+
+    /// What a walk over the connection table needs, to be held apart from the rest.
+    pub(super) fn connections(&self) -> Result<Connections, MapError> {
+        let Settings {
+            bucket_mask,
+            hash_key,
+            ..
+        } = self.settings()?;
+        Ok(Connections {
+            conns: Arc::clone(&self.conns),
+            reals: Arc::clone(&self.reals),
+            loads: Arc::clone(&self.loads),
+            timeouts: Arc::clone(&self.timeouts),
+            mask: bucket_mask,
+            key: hash_key,
+        })
+    }
+
+    /// How many writes there were so far.
+    pub(super) fn writes(&self) -> u64 {
+        self.writes.done
+    }
+
+    /// From the `n`th further write on, everything fails: what a kill at that moment leaves behind.
+    pub(super) fn stop_after(&mut self, n: u64) {
+        self.writes.stop_at = Some(self.writes.done + n);
+    }
+
+    /// How many services there can be.
+    pub(super) fn services_len(&self) -> u32 {
+        self.current.len()
+    }
+
+    /// How many generations there can be.
+    pub(super) fn generations_len(&self) -> u32 {
+        self.generations.len()
+    }
+
+    /// How many real servers there can be.
+    pub(super) fn reals_len(&self) -> u32 {
+        self.reals.len()
+    }
+
+    /// How many words schedules can take.
+    pub(super) fn slots_len(&self) -> u32 {
+        self.slots.len()
+    }
+
+    /// What holds for the whole data plane.
+    pub(super) fn settings(&self) -> Result<Settings, MapError> {
+        read(&self.settings, 0, map::SETTINGS)
+    }
+
+    /// Sets what holds for the whole data plane, each word that differs by one store.
+    pub(super) fn set_settings(&mut self, settings: &Settings) -> Result<(), MapError> {
+        let words = entry(&self.settings, 0, map::SETTINGS)?;
+        for (to, from) in words.iter().zip(region::words(settings)) {
+            store_if_other(&mut self.writes, to, from, map::SETTINGS)?;
+        }
+        Ok(())
+    }
+
+    /// The index of a service's current generation.
+    pub(super) fn current(&self, service: u32) -> Result<u32, MapError> {
+        Ok(word(&self.current, service, map::CURRENT)?.load(Ordering::Acquire) as u32)
+    }
+
+    /// Makes a generation a service's current one, together with all that was written before.
+    pub(super) fn set_current(&mut self, service: u32, generation: u32) -> Result<(), MapError> {
+        let word = word(&self.current, service, map::CURRENT)?;
+        store(&mut self.writes, word, generation.into(), map::CURRENT)
+    }
+
+    /// A generation; [`Generation::turn`] moves all the time.
+    pub(super) fn generation(&self, index: u32) -> Result<Generation, MapError> {
+        read(&self.generations, index, map::GENERATIONS)
+    }
+
+    /// Writes a generation that nobody reads yet.
+    pub(super) fn set_generation(
+        &mut self,
+        index: u32,
+        generation: &Generation,
+    ) -> Result<(), MapError> {
+        write(
+            &mut self.writes,
+            &self.generations,
+            index,
+            generation,
+            map::GENERATIONS,
+        )
+    }
+
+    /// Members of a generation.
+    pub(super) fn members(&self, start: u32, len: u32) -> Result<Vec<Member>, MapError> {
+        let words = self
+            .members
+            .words(start as usize, len as usize)
+            .ok_or_else(|| beyond(map::MEMBERS))?;
+        words
+            .chunks(1)
+            .map(|word| region::load(word).ok_or_else(|| beyond(map::MEMBERS)))
+            .collect()
+    }
+
+    /// Writes members that nobody reads yet.
+    pub(super) fn set_members(&mut self, start: u32, members: &[Member]) -> Result<(), MapError> {
+        let words = self
+            .members
+            .words(start as usize, members.len())
+            .ok_or_else(|| beyond(map::MEMBERS))?;
+        self.writes.count(map::MEMBERS)?;
+        for (to, from) in words.iter().zip(members.iter().flat_map(region::words)) {
+            to.store(from, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Writes words of schedules that nobody reads yet.
+    pub(super) fn set_slots(&mut self, start: u32, slots: &[u64]) -> Result<(), MapError> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let words = self
+            .slots
+            .words(start as usize, slots.len())
+            .ok_or_else(|| beyond(map::SLOTS))?;
+        self.writes.count(map::SLOTS)?;
+        for (to, from) in words.iter().zip(slots) {
+            to.store(*from, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// A real server.
+    pub(super) fn real(&self, slot: u32) -> Result<Real, MapError> {
+        read(&self.reals, slot, map::REALS)
+    }
+
+    /// Writes a real server that nobody refers to.
+    pub(super) fn set_real(&mut self, slot: u32, real: &Real) -> Result<(), MapError> {
+        write(&mut self.writes, &self.reals, slot, real, map::REALS)
+    }
+
+    /// Changes one word of a real server, from what holds it in `real`; whether it differed.
+    pub(super) fn set_real_word(
+        &mut self,
+        slot: u32,
+        word: RealWord,
+        real: &Real,
+    ) -> Result<bool, MapError> {
+        let words = entry(&self.reals, slot, map::REALS)?;
+        let index = word as usize;
+        match (words.get(index), region::words(real).nth(index)) {
+            (Some(to), Some(value)) if to.load(Ordering::Acquire) != value => {
+                store(&mut self.writes, to, value, map::REALS)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The connections that a real server has.
+    pub(super) fn load(&self, slot: u32) -> Result<Load, MapError> {
+        Ok(Load {
+            conns: word(&self.loads, slot, map::LOADS)?.load(Ordering::Acquire),
+        })
+    }
+
+    /// Adds to the connections of a real server, modulo 2^64.
+    pub(super) fn add_load(&mut self, slot: u32, change: u64) -> Result<(), MapError> {
+        self.writes.count(map::LOADS)?;
+        word(&self.loads, slot, map::LOADS)?.fetch_add(change, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Clears a real server's connections and its overload flag.
+    pub(super) fn clear_load(&mut self, slot: u32) -> Result<(), MapError> {
+        let word = word(&self.loads, slot, map::LOADS)?;
+        store_if_other(&mut self.writes, word, 0, map::LOADS)
+    }
+
+    /// Clears the overload flag of a real server, leaving its connections.
+    pub(super) fn clear_overload(&mut self, slot: u32) -> Result<(), MapError> {
+        let word = word(&self.loads, slot, map::LOADS)?;
+        if word.load(Ordering::Acquire) & Load::OVERLOADED != 0 {
+            self.writes.count(map::LOADS)?;
+            word.fetch_and(!Load::OVERLOADED, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    /// A word of the filter.
+    pub(super) fn filter(&self, at: u32) -> Result<u64, MapError> {
+        word(&self.filter, at, map::FILTER).map(|w| w.load(Ordering::Acquire))
+    }
+
+    /// Sets a word of the filter.
+    pub(super) fn set_filter(&mut self, at: u32, value: u64) -> Result<(), MapError> {
+        let word = word(&self.filter, at, map::FILTER)?;
+        store_if_other(&mut self.writes, word, value, map::FILTER)
+    }
+
+    /// A timeout profile.
+    pub(super) fn timeouts(&self, profile: u8) -> Result<Timeouts, MapError> {
+        read(&self.timeouts, profile.into(), map::TIMEOUTS)
+    }
+
+    /// Writes a timeout profile that nobody refers to.
+    pub(super) fn set_timeouts(
+        &mut self,
+        profile: u8,
+        timeouts: &Timeouts,
+    ) -> Result<(), MapError> {
+        write(
+            &mut self.writes,
+            &self.timeouts,
+            profile.into(),
+            timeouts,
+            map::TIMEOUTS,
+        )
+    }
+
+    /// A word of a service's record in the ledger.
+    pub(super) fn ledger(&self, service: u32, word: usize) -> Result<u64, MapError> {
+        let words = entry(&self.ledger, service, LEDGER)?;
+        words
+            .get(word)
+            .map(|w| w.load(Ordering::Acquire))
+            .ok_or_else(|| beyond(LEDGER))
+    }
+
+    /// Sets a word of a service's record in the ledger.
+    pub(super) fn set_ledger(
+        &mut self,
+        service: u32,
+        word: usize,
+        value: u64,
+    ) -> Result<(), MapError> {
+        let words = entry(&self.ledger, service, LEDGER)?;
+        let word = words.get(word).ok_or_else(|| beyond(LEDGER))?;
+        store_if_other(&mut self.writes, word, value, LEDGER)
+    }
+
+    /// Every virtual address and port, with the index of its service.
+    pub(super) fn service_keys(&self) -> Result<Vec<(ServiceKey4, u32)>, MapError> {
+        self.tables.services()
+    }
+
+    /// Makes a virtual address and port a service's.
+    pub(super) fn put_service_key(&mut self, key: ServiceKey4, index: u32) -> Result<(), MapError> {
+        self.writes.count(map::SERVICES4)?;
+        self.tables.put_service(key, index)
+    }
+
+    /// Makes a virtual address and port nobody's.
+    pub(super) fn drop_service_key(&mut self, key: ServiceKey4) -> Result<(), MapError> {
+        self.writes.count(map::SERVICES4)?;
+        self.tables.drop_service(key)
+    }
+
+    /// Every source of replies, with the service that alone has it; all zero where several have.
+    pub(super) fn nat_reals(&self) -> Result<Vec<(RealKey4, ServiceKey4)>, MapError> {
+        self.tables.nat_reals()
+    }
+
+    /// Lets packets from there be replies.
+    pub(super) fn put_nat_real(
+        &mut self,
+        key: RealKey4,
+        service: ServiceKey4,
+    ) -> Result<(), MapError> {
+        self.writes.count(map::NATREALS4)?;
+        self.tables.put_nat_real(key, service)
+    }
+
+    /// Lets no packet from there be a reply.
+    pub(super) fn drop_nat_real(&mut self, key: RealKey4) -> Result<(), MapError> {
+        self.writes.count(map::NATREALS4)?;
+        self.tables.drop_nat_real(key)
+    }
+
+    /// The interface of an egress slot; 0 is none.
+    pub(super) fn egress(&self, slot: u32) -> Result<u32, MapError> {
+        self.tables.egress(slot)
+    }
+
+    /// Sets the interface of an egress slot.
+    pub(super) fn set_egress(&mut self, slot: u32, ifindex: u32) -> Result<(), MapError> {
+        self.writes.count(map::EGRESS)?;
+        self.tables.set_egress(slot, ifindex)
+    }
+
+    /// A real server's traffic, over all CPUs.
+    pub(super) fn traffic(&self, slot: u32) -> Result<TrafficSum, MapError> {
+        self.tables.traffic(slot)
+    }
+
+    /// Begins a real server's traffic at nothing.
+    pub(super) fn clear_traffic(&mut self, slot: u32) -> Result<(), MapError> {
+        self.writes.count(map::TRAFFIC)?;
+        self.tables.clear_traffic(slot)
+    }
+
+    /// A counter, over all CPUs.
+    pub(super) fn counter(&self, index: u32) -> Result<u64, MapError> {
+        self.tables.counter(index)
+    }
+}
+
+/// Words of [`Real`] that change while packets flow, each by one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RealWord {
+    /// The next hop's MAC and egress slot.
+    Destination = 0,
+    /// The egress interface's MAC and MTU.
+    Source = 1,
+    /// Address, port, method and flags.
+    Identity = 2,
+    /// The director's address towards it, and its service.
+    Tunnel = 3,
+    /// Interface index and timeout profile.
+    Egress = 4,
+    /// Both thresholds.
+    Thresholds = 5,
+}
+
+const _: () = {
+    assert!(std::mem::offset_of!(Real, dst) == 8 * RealWord::Destination as usize);
+    assert!(std::mem::offset_of!(Real, src) == 8 * RealWord::Source as usize);
+    assert!(std::mem::offset_of!(Real, addr) == 8 * RealWord::Identity as usize);
+    assert!(std::mem::offset_of!(Real, flags) < 8 * (RealWord::Identity as usize + 1));
+    assert!(std::mem::offset_of!(Real, tun_src) == 8 * RealWord::Tunnel as usize);
+    assert!(std::mem::offset_of!(Real, service) < 8 * (RealWord::Tunnel as usize + 1));
+    assert!(std::mem::offset_of!(Real, ifindex) == 8 * RealWord::Egress as usize);
+    assert!(std::mem::offset_of!(Real, profile) < 8 * (RealWord::Egress as usize + 1));
+    assert!(std::mem::offset_of!(Real, upper) == 8 * RealWord::Thresholds as usize);
+    assert!(std::mem::offset_of!(Real, lower) < 8 * (RealWord::Thresholds as usize + 1));
+};
+
+fn beyond(map: &'static str) -> MapError {
+    MapError {
+        action: "find an entry of",
+        map,
+        source: io::ErrorKind::InvalidInput.into(),
+    }
+}
+
+fn entry<'r>(
+    region: &'r Region,
+    index: u32,
+    map: &'static str,
+) -> Result<&'r [AtomicU64], MapError> {
+    region.entry(index).ok_or_else(|| beyond(map))
+}
+
+fn word<'r>(region: &'r Region, at: u32, map: &'static str) -> Result<&'r AtomicU64, MapError> {
+    region.word(at).ok_or_else(|| beyond(map))
+}
+
+fn read<T: Record>(from: &Region, index: u32, map: &'static str) -> Result<T, MapError> {
+    region::load(entry(from, index, map)?).ok_or_else(|| beyond(map))
+}
+
+/// Counts as one write: nobody reads the record before another write makes it visible.
+fn write<T: Record>(
+    writes: &mut Writes,
+    to: &Region,
+    index: u32,
+    record: &T,
+    map: &'static str,
+) -> Result<(), MapError> {
+    let words = entry(to, index, map)?;
+    writes.count(map)?;
+    for (to, from) in words.iter().zip(region::words(record)) {
+        to.store(from, Ordering::Release);
+    }
+    Ok(())
+}
+
+fn store(
+    writes: &mut Writes,
+    word: &AtomicU64,
+    value: u64,
+    map: &'static str,
+) -> Result<(), MapError> {
+    writes.count(map)?;
+    word.store(value, Ordering::Release);
+    Ok(())
+}
+
+fn store_if_other(
+    writes: &mut Writes,
+    word: &AtomicU64,
+    value: u64,
+    map: &'static str,
+) -> Result<(), MapError> {
+    if word.load(Ordering::Acquire) == value {
+        Ok(())
+    } else {
+        store(writes, word, value, map)
+    }
+}

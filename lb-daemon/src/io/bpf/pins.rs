@@ -1,0 +1,245 @@
+//! What lies under the pin directory?
+//!
+//! ```text
+//! PIN-DIR/maps/NAME       the maps
+//! PIN-DIR/maps-new/NAME   the same while they are being made; left over by a kill
+//! PIN-DIR/links/IFINDEX   the program's attachments
+//! PIN-DIR/program         the program
+//! ```
+//!
+//! Maps appear under their own name all at once, by the renaming of their directory.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use aya::maps::MapData;
+use aya::programs::Xdp;
+use lb_common::abi::{ABI, Settings, map};
+
+use super::error::{MapError, StartError};
+use super::layout::{LEDGER, Layout};
+use super::region::Region;
+use super::sys;
+use super::tables::failed;
+
+/// The pin directory.
+#[derive(Clone, Debug)]
+pub(super) struct Pins {
+    root: PathBuf,
+}
+
+impl Pins {
+    /// A pin directory, whether anything is in it or not.
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    /// Where the maps are.
+    pub(super) fn maps(&self) -> PathBuf {
+        self.root.join("maps")
+    }
+
+    /// Where the maps are made.
+    pub(super) fn new_maps(&self) -> PathBuf {
+        self.root.join("maps-new")
+    }
+
+    /// Where the program is.
+    pub(super) fn program(&self) -> PathBuf {
+        self.root.join("program")
+    }
+
+    /// Where the attachments are.
+    pub(super) fn links(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
+    /// Where the attachment to an interface is.
+    pub(super) fn link(&self, ifindex: u32) -> PathBuf {
+        self.links().join(ifindex.to_string())
+    }
+
+    /// Interfaces that have an attachment here.
+    pub(super) fn linked(&self) -> io::Result<Vec<u32>> {
+        let entries = match fs::read_dir(self.links()) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok()?.parse().ok());
+        Ok(names.collect())
+    }
+
+    /// Whether an earlier daemon left maps.
+    pub(super) fn has_maps(&self) -> bool {
+        self.maps().exists()
+    }
+
+    /// Opens a map.
+    pub(super) fn open(&self, name: &'static str) -> Result<MapData, MapError> {
+        MapData::from_pin(self.maps().join(name)).map_err(failed("open", name))
+    }
+
+    /// Maps a map's values into memory.
+    pub(super) fn region(&self, layout: &Layout) -> Result<Region, MapError> {
+        let map = self.open(layout.name)?;
+        Region::of_map(map.fd(), layout.shape.entries, layout.shape.value_size)
+            .map_err(failed("map into memory", layout.name))
+    }
+
+    /// Whether the maps that an earlier daemon left are what is needed. Nothing is changed.
+    pub(super) fn check(&self, layouts: &[Layout]) -> Result<(), StartError> {
+        self.check_abi()?;
+        layouts
+            .iter()
+            .try_for_each(|layout| self.check_shape(&self.maps(), layout))
+    }
+
+    fn check_abi(&self) -> Result<(), StartError> {
+        let path = self.maps().join(map::SETTINGS);
+        let other = |found: String| StartError::OtherShape {
+            map: path.clone(),
+            found,
+            needed: "the settings of an lbd".to_owned(),
+        };
+        let map = MapData::from_pin(&path)
+            .map_err(|e| other(format!("nothing that can be opened ({e})")))?;
+        let shape = sys::map_shape(map.fd().as_fd()).map_err(failed("examine", map::SETTINGS))?;
+        // The ABI number is the first word of every layout that there ever was.
+        let settings = Region::of_map(map.fd(), shape.entries, shape.value_size);
+        let abi = settings
+            .ok()
+            .and_then(|s| s.word(0).map(abi_of))
+            .ok_or_else(|| other(shape.to_string()))?;
+        if abi == ABI {
+            Ok(())
+        } else {
+            Err(StartError::OtherAbi {
+                dir: self.root.clone(),
+                found: abi,
+                needed: ABI,
+            })
+        }
+    }
+
+    /// Whether a map has the shape that it must have.
+    pub(super) fn check_shape(&self, dir: &Path, layout: &Layout) -> Result<(), StartError> {
+        let path = dir.join(layout.name);
+        let other = |found: String| StartError::OtherShape {
+            map: path.clone(),
+            found,
+            needed: layout.shape.to_string(),
+        };
+        let map = MapData::from_pin(&path)
+            .map_err(|e| other(format!("nothing that can be opened ({e})")))?;
+        let found = sys::map_shape(map.fd().as_fd()).map_err(failed("examine", layout.name))?;
+        if found == layout.shape {
+            Ok(())
+        } else {
+            Err(other(found.to_string()))
+        }
+    }
+
+    /// Begins to make maps: an empty directory, and in it the map that only user space uses.
+    pub(super) fn begin_maps(&self, layouts: &[Layout]) -> Result<(), StartError> {
+        let dir = self.new_maps();
+        remove_tree(&dir).map_err(file("clear", &dir))?;
+        fs::create_dir(&dir).map_err(file("make", &dir))?;
+        for layout in layouts.iter().filter(|l| l.name == LEDGER) {
+            let map = sys::map_create(layout.name, layout.shape, None)
+                .map_err(failed("make", layout.name))?;
+            let map = MapData::from_fd(map).map_err(failed("make", layout.name))?;
+            map.pin(dir.join(layout.name))
+                .map_err(failed("pin", layout.name))?;
+        }
+        Ok(())
+    }
+
+    /// Lets the maps that were made appear, with these settings in them.
+    pub(super) fn finish_maps(
+        &self,
+        layouts: &[Layout],
+        settings: &Settings,
+    ) -> Result<(), StartError> {
+        let dir = self.new_maps();
+        layouts
+            .iter()
+            .try_for_each(|layout| self.check_shape(&dir, layout))?;
+        let map =
+            MapData::from_pin(dir.join(map::SETTINGS)).map_err(failed("open", map::SETTINGS))?;
+        let region = Region::of_map(map.fd(), 1, size_of::<Settings>() as u32)
+            .map_err(failed("map into memory", map::SETTINGS))?;
+        let words = region.entry(0).unwrap_or_default();
+        for (to, from) in words.iter().zip(super::region::words(settings)) {
+            to.store(from, std::sync::atomic::Ordering::Release);
+        }
+        fs::rename(&dir, self.maps()).map_err(file("rename", &dir))
+    }
+
+    /// Pins a program in the place of an earlier one.
+    pub(super) fn pin_program(&self, program: &mut Xdp) -> Result<(), StartError> {
+        let (new, path) = (self.root.join("program-new"), self.program());
+        remove_tree(&new).map_err(file("remove", &new))?;
+        program
+            .pin(&new)
+            .map_err(|e| file("pin", &new)(io::Error::other(e)))?;
+        fs::rename(&new, &path).map_err(file("rename", &new))
+    }
+
+    /// Removes everything; how many maps there were. The directory itself too, unless it is a mount point.
+    pub(super) fn remove(&self) -> Result<usize, (PathBuf, io::Error)> {
+        let maps = fs::read_dir(self.maps()).map_or(0, Iterator::count);
+        for path in [
+            self.links(),
+            self.program(),
+            self.root.join("program-new"),
+            self.maps(),
+            self.new_maps(),
+        ] {
+            remove_tree(&path).map_err(|e| (path, e))?;
+        }
+        match fs::remove_dir(&self.root) {
+            Ok(()) => Ok(maps),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ResourceBusy
+                ) =>
+            {
+                Ok(maps)
+            }
+            Err(e) => Err((self.root.clone(), e)),
+        }
+    }
+}
+
+fn abi_of(word: &std::sync::atomic::AtomicU64) -> u32 {
+    word.load(std::sync::atomic::Ordering::Acquire) as u32
+}
+
+/// Removes a file, or a directory with all that is in it, if it is there.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    let result = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Says what was tried on which path.
+pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StartError {
+    let path = path.to_owned();
+    move |source| StartError::File {
+        action,
+        path,
+        source,
+    }
+}

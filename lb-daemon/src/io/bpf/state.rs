@@ -1,0 +1,233 @@
+//! What does the daemon know of the maps?
+//!
+//! Nothing that the maps do not say themselves: [`adopt`](super::adopt) reads it all from there, after a start as
+//! after a kill. It is kept because asking the maps each time would be slow.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use lb_common::abi::{self, Method, Plan, Real, RealKey4, ServiceKey4, Timeouts};
+use lb_common::net::{Be16, Be32, Proto};
+
+use super::alloc::{Block, Blocks, Places};
+use super::grace::{Grace, Ticket};
+use super::layout::{EGRESS, PROFILES};
+use super::maps::Maps;
+use crate::core::desired::ServiceId;
+use crate::core::schedule::{Course, Entry};
+
+/// The maps, and what is known of them.
+#[derive(Debug)]
+pub(super) struct State {
+    /// The maps.
+    pub maps: Maps,
+    /// When what was taken out of sight is no longer read.
+    pub grace: Grace,
+    /// Services by index, with those that are being drained.
+    pub services: BTreeMap<u32, Service>,
+    /// Real servers by slot, with those that are being drained.
+    pub reals: BTreeMap<u32, RealServer>,
+    /// What is out of sight, and to be given back once nobody reads it.
+    pub retired: Vec<(Ticket, Written)>,
+    /// Free places of the maps.
+    pub room: Room,
+    /// Timeout profiles that are written.
+    pub profiles: Vec<Option<Timeouts>>,
+    /// Interfaces of the egress slots; 0 is none.
+    pub egress: Vec<u32>,
+    /// What `NATREALS4` has.
+    pub nat_keys: HashMap<RealKey4, ServiceKey4>,
+    /// Filter bits are only added: removed services were adopted whose further addresses are not known.
+    pub keep_filter: bool,
+}
+
+/// Free places of the maps.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// Indices of services.
+    pub services: Places,
+    /// Generations.
+    pub generations: Places,
+    /// Members.
+    pub members: Blocks,
+    /// Words of schedules.
+    pub slots: Blocks,
+    /// Slots of real servers.
+    pub reals: Places,
+}
+
+impl Room {
+    /// Nothing is taken.
+    pub(super) fn new(maps: &Maps) -> Self {
+        Self {
+            services: Places::new(maps.services_len()),
+            generations: Places::new(maps.generations_len()),
+            members: Blocks::new(abi::MEMBERS_LEN),
+            slots: Blocks::new(maps.slots_len()),
+            reals: Places::new(maps.reals_len()),
+        }
+    }
+}
+
+/// A service in the maps.
+#[derive(Debug)]
+pub(super) struct Service {
+    /// What tells it apart: its first virtual address and port.
+    pub key: ServiceKey4,
+    /// All its virtual addresses and ports. Empty when it is removed and its real servers are being drained.
+    pub keys: Vec<ServiceKey4>,
+    /// Its current generation; none when it is removed, or was adopted damaged.
+    pub written: Option<Written>,
+    /// Its scheduler, from generation to generation.
+    pub course: Course,
+}
+
+impl Service {
+    /// A service of which nothing is written yet.
+    pub(super) fn new(key: ServiceKey4) -> Self {
+        Self {
+            key,
+            keys: Vec::new(),
+            written: None,
+            course: Course::default(),
+        }
+    }
+
+    /// Whether it is only kept until its last connection ends.
+    pub(super) fn is_removed(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+/// A generation and the blocks that belong to it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Written {
+    /// Its index in `GENERATIONS`.
+    pub index: u32,
+    /// Its plan.
+    pub plan: Plan,
+    /// Its real servers, newest first.
+    pub entries: Vec<Entry>,
+    /// Its members.
+    pub members: Block,
+    /// Its schedule.
+    pub schedule: Block,
+    /// Its fallback table.
+    pub fallback: Block,
+}
+
+/// A real server in the maps.
+#[derive(Clone, Debug)]
+pub(super) struct RealServer {
+    /// Its record as it was last written, or read.
+    pub record: Real,
+    /// How packets should reach it, were it not local.
+    pub method: Method,
+    /// Where it stands.
+    pub phase: Phase,
+}
+
+/// Where a real server stands between being added and its slot being free again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// In use.
+    Live,
+    /// Removed. Its last connections are served.
+    Draining,
+    /// Removed, and without connections since the ticket was given; packets that found one before may still be on their
+    /// way.
+    Empty(Ticket),
+}
+
+impl RealServer {
+    /// Its address and port.
+    pub(super) fn addr(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(ipv4(self.record.addr), self.record.port.to_host())
+    }
+
+    /// Whether packets from it may be replies.
+    pub(super) fn nat_key(&self) -> Option<RealKey4> {
+        (self.record.method == Method::Nat as u8).then_some(RealKey4 {
+            addr: self.record.addr,
+            port: self.record.port,
+            proto: self.record.proto,
+            pad: 0,
+        })
+    }
+
+    /// Whether it is in use.
+    pub(super) fn is_live(&self) -> bool {
+        self.phase == Phase::Live
+    }
+}
+
+impl State {
+    /// Over maps in which nothing is written yet.
+    pub(super) fn new(maps: Maps, grace: Grace) -> Self {
+        Self {
+            room: Room::new(&maps),
+            maps,
+            grace,
+            services: BTreeMap::new(),
+            reals: BTreeMap::new(),
+            retired: Vec::new(),
+            profiles: vec![None; PROFILES as usize],
+            egress: vec![0; EGRESS as usize],
+            nat_keys: HashMap::new(),
+            keep_filter: false,
+        }
+    }
+
+    /// The service of an index as the configuration names it.
+    pub(super) fn service_id(&self, index: u32) -> Option<ServiceId> {
+        self.services.get(&index).and_then(|s| service_id(s.key))
+    }
+
+    /// The slots that a removed real server of a service still has.
+    pub(super) fn removed(&self, service: ServiceId, real: SocketAddr) -> Vec<u32> {
+        let is = |r: &RealServer| {
+            !r.is_live()
+                && SocketAddr::V4(r.addr()) == real
+                && self.service_id(r.record.service) == Some(service)
+        };
+        self.reals
+            .iter()
+            .filter(|(_, r)| is(r))
+            .map(|(slot, _)| *slot)
+            .collect()
+    }
+
+    /// How many real servers are being drained.
+    pub(super) fn draining(&self) -> u32 {
+        self.reals.values().filter(|r| !r.is_live()).count() as u32
+    }
+}
+
+/// An address as the maps have it.
+pub(super) fn be32(addr: Ipv4Addr) -> Be32 {
+    Be32::from_bytes(addr.octets())
+}
+
+/// An address of the maps.
+pub(super) fn ipv4(addr: Be32) -> Ipv4Addr {
+    Ipv4Addr::from(addr.to_bytes())
+}
+
+/// One virtual address and port as the maps have it.
+pub(super) fn service_key(proto: Proto, addr: Ipv4Addr, port: u16) -> ServiceKey4 {
+    ServiceKey4 {
+        vip: be32(addr),
+        port: Be16::from_host(port),
+        proto: proto as u8,
+        pad: 0,
+    }
+}
+
+/// One virtual address and port of the maps.
+pub(super) fn service_id(key: ServiceKey4) -> Option<ServiceId> {
+    Some(ServiceId::new(
+        Proto::from_number(key.proto)?,
+        ipv4(key.vip),
+        key.port.to_host(),
+    ))
+}

@@ -1,0 +1,214 @@
+//! What do the maps have to say, for what is desired?
+//!
+//! The desired state in the maps' own terms, or a refusal of what they cannot hold. Nothing is read or written here.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use lb_common::abi::{Method, ServiceKey4, Timeouts, seconds_to_ticks, service};
+use lb_common::conn::State;
+use lb_common::sched::Scheduler;
+
+use super::error::ApplyError;
+use super::state::service_key;
+use crate::core::desired::{self, Desired, DesiredReal, DesiredService, ServiceId};
+
+/// A service as the maps shall have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// As the configuration names it.
+    pub id: ServiceId,
+    /// What tells it apart.
+    pub key: ServiceKey4,
+    /// All its virtual addresses and ports.
+    pub keys: Vec<ServiceKey4>,
+    /// Its scheduler.
+    pub scheduler: Scheduler,
+    /// Bits of [`service`].
+    pub flags: u16,
+    /// Persistence timeout in ticks.
+    pub persistence: u32,
+    /// Persistence netmask, in network order.
+    pub mask: u32,
+    /// Timeouts by state.
+    pub timeouts: Timeouts,
+    /// Its real servers, newest first.
+    pub reals: Vec<TargetReal>,
+}
+
+/// A real server as the maps shall have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TargetReal {
+    /// Its address and port.
+    pub addr: SocketAddrV4,
+    /// How packets reach it.
+    pub method: Method,
+    /// Its weight; 0 when it is down.
+    pub weight: u16,
+    /// Upper threshold of connections.
+    pub upper: u32,
+    /// Lower threshold of connections.
+    pub lower: u32,
+    /// Found dead.
+    pub down: bool,
+}
+
+/// Everything that is desired.
+pub(super) fn targets(desired: &Desired) -> Result<Vec<Target>, ApplyError> {
+    desired
+        .services
+        .iter()
+        .map(|service| target(service, desired.connections.timeouts))
+        .collect()
+}
+
+fn target(desired: &DesiredService, timeouts: desired::Timeouts) -> Result<Target, ApplyError> {
+    let keys = desired
+        .listeners()
+        .map(|id| key(desired.id, id))
+        .collect::<Result<Vec<_>, _>>()?;
+    let reals = desired
+        .reals
+        .iter()
+        .rev()
+        .map(|r| real(desired.id, r))
+        .collect::<Result<_, _>>()?;
+    Ok(Target {
+        id: desired.id,
+        key: key(desired.id, desired.id)?,
+        keys,
+        scheduler: desired.scheduler,
+        flags: flags(desired),
+        persistence: desired.persistence.map_or(0, |p| ticks(p.timeout)),
+        mask: desired.persistence.map_or(0, |p| netmask(p.mask)),
+        timeouts: profile(desired.timeouts.unwrap_or(timeouts)),
+        reals,
+    })
+}
+
+fn key(service: ServiceId, id: ServiceId) -> Result<ServiceKey4, ApplyError> {
+    if !id.is_host() {
+        return Err(unsupported(
+            service,
+            "a virtual network",
+            "list single addresses",
+        ));
+    }
+    Ok(service_key(id.proto, v4(service, id.addr)?, id.port))
+}
+
+fn real(service: ServiceId, desired: &DesiredReal) -> Result<TargetReal, ApplyError> {
+    let DesiredReal {
+        addr,
+        port,
+        method,
+        weight,
+        upper,
+        lower,
+        down,
+    } = *desired;
+    Ok(TargetReal {
+        addr: SocketAddrV4::new(v4(service, addr)?, port),
+        method,
+        weight: if down { 0 } else { weight },
+        upper,
+        lower,
+        down,
+    })
+}
+
+fn v4(service: ServiceId, addr: IpAddr) -> Result<Ipv4Addr, ApplyError> {
+    match addr {
+        IpAddr::V4(addr) => Ok(addr),
+        IpAddr::V6(_) => Err(unsupported(service, "IPv6", "use IPv4 addresses")),
+    }
+}
+
+fn unsupported(service: ServiceId, what: &'static str, hint: &'static str) -> ApplyError {
+    ApplyError::Unsupported {
+        service,
+        what,
+        hint,
+    }
+}
+
+fn flags(desired: &DesiredService) -> u16 {
+    let options = desired.scheduler_flags;
+    [
+        (desired.one_packet, service::ONE_PACKET),
+        (options.port, service::SH_PORT | service::MH_PORT),
+        (
+            options.fallback,
+            service::SH_FALLBACK | service::MH_FALLBACK,
+        ),
+    ]
+    .into_iter()
+    .filter(|(set, _)| *set)
+    .fold(0, |flags, (_, bits)| flags | bits)
+}
+
+/// IPVS's timeouts, with those that can be set.
+fn profile(set: desired::Timeouts) -> Timeouts {
+    let mut timeouts = Timeouts::ipvs();
+    for (state, timeout) in [
+        (State::Established, set.tcp),
+        (State::FinWait, set.tcp_fin),
+        (State::UdpOnce, set.udp),
+        (State::UdpAssured, set.udp),
+    ] {
+        if let Some(slot) = timeouts.ticks.get_mut(state as usize) {
+            *slot = ticks(timeout);
+        }
+    }
+    timeouts
+}
+
+/// A timeout in ticks; a part of a second counts as a whole one.
+fn ticks(timeout: Duration) -> u32 {
+    seconds_to_ticks(
+        timeout
+            .as_secs()
+            .saturating_add(u64::from(timeout.subsec_nanos() > 0))
+            .min(u32::MAX.into()),
+    )
+}
+
+fn netmask(bits: u8) -> u32 {
+    u32::MAX
+        .checked_shl(32 - u32::from(bits.min(32)))
+        .unwrap_or(0)
+        .to_be()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn netmasks_stand_in_network_order() {
+        assert_eq!(netmask(24).to_ne_bytes(), [255, 255, 255, 0]);
+        assert_eq!(netmask(0), 0);
+        assert_eq!(netmask(32), u32::MAX);
+    }
+
+    #[test]
+    fn only_the_timeouts_that_can_be_set_are_set() {
+        let set = desired::Timeouts {
+            tcp: Duration::from_secs(60),
+            tcp_fin: Duration::from_millis(1500),
+            udp: Duration::from_secs(10),
+        };
+        let (ours, ipvs) = (profile(set), Timeouts::ipvs());
+        assert_eq!(
+            ours.ticks[State::Established as usize],
+            seconds_to_ticks(60)
+        );
+        assert_eq!(ours.ticks[State::FinWait as usize], seconds_to_ticks(2));
+        assert_eq!(ours.ticks[State::UdpAssured as usize], seconds_to_ticks(10));
+        assert_eq!(
+            ours.ticks[State::TimeWait as usize],
+            ipvs.ticks[State::TimeWait as usize]
+        );
+        assert_eq!(profile(desired::Timeouts::default()), ipvs);
+    }
+}
