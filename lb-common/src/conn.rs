@@ -505,3 +505,6 @@ pub trait Loads {
     /// Adds to [`Load::conns`] of a real server, modulo 2^64, in one atomic addition.
     fn add(&self, real: u32, change: u64);
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,6 +86,3 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         self.buckets.bucket(index)
     }
 }
-
-#[cfg(test)]
-mod tests;

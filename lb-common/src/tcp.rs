@@ -168,3 +168,6 @@ impl Timeouts {
         Self { ticks }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,6 +86,15 @@ impl Slot {
 pub(super) struct Slots(pub(super) u32);
 
 impl Slots {
+    /// No slot.
+    pub(super) const NONE: Self = Self(0);
+
+    /// These but one.
+    #[inline(always)]
+    pub(super) const fn without(self, slot: Slot) -> Self {
+        Self(self.0 & !(1 << slot.0))
+    }
+
     /// The first one in lookup order, of a set that is not empty, in a bucket whose line `first` comes first.
     #[inline(always)]
     pub(super) const fn first(self, first: u32) -> Slot {
@@ -95,6 +104,14 @@ impl Slots {
         } else {
             Slot::new(first ^ 1, lowest(turned >> 4 & 7))
         }
+    }
+
+    /// How many there are.
+    #[inline(always)]
+    pub(super) const fn len(self) -> u32 {
+        // One nibble for each number of three bits.
+        const ONES: u32 = 0x3221_2110;
+        (ONES >> ((self.0 & 7) << 2) & 3) + (ONES >> ((self.0 >> 4 & 7) << 2) & 3)
     }
 }
 

@@ -10,7 +10,9 @@ use crate::{
 };
 
 /// How often a change is tried while other CPUs change the same entry. Each failure is another's success.
-const TRIES: u32 = 4;
+///
+/// Loops that the kernel's verifier follows count in 64 bits: it loses a 32-bit counter that shares a slot of the stack.
+const TRIES: usize = 4;
 
 impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     /// Changes an entry to what `next` makes of its word, with the expiry that a packet now gives it.

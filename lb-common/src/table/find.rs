@@ -2,7 +2,7 @@
 
 use super::{
     Buckets, Place, Table,
-    bucket::{Bucket, Key, Line, SLOTS_PER_LINE, Slot, lowest},
+    bucket::{Bucket, Key, Line, SLOTS_PER_LINE, Slot, Slots, lowest},
 };
 use crate::{
     atomic::{Atoms, Word},
@@ -50,6 +50,14 @@ pub struct Reply<'t, A: Atoms> {
     pub vip_port: Be16,
 }
 
+/// The part of a flow that a reply names.
+#[derive(Clone, Copy)]
+struct Client {
+    addr: Be32,
+    port: Be16,
+    tag: u32,
+}
+
 impl<A: Atoms> Line<A> {
     /// Which of the three flows look like `key`: a bit for each.
     ///
@@ -72,14 +80,14 @@ impl<A: Atoms> Line<A> {
 
     /// Which of the three flows look like one of this client's port, with whatever service.
     #[inline(always)]
-    fn like_client(&self, client: u32, port: u16, tag: u32) -> u32 {
+    fn like_client(&self, client: Client) -> u32 {
         let mut found = 0;
         let mut i = 0;
         while i < SLOTS_PER_LINE {
-            let tag = Meta(self.metas[i].load()).tag() ^ tag;
-            let client = self.client[i].load() ^ client;
-            let port = (self.ports[i].load() ^ u32::from(port)) & 0xFFFF;
-            found |= is_zero(tag | client | port) << i;
+            let tag = Meta(self.metas[i].load()).tag() ^ client.tag;
+            let addr = self.client[i].load() ^ client.addr.0;
+            let port = (self.ports[i].load() ^ u32::from(client.port.0)) & 0xFFFF;
+            found |= is_zero(tag | addr | port) << i;
             i += 1;
         }
         found
@@ -87,9 +95,15 @@ impl<A: Atoms> Line<A> {
 }
 
 impl<A: Atoms> Bucket<A> {
+    /// Which slots look like `key`.
+    #[inline(always)]
+    pub(super) fn like(&self, key: Key) -> Slots {
+        Slots(self.lines[0].like(key) | self.lines[1].like(key) << 4)
+    }
+
     /// The word of a slot if it holds `key`, whole.
     #[inline(always)]
-    fn confirm(&self, slot: Slot, key: Key) -> Option<Meta> {
+    pub(super) fn confirm(&self, slot: Slot, key: Key) -> Option<Meta> {
         let line = &self.lines[slot.line()];
         let flow = slot.flow();
         let before = Meta(line.metas[flow].load());
@@ -101,57 +115,62 @@ impl<A: Atoms> Bucket<A> {
         (whole && client | vip | ports == 0).then_some(after)
     }
 
-    /// The first entry of `key` in lookup order, expired or not, other than `but`.
+    /// The first entry of `key` in lookup order, expired or not.
     #[inline(always)]
-    pub(super) fn find(&self, first: u32, key: Key, but: Option<Slot>) -> Option<(Slot, Meta)> {
-        let mut turn = 0;
-        while turn < super::LINES as u32 {
-            let line = (first ^ turn) & 1;
-            let mut like = self.lines[line as usize].like(key);
-            if let Some(but) = but
-                && but.line() as u32 == line
-            {
-                like &= !(1 << but.flow());
-            }
-            if like != 0 {
-                let slot = Slot::new(line, lowest(like));
-                if let Some(meta) = self.confirm(slot, key) {
-                    return Some((slot, meta));
-                }
-            }
-            turn += 1;
+    fn find(&self, first: u32, key: Key) -> Option<(Slot, Meta)> {
+        // Not a loop: the verifier could not tell that it ends, as it does not know `first`.
+        match self.find_in(first & 1, key) {
+            None => self.find_in(first & 1 ^ 1, key),
+            found => found,
         }
-        None
     }
 
-    /// The reply's connection here, if this bucket holds it.
+    #[inline(always)]
+    fn find_in(&self, line: u32, key: Key) -> Option<(Slot, Meta)> {
+        let like = self.lines[line as usize & 1].like(key);
+        if like == 0 {
+            return None;
+        }
+        let slot = Slot::new(line, lowest(like));
+        Some((slot, self.confirm(slot, key)?))
+    }
+
+    /// The connection here that a reply belongs to: its slot, its word, and the service.
     #[inline(always)]
     fn find_reply(
         &self,
         first: u32,
-        (client, port, tag): (Be32, Be16, u32),
+        client: Client,
         is_source: &impl Fn(u32) -> bool,
     ) -> Option<(Slot, Meta, Be32, Be16)> {
-        let mut turn = 0;
-        while turn < super::LINES as u32 {
-            let line = (first ^ turn) & 1;
-            let mut like = self.lines[line as usize].like_client(client.0, port.0, tag);
-            let mut tries = 0;
-            while like != 0 && tries < SLOTS_PER_LINE {
-                let flow = lowest(like);
-                like &= !(1 << flow);
-                tries += 1;
-                let slot = Slot::new(line, flow);
-                let before = self.meta(slot);
-                let (client_now, port_now) = self.client_of(slot);
-                let (vip, vip_port) = self.service_of(slot);
-                let after = self.meta(slot);
-                let whole = before.tag() == tag && before.is_same(after);
-                if whole && client_now == client && port_now == port && is_source(after.real()) {
-                    return Some((slot, after, vip, vip_port));
-                }
+        match self.find_reply_in(first & 1, client, is_source) {
+            None => self.find_reply_in(first & 1 ^ 1, client, is_source),
+            found => found,
+        }
+    }
+
+    #[inline(always)]
+    fn find_reply_in(
+        &self,
+        line: u32,
+        client: Client,
+        is_source: &impl Fn(u32) -> bool,
+    ) -> Option<(Slot, Meta, Be32, Be16)> {
+        let mut like = self.lines[line as usize & 1].like_client(client);
+        let mut tries = 0;
+        while like != 0 && tries < SLOTS_PER_LINE {
+            let flow = lowest(like);
+            like &= !(1 << flow);
+            tries += 1;
+            let slot = Slot::new(line, flow);
+            let before = self.meta(slot);
+            let (addr, port) = self.client_of(slot);
+            let (vip, vip_port) = self.service_of(slot);
+            let after = self.meta(slot);
+            let whole = before.tag() == client.tag && before.is_same(after);
+            if whole && addr == client.addr && port == client.port && is_source(after.real()) {
+                return Some((slot, after, vip, vip_port));
             }
-            turn += 1;
         }
         None
     }
@@ -167,7 +186,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         let Some(home) = self.bucket(place.home) else {
             return Lookup::Miss { turned_away: false };
         };
-        if let Some((slot, meta)) = home.find(place.first, key, None)
+        if let Some((slot, meta)) = home.find(place.first, key)
             && !meta.is_expired(now)
         {
             return Lookup::Hit(Hit {
@@ -178,7 +197,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         }
         if home.overflow().load() != 0
             && let Some(bucket) = self.bucket(place.alternate)
-            && let Some((slot, meta)) = bucket.find(place.first, key, None)
+            && let Some((slot, meta)) = bucket.find(place.first, key)
             && !meta.is_expired(now)
         {
             return Lookup::Hit(Hit { bucket, slot, meta });
@@ -201,8 +220,11 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         is_source: impl Fn(u32) -> bool,
     ) -> Option<Reply<'t, B::Atoms>> {
         let place = self.place_of(client, port, proto);
-        let wanted = (client, port, Meta::tag_of(proto));
-        let is_source = |real| is_source(real);
+        let wanted = Client {
+            addr: client,
+            port,
+            tag: Meta::tag_of(proto),
+        };
         let home = self.bucket(place.home)?;
         let mut bucket = home;
         let mut found = home.find_reply(place.first, wanted, &is_source);

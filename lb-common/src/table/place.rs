@@ -17,16 +17,17 @@ pub struct Place {
 const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Place {
-    /// The places of all flows of a client's port, under a secret key, in a table of `mask + 1` buckets.
+    /// The places of all flows of a client's port, under a secret key, in a table of `mask + 1` buckets (at most
+    /// 2^31).
     ///
-    /// Two rounds of multiplication, the second one by a secret number: fast, and without the key nobody can tell
-    /// which clients share a bucket. (Both keys decide, as a fixed multiplier alone keeps differences of inputs.)
+    /// Two multiplications, the first one by a secret: without the key nobody can tell which clients share a bucket.
+    /// What varies most, the ends of port and address, goes into the low bits, from where a product spreads it.
     #[inline(always)]
     pub const fn of(client: Be32, port: Be16, proto: Proto, mask: u32, key: [u64; 2]) -> Self {
-        let word = client.0 as u64 | (port.0 as u64) << 32 | (proto as u64) << 48;
-        let mut x = (word ^ key[0]).wrapping_mul(MIX);
+        let word = port.to_host() as u64 | (client.to_host() as u64) << 16 | (proto as u64) << 48;
+        let mut x = (word ^ key[0]).wrapping_mul(key[1] | 1);
         x ^= x >> 32;
-        x = x.wrapping_mul(key[1] | 1);
+        x = x.wrapping_mul(MIX);
         x ^= x >> 29;
         let home = (x >> 32) as u32 & mask;
         let away = x as u32 & mask | 1;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -88,10 +89,19 @@ impl Host {
     ///
     /// The host cannot be entered. A question without an answer is one of [`Answers::failures`].
     pub fn dns(&self, server: SocketAddrV4, count: u16) -> Result<Answers> {
+        self.dns_within(server, count, Duration::from_secs(2))
+    }
+
+    /// The same, giving up each question after `wait`.
+    ///
+    /// # Errors
+    ///
+    /// The host cannot be entered.
+    pub fn dns_within(&self, server: SocketAddrV4, count: u16, wait: Duration) -> Result<Answers> {
         self.inside(|| {
             let mut answers = Answers::default();
             for port in (20_000..).take(usize::from(count)) {
-                answers.add(dns_question(server, Some(port), Duration::from_secs(2)));
+                answers.add(dns_question(server, Some(port), wait));
             }
             Ok(answers)
         })
@@ -126,6 +136,27 @@ impl Host {
             String::from_utf8_lossy(&output.stderr).trim()
         );
         Ok(sum)
+    }
+
+    /// Send a file with curl.
+    ///
+    /// # Errors
+    ///
+    /// The server did not take it.
+    pub fn upload(&self, file: &Path, url: &str) -> Result<()> {
+        let file = file.display().to_string();
+        let curl = [
+            "curl",
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--max-time",
+            "60",
+            "--upload-file",
+            &file,
+            url,
+        ];
+        self.run(&curl).map(drop)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use super::host::Host;
 use super::poll;
@@ -138,6 +138,15 @@ impl Director {
         Ok(())
     }
 
+    /// The process number of lbd.
+    ///
+    /// # Errors
+    ///
+    /// It does not run.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.lbd.as_ref().context("lbd does not run")?.pid())
+    }
+
     /// Let lbd go on when we end.
     pub fn leave(&mut self) {
         if let Some(lbd) = self.lbd.take() {
@@ -161,8 +170,8 @@ impl Director {
     ///
     /// # Errors
     ///
-    /// Its exit status is not 0, or what it printed is not JSON.
-    pub fn json(&self, words: &[&str]) -> Result<Value> {
+    /// Its exit status is not 0, or what it printed is something else.
+    pub fn ask<T: DeserializeOwned>(&self, words: &[&str]) -> Result<T> {
         let text = self.lbctl(&[words, &["--json"]].concat())?;
         serde_json::from_str(&text).with_context(|| format!("lbctl printed `{text}`"))
     }

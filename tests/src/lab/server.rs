@@ -13,8 +13,9 @@ use super::host::Host;
 use super::poll;
 use super::process::Process;
 
-/// Start nginx: `/` is a page with the host's name, and below `/files/` is `files`.
-pub(super) fn nginx(host: &Host, ports: &[u16], files: &Path) -> Result<Process> {
+/// Start nginx: `/` is a page with the host's name, below `/files/` are those of `root`, and what is put below
+/// `/uploaded/` goes there.
+pub(super) fn nginx(host: &Host, ports: &[u16], root: &Path) -> Result<Process> {
     let folder = host.folder();
     let listen: String = ports
         .iter()
@@ -39,12 +40,13 @@ http {{
     scgi_temp_path scgi;
     server {{
 {listen}        location = / {{ return 200 \"{name}\"; }}
-        location /files/ {{ alias {files}/; }}
+        location /files/ {{ root {root}; }}
+        location /uploaded/ {{ root {root}; dav_methods PUT; create_full_put_path on; client_max_body_size 1g; }}
     }}
 }}
 ",
         name = host.name(),
-        files = files.display(),
+        root = root.display(),
     );
     let path = folder.join("nginx.conf");
     fs::write(&path, configuration).with_context(|| format!("cannot write {}", path.display()))?;

@@ -19,8 +19,9 @@
 //! A real server sends what it says as a VIP to the router, as with direct routing and tunnels it must not come back
 //! to the director, and what it says as itself to the director, as NAT needs.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
@@ -146,7 +147,10 @@ impl Site {
         let lab = Lab::new()?;
         let (client, router, director) = hosts(&lab, layout.arms)?;
         pin_decap(&lab)?;
-        std::fs::create_dir_all(files(&lab)).context("cannot make the folder of files")?;
+        for folder in ["files", "uploaded"] {
+            std::fs::create_dir(lab.folder().join(folder))
+                .with_context(|| format!("cannot make the folder `{folder}`"))?;
+        }
         let mut site = Self {
             client,
             router,
@@ -192,11 +196,27 @@ impl Site {
     ///
     /// It cannot be written.
     pub fn file(&self, name: &str, size: usize) -> Result<Checksum> {
-        let path = files(&self.lab).join(name);
+        let path = self.lab.folder().join("files").join(name);
         server::write_file(&path, size)?;
-        let file = std::fs::File::open(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        sha256(Stdio::from(file))
+        checksum(&path)
+    }
+
+    /// Send a file that was made with [`file`](Self::file) from the client to a web service; returns the checksum of what
+    /// arrived.
+    ///
+    /// # Errors
+    ///
+    /// The service did not take it.
+    pub fn upload(&self, name: &str, vip: Vip) -> Result<Checksum> {
+        let arrived = self.lab.folder().join("uploaded").join(name);
+        if arrived.exists() {
+            std::fs::remove_file(&arrived)
+                .with_context(|| format!("cannot remove {}", arrived.display()))?;
+        }
+        let file = self.lab.folder().join("files").join(name);
+        self.client
+            .upload(&file, &vip.url(&format!("/uploaded/{name}")))?;
+        checksum(&arrived)
     }
 
     /// Serve on the director itself, too.
@@ -205,7 +225,7 @@ impl Site {
     ///
     /// A server does not start.
     pub fn serve_locally(&mut self) -> Result<()> {
-        self.local = serve(self.director.host(), files(&self.lab))?;
+        self.local = serve(self.director.host(), &self.lab)?;
         Ok(())
     }
 
@@ -264,7 +284,7 @@ impl Site {
             "pinned",
             &decap.display().to_string(),
         ])?;
-        let servers = serve(&host, files(&self.lab))?;
+        let servers = serve(&host, &self.lab)?;
         Ok(Real {
             host,
             address,
@@ -313,9 +333,9 @@ fn hosts(lab: &Lab, arms: Arms) -> Result<(Host, Host, Host)> {
 }
 
 /// Start a web server and DNS servers.
-fn serve(host: &Host, files: PathBuf) -> Result<Vec<Process>> {
+fn serve(host: &Host, lab: &Lab) -> Result<Vec<Process>> {
     Ok(vec![
-        server::nginx(host, &[port::WEB, port::NAT_WEB], &files)?,
+        server::nginx(host, &[port::WEB, port::NAT_WEB], &lab.folder())?,
         server::dns(host, port::DNS)?,
         server::dns(host, port::NAT_DNS)?,
     ])
@@ -341,7 +361,7 @@ fn pin_decap(lab: &Lab) -> Result<()> {
         .with_context(|| format!("cannot pin {}", path.display()))
 }
 
-/// The folder of the files that real servers serve.
-fn files(lab: &Lab) -> PathBuf {
-    lab.folder().join("files")
+fn checksum(path: &Path) -> Result<Checksum> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    sha256(Stdio::from(file))
 }
