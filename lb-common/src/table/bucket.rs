@@ -141,6 +141,31 @@ impl Key {
             tag: Meta::tag_of(flow.proto),
         }
     }
+
+    /// The flow of a key, of the protocol that its tag says.
+    pub(super) const fn flow(self, proto: Proto) -> Flow4 {
+        let (client, client_port) = self.client();
+        let (vip, vip_port) = self.service();
+        Flow4 {
+            client,
+            vip,
+            client_port,
+            vip_port,
+            proto,
+        }
+    }
+
+    /// The client's address and port.
+    #[inline(always)]
+    pub(super) const fn client(self) -> (Be32, Be16) {
+        (Be32(self.client), Be16(self.ports as u16))
+    }
+
+    /// The virtual address and port.
+    #[inline(always)]
+    pub(super) const fn service(self) -> (Be32, Be16) {
+        (Be32(self.vip), Be16((self.ports >> 16) as u16))
+    }
 }
 
 impl<A: Atoms> core::fmt::Debug for Bucket<A> {
@@ -202,38 +227,16 @@ impl<A: Atoms> Bucket<A> {
         line.ports[flow].store(key.ports);
     }
 
-    /// The client's address and port of a slot; whole only while its word does not change.
+    /// The key of a slot, as one of the protocol of `tag`; whole only while the slot's word does not change.
     #[inline(always)]
-    pub(super) fn client_of(&self, slot: Slot) -> (Be32, Be16) {
+    pub(super) fn key(&self, slot: Slot, tag: u32) -> Key {
         let line = &self.lines[slot.line()];
         let flow = slot.flow();
-        (
-            Be32(line.client[flow].load()),
-            Be16(line.ports[flow].load() as u16),
-        )
-    }
-
-    /// The virtual address and port of a slot; whole only while its word does not change.
-    #[inline(always)]
-    pub(super) fn service_of(&self, slot: Slot) -> (Be32, Be16) {
-        let line = &self.lines[slot.line()];
-        let flow = slot.flow();
-        (
-            Be32(line.vip[flow].load()),
-            Be16((line.ports[flow].load() >> 16) as u16),
-        )
-    }
-
-    /// The flow of a slot; whole only while its word does not change.
-    pub(super) fn flow_of(&self, slot: Slot, proto: Proto) -> Flow4 {
-        let (client, client_port) = self.client_of(slot);
-        let (vip, vip_port) = self.service_of(slot);
-        Flow4 {
-            client,
-            vip,
-            client_port,
-            vip_port,
-            proto,
+        Key {
+            client: line.client[flow].load(),
+            vip: line.vip[flow].load(),
+            ports: line.ports[flow].load(),
+            tag,
         }
     }
 

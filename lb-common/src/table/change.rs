@@ -2,11 +2,11 @@
 
 use super::{
     Buckets, Hit, Table,
-    bucket::{Bucket, Slot},
+    bucket::{Bucket, Key, Slot},
 };
 use crate::{
     atomic::{Atoms, Word},
-    conn::{Loads, Meta},
+    conn::{Loads, Meta, Tick},
 };
 
 /// How often a change is tried while other CPUs change the same entry. Each failure is another's success.
@@ -38,8 +38,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
             }
             match self.change(hit.bucket, hit.slot, seen, to, loads) {
                 Ok(()) => return Some(to),
-                Err(found) if found.is_same(seen) => seen = found,
-                Err(_) => return None,
+                Err(_) => seen = hit.bucket.confirm(hit.slot, hit.key)?,
             }
             tries += 1;
         }
@@ -82,36 +81,58 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     /// Takes an entry out; whether it was this call that did.
     #[inline(always)]
     pub fn remove(&self, hit: &Hit<'t, B::Atoms>, loads: &impl Loads) -> bool {
-        let Some(proto) = hit.meta.proto() else {
-            return false;
-        };
-        let (client, port) = hit.bucket.client_of(hit.slot);
-        self.bucket(self.place_of(client, port, proto).home)
+        self.home_of(hit.key, hit.meta)
             .is_some_and(|home| hit.end(home, loads))
     }
 
-    /// Ends the connection in a slot, if there is one, by changing its word from `old` to `new`, a free or a busy one.
+    /// Claims a slot whose word is `old`, and ends the connection that it holds, if any.
+    ///
+    /// The claim comes first: nobody else writes the key then, so the home that is told is the connection's.
     #[inline(always)]
-    pub(super) fn take_out(
+    pub(super) fn claim(
         &self,
-        bucket: &Bucket<B::Atoms>,
+        bucket: &'t Bucket<B::Atoms>,
         slot: Slot,
         old: Meta,
-        new: Meta,
+        alternate: bool,
+        now: Tick,
         loads: &impl Loads,
-    ) -> Result<(), Meta> {
-        // The key is whole if the swap succeeds, for then nobody else has claimed the slot.
-        let (client, port) = bucket.client_of(slot);
-        bucket.swap(slot, old, new)?;
-        if let Some(proto) = old.proto() {
+    ) -> Option<Claim<'t, B::Atoms>> {
+        let busy = old.claimed(now.plus(CLAIM), alternate);
+        bucket.swap(slot, old, busy).ok()?;
+        if old.is_live() {
             loads.add(old.real(), old.load().wrapping_neg());
             if old.in_alternate()
-                && let Some(home) = self.bucket(self.place_of(client, port, proto).home)
+                && let Some(home) = self.home_of(bucket.key(slot, old.tag()), old)
             {
                 home.overflow().fetch_add(u32::MAX);
             }
         }
-        Ok(())
+        Some(Claim { bucket, slot, busy })
+    }
+
+    #[inline(always)]
+    fn home_of(&self, key: Key, meta: Meta) -> Option<&'t Bucket<B::Atoms>> {
+        let (client, port) = key.client();
+        self.bucket(self.place_of(client, port, meta.proto()?).home)
+    }
+}
+
+/// For how long a claim is believed, in ticks (16 seconds): a claim takes nanoseconds, so only a crash leaves one behind.
+const CLAIM: u32 = crate::abi::seconds_to_ticks(16);
+
+/// A slot that this CPU has claimed.
+pub(super) struct Claim<'t, A: Atoms> {
+    pub(super) bucket: &'t Bucket<A>,
+    pub(super) slot: Slot,
+    pub(super) busy: Meta,
+}
+
+impl<A: Atoms> Claim<'_, A> {
+    /// Leaves the slot free.
+    pub(super) fn free(self) {
+        // Fails only if the claim was so old that another CPU took it.
+        let _ = self.bucket.swap(self.slot, self.busy, self.busy.freed());
     }
 }
 
@@ -122,17 +143,17 @@ impl<A: Atoms> Hit<'_, A> {
         let mut seen = self.meta;
         let mut tries = 0;
         while tries < TRIES {
-            match self.bucket.swap(self.slot, seen, seen.freed()) {
-                Ok(()) => {
-                    loads.add(seen.real(), seen.load().wrapping_neg());
-                    if seen.in_alternate() {
-                        home.overflow().fetch_add(u32::MAX);
-                    }
-                    return true;
+            if self.bucket.swap(self.slot, seen, seen.freed()).is_ok() {
+                loads.add(seen.real(), seen.load().wrapping_neg());
+                if seen.in_alternate() {
+                    home.overflow().fetch_add(u32::MAX);
                 }
-                Err(found) if found.is_same(seen) => seen = found,
-                Err(_) => return false,
+                return true;
             }
+            let Some(found) = self.bucket.confirm(self.slot, self.key) else {
+                return false;
+            };
+            seen = found;
             tries += 1;
         }
         false

@@ -15,6 +15,7 @@ use crate::{
 pub struct Hit<'t, A: Atoms> {
     pub(super) bucket: &'t Bucket<A>,
     pub(super) slot: Slot,
+    pub(super) key: Key,
     /// Its word when it was found.
     pub meta: Meta,
 }
@@ -135,16 +136,17 @@ impl<A: Atoms> Bucket<A> {
         Some((slot, self.confirm(slot, key)?))
     }
 
-    /// The connection here that a reply belongs to: its slot, its word, and the service.
+    /// The connection here that a reply belongs to.
     #[inline(always)]
     fn find_reply(
         &self,
         first: u32,
         client: Client,
+        now: Tick,
         is_source: &impl Fn(u32) -> bool,
-    ) -> Option<(Slot, Meta, Be32, Be16)> {
-        match self.find_reply_in(first & 1, client, is_source) {
-            None => self.find_reply_in(first & 1 ^ 1, client, is_source),
+    ) -> Option<(Slot, Meta, Key)> {
+        match self.find_reply_in(first & 1, client, now, is_source) {
+            None => self.find_reply_in(first & 1 ^ 1, client, now, is_source),
             found => found,
         }
     }
@@ -154,8 +156,9 @@ impl<A: Atoms> Bucket<A> {
         &self,
         line: u32,
         client: Client,
+        now: Tick,
         is_source: &impl Fn(u32) -> bool,
-    ) -> Option<(Slot, Meta, Be32, Be16)> {
+    ) -> Option<(Slot, Meta, Key)> {
         let mut like = self.lines[line as usize & 1].like_client(client);
         let mut tries = 0;
         while like != 0 && tries < SLOTS_PER_LINE {
@@ -164,12 +167,13 @@ impl<A: Atoms> Bucket<A> {
             tries += 1;
             let slot = Slot::new(line, flow);
             let before = self.meta(slot);
-            let (addr, port) = self.client_of(slot);
-            let (vip, vip_port) = self.service_of(slot);
+            let key = self.key(slot, client.tag);
             let after = self.meta(slot);
             let whole = before.tag() == client.tag && before.is_same(after);
-            if whole && addr == client.addr && port == client.port && is_source(after.real()) {
-                return Some((slot, after, vip, vip_port));
+            let fits =
+                whole && key.client() == (client.addr, client.port) && !after.is_expired(now);
+            if fits && is_source(after.real()) {
+                return Some((slot, after, key));
             }
         }
         None
@@ -192,6 +196,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
             return Lookup::Hit(Hit {
                 bucket: home,
                 slot,
+                key,
                 meta,
             });
         }
@@ -200,7 +205,12 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
             && let Some((slot, meta)) = bucket.find(place.first, key)
             && !meta.is_expired(now)
         {
-            return Lookup::Hit(Hit { bucket, slot, meta });
+            return Lookup::Hit(Hit {
+                bucket,
+                slot,
+                key,
+                meta,
+            });
         }
         Lookup::Miss {
             turned_away: home.turned_away(now),
@@ -227,19 +237,19 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         };
         let home = self.bucket(place.home)?;
         let mut bucket = home;
-        let mut found = home.find_reply(place.first, wanted, &is_source);
+        let mut found = home.find_reply(place.first, wanted, now, &is_source);
         if found.is_none() && home.overflow().load() != 0 {
             bucket = self.bucket(place.alternate)?;
-            found = bucket.find_reply(place.first, wanted, &is_source);
+            found = bucket.find_reply(place.first, wanted, now, &is_source);
         }
-        let (slot, meta, vip, vip_port) = found?;
-        if meta.is_expired(now) {
-            return None;
-        }
-        Some(Reply {
-            hit: Hit { bucket, slot, meta },
-            vip,
-            vip_port,
-        })
+        let (slot, meta, key) = found?;
+        let (vip, vip_port) = key.service();
+        let hit = Hit {
+            bucket,
+            slot,
+            key,
+            meta,
+        };
+        Some(Reply { hit, vip, vip_port })
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     Buckets, Hit, LINES, Place, SLOTS_PER_BUCKET, Table,
     bucket::{Bucket, Key, SLOTS_PER_LINE, Slot, Slots},
+    change::Claim,
 };
 use crate::{
     atomic::{Atoms, Word},
@@ -36,9 +37,6 @@ const DOUBLES: usize = 2;
 /// and 9 %; with 4 it is 0.02 % and 15 %.
 const CROWDED: u32 = 5;
 
-/// For how long a claim is believed, in ticks: a claim takes nanoseconds, so only a crash leaves one behind.
-const CLAIM: u32 = crate::abi::seconds_to_ticks(16);
-
 /// The slots of a bucket by rank.
 #[derive(Clone, Copy)]
 struct Choice([Slots; 3]);
@@ -65,13 +63,6 @@ impl<A: Atoms> Bucket<A> {
     }
 }
 
-/// A slot that this CPU has claimed.
-struct Claim<'t, A: Atoms> {
-    bucket: &'t Bucket<A>,
-    slot: Slot,
-    busy: Meta,
-}
-
 impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     /// Records a flow that has no entry, with the word `new`.
     ///
@@ -96,10 +87,12 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
             let Some((bucket, slot, alternate)) = self.choose(home, place, now, spare) else {
                 break;
             };
-            if let Some(claim) = self.claim(bucket, slot, alternate, now, spare, loads)
+            let seen = bucket.meta(slot);
+            if seen.rank(now, spare) != Rank::HELD
+                && let Some(claim) = self.claim(bucket, slot, seen, alternate, now, loads)
                 && let Some(hit) = self.publish(&claim, home, key, new, loads)
             {
-                return self.settle(hit, home, place, key, now, loads);
+                return self.settle(hit, home, place, now, loads);
             }
             tries += 1;
         }
@@ -145,26 +138,6 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         ))
     }
 
-    /// Claims a slot, ending the connection that it holds; `None` when another CPU has changed it.
-    #[inline(always)]
-    fn claim(
-        &self,
-        bucket: &'t Bucket<B::Atoms>,
-        slot: Slot,
-        alternate: bool,
-        now: Tick,
-        spare: Spare,
-        loads: &impl Loads,
-    ) -> Option<Claim<'t, B::Atoms>> {
-        let seen = bucket.meta(slot);
-        if seen.rank(now, spare) == Rank::HELD {
-            return None;
-        }
-        let busy = seen.claimed(now.plus(CLAIM), alternate);
-        self.take_out(bucket, slot, seen, busy, loads).ok()?;
-        Some(Claim { bucket, slot, busy })
-    }
-
     /// Makes a claimed slot the flow's; `None` if the claim was so old that another CPU took it.
     #[inline(always)]
     fn publish(
@@ -191,6 +164,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         Some(Hit {
             bucket: claim.bucket,
             slot: claim.slot,
+            key,
             meta,
         })
     }
@@ -205,10 +179,10 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         ours: Hit<'t, B::Atoms>,
         home: &'t Bucket<B::Atoms>,
         place: &Place,
-        key: Key,
         now: Tick,
         loads: &impl Loads,
     ) -> Insert<'t, B::Atoms> {
+        let key = ours.key;
         <B::Atoms as Atoms>::fence();
         let away = ours.meta.in_alternate();
         let mut here = home.like(key);
@@ -236,7 +210,12 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
             let slot = slots.first(place.first);
             *slots = slots.without(slot);
             if let Some(meta) = bucket.confirm(slot, key) {
-                let other = Hit { bucket, slot, meta };
+                let other = Hit {
+                    bucket,
+                    slot,
+                    key,
+                    meta,
+                };
                 let other_is_first = if away == other_away {
                     slot.order(place.first) < ours.slot.order(place.first)
                 } else {

@@ -18,7 +18,7 @@ pub struct Swept {
     pub freed: u32,
 }
 
-impl<B: Buckets + ?Sized> Table<'_, B> {
+impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     /// Takes out the entries of a bucket whose time has passed.
     pub fn sweep(&self, index: u32, now: Tick, loads: &impl Loads) -> Swept {
         self.sweep_where(index, now, |_| false, loads)
@@ -44,14 +44,13 @@ impl<B: Buckets + ?Sized> Table<'_, B> {
                 // A claim left behind.
                 meta.is_busy() && meta.is_expired(now)
             };
-            if gone
-                && self
-                    .take_out(bucket, slot, meta, meta.freed(), loads)
-                    .is_ok()
-            {
-                swept.freed += u32::from(meta.is_live());
-            } else {
-                swept.live += u32::from(meta.is_live());
+            let claim = gone.then(|| self.claim(bucket, slot, meta, false, now, loads));
+            match claim.flatten() {
+                Some(claim) => {
+                    claim.free();
+                    swept.freed += u32::from(meta.is_live());
+                }
+                None => swept.live += u32::from(meta.is_live()),
             }
         }
         bucket.forget_turned_away(now);
@@ -59,7 +58,7 @@ impl<B: Buckets + ?Sized> Table<'_, B> {
     }
 
     /// The connections of a bucket, those included whose time has passed but that nobody has taken out yet.
-    pub fn connections(&self, index: u32) -> impl Iterator<Item = (Flow4, Meta)> {
+    pub fn connections(&self, index: u32) -> impl Iterator<Item = (Flow4, Meta)> + use<'t, B> {
         self.bucket(index)
             .into_iter()
             .flat_map(|bucket| Slot::ALL.into_iter().filter_map(|slot| bucket.entry(slot)))
@@ -69,9 +68,18 @@ impl<B: Buckets + ?Sized> Table<'_, B> {
 impl<A: crate::atomic::Atoms> Bucket<A> {
     /// The connection of a slot; `None` also when it is changing hands at this moment.
     fn entry(&self, slot: Slot) -> Option<(Flow4, Meta)> {
-        let before = self.meta(slot);
-        let flow = self.flow_of(slot, before.proto()?);
-        let after = self.meta(slot);
-        before.is_same(after).then_some((flow, after))
+        let mut before = self.meta(slot);
+        for _ in 0..TRIES {
+            let flow = self.key(slot, before.tag()).flow(before.proto()?);
+            let after = self.meta(slot);
+            if before == after {
+                return Some((flow, after));
+            }
+            before = after;
+        }
+        None
     }
 }
+
+/// How often an entry is read that changes meanwhile.
+const TRIES: u32 = 4;
