@@ -258,7 +258,8 @@ impl Rules {
             |t: &&mut Template| t.service == service.id && t.client == client && !t.is_orphan;
         if let Some(template) = self.templates.iter_mut().find(fits) {
             let real = &reals[template.slot];
-            if !real.is_removed && !(expire_quiescent && real.weight == 0) {
+            let is_quiescent = expire_quiescent && real.weight == 0;
+            if !(real.is_removed || is_quiescent) {
                 template.expires = expires;
                 return Ok(Some((template.slot, Some(template.id))));
             }

@@ -70,13 +70,6 @@ impl WrrCycle {
         }
     }
 
-    /// The kernel's `mw`: the current weight that a cycle begins with. 0 when there is nobody to serve.
-    pub(super) fn top(&self) -> u32 {
-        self.segments
-            .first()
-            .map_or(0, |(s, _)| s.weight - (self.step - 1))
-    }
-
     /// The kernel's `cw` at a place.
     pub(super) fn current_weight(&self, place: u32) -> u32 {
         let at = self.segments.partition_point(|(s, _)| s.first <= place);
@@ -186,7 +179,10 @@ mod tests {
             &[65535, 65534, 1],
         ] {
             let cycle = WrrCycle::new(weights);
-            assert_eq!(cycle.current_weight(0), cycle.top());
+            assert_eq!(
+                cycle.current_weight(0),
+                adopt_weight(0, weights.iter().copied())
+            );
             let mut seen = std::collections::HashSet::new();
             for place in 0..cycle.length() {
                 let current = cycle.current_weight(place);
