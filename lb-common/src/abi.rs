@@ -52,6 +52,8 @@ pub mod map {
     pub const TIMEOUTS: &str = "TIMEOUTS";
     /// [`LocalityKey4`](super::LocalityKey4) to [`Locality`](super::Locality): what lblc and lblcr remember.
     pub const LOCALITY4: &str = "LOCALITY4";
+    /// [`TemplateKey4`](super::TemplateKey4) to [`Template`](crate::template::Template): persistent clients.
+    pub const TEMPLATES4: &str = "TEMPLATES4";
     /// Egress interfaces by slot.
     pub const EGRESS: &str = "EGRESS";
 }
@@ -174,6 +176,9 @@ pub mod service {
     pub const MH_PORT: u16 = 1 << 3;
     /// mh looks further when the hashed real server is not available.
     pub const MH_FALLBACK: u16 = 1 << 4;
+    /// A quiesced real server gets no new connections from its persistent clients either
+    /// (`expire_quiescent_template`).
+    pub const LEAVE_QUIESCED: u16 = 1 << 5;
 }
 
 /// One real server in a service's list.
@@ -344,6 +349,19 @@ pub struct LocalityKey4 {
     pub destination: Be32,
 }
 
+/// Key of `TEMPLATES4`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TemplateKey4 {
+    /// The service's index.
+    pub service: u32,
+    /// The client's address under the service's netmask.
+    pub client: Be32,
+    /// 0 for the template that connections are opened under; for one that was succeeded, and waits for its connections
+    /// to end, 1 and its generation.
+    pub orphan: u32,
+}
+
 /// How many real servers lblcr remembers for a destination. The kernel's sets have no limit; here the one that was
 /// added first leaves a full set.
 pub const LOCALITY_SET: usize = 13;
@@ -465,6 +483,7 @@ const _: () = {
     assert!(size_of::<Load>() == 8);
     assert!(MEMBERS_LEN.is_power_of_two() && LOADS_LEN.is_power_of_two());
     assert!(size_of::<Traffic>() == 40);
+    assert!(size_of::<TemplateKey4>() == 12);
     assert!(size_of::<LocalityKey4>() == 8 && size_of::<Locality>() == 64);
     assert!(size_of::<Timeouts>() == 64);
 };

@@ -13,3 +13,4 @@ pub mod packet;
 pub mod sched;
 pub mod table;
 pub mod tcp;
+pub mod template;

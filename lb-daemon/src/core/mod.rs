@@ -7,3 +7,4 @@ pub mod health;
 pub mod hop;
 pub mod neighbour;
 pub mod schedule;
+pub mod template;
