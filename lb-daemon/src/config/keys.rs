@@ -3,6 +3,8 @@
 //! The decoder, the spelling hints and the reference in `docs/configuration.md` all read these tables, so that none
 //! of them can know a key that the others do not.
 
+use super::nearest::nearest_key;
+
 /// The keys of one kind of map.
 pub(crate) struct Table {
     /// Where such a map stands: `services[]`.
@@ -30,6 +32,26 @@ impl Table {
     pub(crate) fn names(&self) -> Vec<&'static str> {
         self.keys.iter().map(|k| k.name).collect()
     }
+
+    /// The key that one would write first.
+    pub(crate) fn foremost(&self) -> &'static str {
+        let required = self.keys.iter().find(|k| k.default == REQUIRED);
+        // At the top nothing is required, but services come last and matter most.
+        required.or(self.keys.last()).map_or("", |k| k.name)
+    }
+}
+
+/// The default of a key that must be there.
+const REQUIRED: &str = "required";
+
+/// Where a key belongs that was written in the wrong place: its right spelling, and the place.
+pub(crate) fn elsewhere(key: &str) -> Option<(&'static str, &'static str)> {
+    let spelled = |table: &&Table| Some((nearest_key(key, &table.names())?, table.at));
+    TABLES
+        .iter()
+        .filter(|t| !t.at.is_empty())
+        .copied()
+        .find_map(|t| spelled(&t))
 }
 
 /// Every table, in the order of the reference.
@@ -184,7 +206,7 @@ pub(crate) const SERVICE: Table = Table {
         Key {
             name: "address",
             takes: "`ADDRESS:PORT`",
-            default: "required",
+            default: REQUIRED,
             about: "The virtual address and port. Port 0 is all ports, and needs `persistence`.",
         },
         Key {
@@ -255,7 +277,7 @@ pub(crate) const LISTENER: Table = Table {
         Key {
             name: "address",
             takes: "`ADDRESS:PORT`",
-            default: "required",
+            default: REQUIRED,
             about: "The virtual address and port.",
         },
     ],
@@ -315,7 +337,7 @@ pub(crate) const REAL: Table = Table {
         Key {
             name: "address",
             takes: "`ADDRESS` or `ADDRESS:PORT`",
-            default: "required",
+            default: REQUIRED,
             about: "Its address, and its port where that is not the service's. Only `nat` can change the port.",
         },
         Key {

@@ -13,6 +13,8 @@ mod node;
 mod refusal;
 mod rules;
 pub(crate) mod spell;
+#[cfg(test)]
+mod tests;
 mod value;
 mod write;
 mod yaml;
@@ -35,25 +37,26 @@ pub fn load(path: &Path, environment: &dyn Environment) -> Result<Model, Refused
 /// Reads and checks what a file of some name has in it.
 pub fn parse(bytes: &[u8], path: &Path, environment: &dyn Environment) -> Result<Model, Refused> {
     let whole = |refusal| Refused::whole(path.to_owned(), refusal);
-    let text = yaml::text(bytes).map_err(whole)?;
+    let text = match yaml::text(bytes) {
+        Ok(text) => text,
+        Err(refusal) => {
+            let text = String::from_utf8_lossy(bytes);
+            return Err(Refused::in_text(path.to_owned(), &text, None, refusal));
+        }
+    };
     let root = match yaml::parse(text) {
         Ok(Some(root)) => root,
         Ok(None) => return Err(whole(empty())),
-        Err(refusal) => return Err(Refused::in_text(path.to_owned(), text, None, vec![refusal])),
+        Err(refusal) => return Err(Refused::in_text(path.to_owned(), text, None, refusal)),
     };
-    let (model, mut refusals) = decode::model(&root);
-    if refusals.is_empty() {
-        refusals = rules::check(&model, environment);
+    let (model, mut found) = decode::model(&root);
+    if found.is_empty() {
+        found = rules::check(&model, environment);
     }
-    if refusals.is_empty() {
+    if found.is_empty() {
         Ok(model)
     } else {
-        Err(Refused::in_text(
-            path.to_owned(),
-            text,
-            Some(&root),
-            refusals,
-        ))
+        Err(Refused::in_text(path.to_owned(), text, Some(&root), found))
     }
 }
 
@@ -64,9 +67,9 @@ pub fn edited(
     new: Model,
     environment: &dyn Environment,
 ) -> Result<Model, Vec<Refusal>> {
-    let mut refusals = rules::check(&new, environment);
+    let mut refusals = rules::check(&new, environment).refusals;
     if refusals.iter().any(|r| r.fault == Fault::Machine) {
-        let before = rules::check(old, environment);
+        let before = rules::check(old, environment).refusals;
         refusals.retain(|r| !before.iter().any(|b| b.what == r.what));
     }
     if refusals.is_empty() {

@@ -7,19 +7,22 @@ pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
         return None;
     }
     let word = word.to_lowercase();
-    // One slip in three letters; a word that was cut short is as good as one.
+    // One slip in three letters; one that was cut short, or drawn out, is as good.
     let allowed = 1 + word.chars().count() / 3;
     let distance = |k: &str| {
         let k = k.to_lowercase();
-        if word.len() >= 3 && k.starts_with(&word) {
-            1
+        let slips = strsim::osa_distance(&word, &k);
+        let (long, short) = if k.len() > word.len() {
+            (k.as_str(), word.as_str())
         } else {
-            strsim::osa_distance(&word, &k)
-        }
+            (word.as_str(), k.as_str())
+        };
+        let cut = short.len() >= 3 && long.starts_with(short);
+        (if cut { slips.min(1) } else { slips }, slips)
     };
     known
         .map(|k| (distance(k), k))
-        .filter(|(distance, k)| *distance <= allowed && *distance < k.chars().count())
+        .filter(|((distance, _), k)| *distance <= allowed && *distance < k.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, k)| k)
 }

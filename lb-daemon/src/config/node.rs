@@ -98,10 +98,14 @@ impl<'t> Node<'t> {
 
 /// Text from outside, fit for a message: short, on one line, without control characters.
 pub(crate) fn shown(text: &str) -> String {
-    const LONGEST: usize = 60;
+    shown_up_to(text, 60)
+}
+
+/// As [`shown`], of so many characters at most.
+pub(crate) fn shown_up_to(text: &str, longest: usize) -> String {
     let mut out = String::new();
     for (n, c) in text.chars().enumerate() {
-        if n == LONGEST {
+        if n == longest {
             out.push('…');
             break;
         }
@@ -116,7 +120,7 @@ pub(crate) fn shown(text: &str) -> String {
 
 /// The way to a value from the top of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Path(Vec<Step>);
+pub(crate) struct Path(Vec<Step>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {

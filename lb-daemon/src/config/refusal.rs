@@ -25,6 +25,38 @@ pub struct Refusal {
     pub(super) secret: bool,
 }
 
+/// What was found to be wrong so far. The first thousand are kept; a hostile file may have a million.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Findings {
+    pub(super) refusals: Vec<Refusal>,
+    more: usize,
+}
+
+impl Findings {
+    const KEPT: usize = 1_000;
+
+    pub(super) fn push(&mut self, refusal: Refusal) {
+        if self.refusals.len() < Self::KEPT {
+            self.refusals.push(refusal);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.refusals.is_empty()
+    }
+}
+
+impl From<Refusal> for Findings {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusals: vec![refusal],
+            more: 0,
+        }
+    }
+}
+
 /// What would have to change for a refused configuration to be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -129,6 +161,8 @@ pub struct Refused {
     pub file: PathBuf,
     /// What is wrong with it, in the order of the file.
     pub refusals: Vec<Refusal>,
+    /// How much else is wrong.
+    more: usize,
     excerpts: Vec<Option<Excerpt>>,
 }
 
@@ -153,6 +187,7 @@ impl Refused {
         Self {
             file,
             refusals: vec![refusal],
+            more: 0,
             excerpts: vec![None],
         }
     }
@@ -162,8 +197,9 @@ impl Refused {
         file: PathBuf,
         text: &str,
         root: Option<&Node<'_>>,
-        refusals: Vec<Refusal>,
+        found: impl Into<Findings>,
     ) -> Self {
+        let Findings { refusals, more } = found.into();
         let find = |place: &Place| match (place, root) {
             (Place::Text(span), _) => Some(*span),
             (Place::Value(path), Some(root)) => Some(root.locate(path)),
@@ -190,6 +226,7 @@ impl Refused {
         Self {
             file,
             refusals,
+            more,
             excerpts,
         }
     }
@@ -226,7 +263,7 @@ impl fmt::Display for Refused {
             writeln!(f, "  hint: {}", refusal.hint)?;
             writeln!(f)?;
         }
-        let count = self.refusals.len();
+        let count = self.refusals.len() + self.more;
         if count > PRINTED {
             writeln!(f, "... and {} more", count - PRINTED)?;
         }
@@ -331,7 +368,7 @@ mod tests {
 
     fn refused(text: &str, start: u32, end: u32) -> String {
         let refusal = Refusal::new("bad", "mend it").at(Span { start, end });
-        Refused::in_text("f.yaml".into(), text, None, vec![refusal]).to_string()
+        Refused::in_text("f.yaml".into(), text, None, refusal).to_string()
     }
 
     #[test]
@@ -367,8 +404,8 @@ mod tests {
         let refusal = Refusal::new("too long", "shorten it")
             .at(Span { start: 6, end: 16 })
             .secret();
-        let shown = Refused::in_text("f".into(), "pass: correcthor # horse", None, vec![refusal])
-            .to_string();
+        let shown =
+            Refused::in_text("f".into(), "pass: correcthor # horse", None, refusal).to_string();
         assert!(
             !shown.contains("correct") && !shown.contains("horse"),
             "{shown}"
@@ -378,11 +415,11 @@ mod tests {
 
     #[test]
     fn refusals_come_in_the_order_of_the_file_and_no_more_than_a_screenful() {
-        let refusals = (0..50)
-            .rev()
-            .map(|n| Refusal::new(format!("no {n}"), "-").at(Span { start: n, end: n }))
-            .collect();
-        let refused = Refused::in_text("f".into(), &"x".repeat(60), None, refusals);
+        let mut found = Findings::default();
+        for n in (0..50).rev() {
+            found.push(Refusal::new(format!("no {n}"), "-").at(Span { start: n, end: n }));
+        }
+        let refused = Refused::in_text("f".into(), &"x".repeat(60), None, found);
         let shown = refused.to_string();
         assert!(shown.starts_with("f:1:1: no 0\n"));
         assert!(shown.contains("no 19\n") && !shown.contains("no 20\n"));

@@ -10,11 +10,11 @@ mod service;
 use super::environment::Environment;
 use super::model::Model;
 use super::node::Path;
-use super::refusal::Refusal;
+use super::refusal::{Findings, Refusal};
 
 /// Everything that is wrong with a model.
-pub(super) fn check(model: &Model, environment: &dyn Environment) -> Vec<Refusal> {
-    let mut found = Vec::new();
+pub(super) fn check(model: &Model, environment: &dyn Environment) -> Findings {
+    let mut found = Findings::default();
     limits(model, &mut found);
     service::check(model, &mut found);
     real::check(model, &mut found);
@@ -22,7 +22,7 @@ pub(super) fn check(model: &Model, environment: &dyn Environment) -> Vec<Refusal
     found
 }
 
-fn limits(model: &Model, found: &mut Vec<Refusal>) {
+fn limits(model: &Model, found: &mut Findings) {
     let services = model.services.len();
     if services > model.limits.services as usize {
         found.push(

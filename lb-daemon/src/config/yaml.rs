@@ -6,14 +6,14 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_yaml::budget::BudgetBreach;
 use serde_yaml::options::AliasLimits;
 use serde_yaml::{
     Budget, DuplicateKeyPolicy, Error, Location, NonFiniteFloatPolicy, Options, Spanned,
 };
 
-use super::node::{Kind, Name, Node, Span, shown};
+use super::node::{Kind, Name, Node, Span, shown_up_to};
 use super::refusal::Refusal;
 
 /// The largest file.
@@ -21,7 +21,11 @@ pub(crate) const MAX_BYTES: usize = 16 << 20;
 /// The deepest nesting. A configuration needs eight.
 const MAX_DEPTH: usize = 32;
 /// The most values in a file.
-const MAX_VALUES: usize = 2_000_000;
+const MAX_VALUES: usize = 1_200_000;
+/// The most keys in one map: only lists are long.
+const MAX_KEYS: usize = 1_000;
+/// What the parser is told when there are more.
+const TOO_MANY_KEYS: &str = "too many keys";
 /// The most values that aliases may repeat.
 const MAX_REPEATED: usize = 100_000;
 
@@ -38,7 +42,8 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, Refusal> {
             return Err(Refusal::new(
                 format!("line {line} is not UTF-8 text: it has the byte 0x{byte:02x}"),
                 "save the file as UTF-8; `iconv -f latin1 -t utf-8` converts from Latin-1",
-            ));
+            )
+            .at(one_byte(error.valid_up_to())));
         }
     };
     if let Some(at) = bytes.iter().position(|b| *b == 0) {
@@ -46,7 +51,8 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, Refusal> {
         return Err(Refusal::new(
             format!("line {line} has a NUL byte"),
             "this is a binary file, or one that was not written to its end: name another or restore it",
-        ));
+        )
+        .at(one_byte(at)));
     }
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
@@ -60,6 +66,14 @@ pub(crate) fn too_large(bytes: u64) -> Refusal {
     .why(format!("at most {MAX_BYTES} are read"))
 }
 
+fn one_byte(at: usize) -> Span {
+    let start = u32::try_from(at).unwrap_or(u32::MAX);
+    Span {
+        start,
+        end: start.saturating_add(1),
+    }
+}
+
 fn line_of(bytes: &[u8], at: usize) -> usize {
     bytes.iter().take(at).filter(|b| **b == b'\n').count() + 1
 }
@@ -69,8 +83,8 @@ pub(crate) fn parse(text: &str) -> Result<Option<Node<'_>>, Refusal> {
     if text.trim().is_empty() {
         return Ok(None);
     }
-    let mut node: Node<'_> =
-        serde_yaml::from_str_with_options(text, options()).map_err(|error| refusal(&error))?;
+    let mut node: Node<'_> = serde_yaml::from_str_with_options(text, options())
+        .map_err(|error| refusal(&error, text))?;
     with_spelling(&mut node, text);
     Ok(Some(node).filter(|node| !matches!(node.kind, Kind::Null)))
 }
@@ -102,10 +116,10 @@ fn options() -> Options {
     options
 }
 
-fn refusal(error: &Error) -> Refusal {
+fn refusal(error: &Error, text: &str) -> Refusal {
     let error = error.without_snippet();
     let refusal = match error {
-        Error::AliasError { error, .. } => refusal(error),
+        Error::AliasError { error, .. } => refusal(error, text),
         Error::Budget { breach, .. } => exceeded(breach),
         Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
@@ -116,12 +130,41 @@ fn refusal(error: &Error) -> Refusal {
             "the alias repeats an anchor that does not exist",
             "write the anchor (`&name`) before the alias (`*name`), or quote the text if it is none",
         ),
+        Error::UnsupportedTag { .. } => Refusal::new(
+            "tags, which begin with `!`, mean nothing here",
+            "remove the tag, or quote the text if it is none",
+        ),
         other => other_fault(&other.to_string()),
     };
     match error.location() {
-        Some(at) => refusal.at(span(&at)),
+        Some(at) if at.span().byte_offset().is_some() => refusal.at(span(&at)),
+        Some(at) => refusal.at(span_of_column(text, at.line(), at.column())),
         None => refusal,
     }
+}
+
+/// Faults of syntax come with line and column (from 1) only.
+fn span_of_column(text: &str, line: u64, column: u64) -> Span {
+    let line = usize::try_from(line)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(1);
+    let column = usize::try_from(column)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(1);
+    // At the end of the file there is nothing to show: the last line that says something is shown.
+    let mut lines = text.split_inclusive('\n').take(line.saturating_add(1));
+    let mut start = 0;
+    let mut found = (0, "");
+    for line in &mut lines {
+        if !line.trim().is_empty() {
+            found = (start, line);
+        }
+        start += line.len();
+    }
+    let (start, line_text) = found;
+    let rest = line_text.trim_end();
+    let within = rest.char_indices().nth(column).map_or(0, |(at, _)| at);
+    one_byte(start + within)
 }
 
 /// A fault for which the parser's own words are good enough.
@@ -131,8 +174,15 @@ fn other_fault(message: &str) -> Refusal {
     if message.contains("recursion limit") || message.contains("nesting") {
         return too_deep();
     }
+    if message.contains(TOO_MANY_KEYS) {
+        return Refusal::new(
+            "there are too many keys in one place",
+            "name a configuration file; its longest tables have a dozen keys",
+        )
+        .why(format!("at most {MAX_KEYS} are read"));
+    }
     Refusal::new(
-        format!("this is not YAML: {}", shown(message)),
+        format!("this is not YAML: {}", shown_up_to(message, 120)),
         "check indentation, brackets and quotes here and in the line before",
     )
 }
@@ -299,8 +349,13 @@ impl<'de> Visitor<'de> for KindVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut entries = Vec::new();
         while let Some(entry) = map.next_entry()? {
+            if entries.len() == MAX_KEYS {
+                return Err(A::Error::custom(TOO_MANY_KEYS));
+            }
             entries.push(entry);
         }
+        // There may be a hundred thousand of these, most with two keys or three.
+        entries.shrink_to_fit();
         Ok(Kind::Map(entries))
     }
 }

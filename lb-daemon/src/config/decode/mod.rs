@@ -15,20 +15,20 @@ use super::keys::{self, Table};
 use super::model::Model;
 use super::nearest::nearest_key;
 use super::node::{Kind, Name, Node, shown};
-use super::refusal::Refusal;
+use super::refusal::{Findings, Refusal};
 use super::value::Wrong;
 
 /// What a text says as a model, and what is wrong with it.
-pub(super) fn model(root: &Node<'_>) -> (Model, Vec<Refusal>) {
+pub(super) fn model(root: &Node<'_>) -> (Model, Findings) {
     let mut decoder = Decoder::default();
     let model = director::top(&mut decoder, root);
-    (model, decoder.refusals)
+    (model, decoder.found)
 }
 
 /// Collects refusals on the way.
 #[derive(Default)]
 struct Decoder {
-    refusals: Vec<Refusal>,
+    found: Findings,
 }
 
 /// Whose value is decoded: how a refusal begins.
@@ -101,7 +101,7 @@ impl Map<'_, '_> {
 
 impl Decoder {
     fn refuse(&mut self, refusal: Refusal) {
-        self.refusals.push(refusal);
+        self.found.push(refusal);
     }
 
     /// A map: refuses keys that it cannot have, or has twice.
@@ -126,12 +126,11 @@ impl Decoder {
             );
             return None;
         };
-        for (n, (name, _)) in entries.iter().enumerate() {
+        let mut seen: Vec<&Name<'_>> = Vec::with_capacity(table.keys.len());
+        for (name, _) in entries {
             if !table.keys.iter().any(|k| k.name == name.text) {
                 self.unknown_key(name, table, subject);
-            } else if let Some((first, _)) =
-                entries.iter().take(n).find(|(f, _)| f.text == name.text)
-            {
+            } else if let Some(first) = seen.iter().find(|first| first.text == name.text) {
                 self.refuse(
                     Refusal::new(
                         format!("{subject}the key `{}` is there twice", name.text),
@@ -140,6 +139,8 @@ impl Decoder {
                     .at(name.span)
                     .first_at(first.span),
                 );
+            } else {
+                seen.push(name);
             }
         }
         Some(Map {
@@ -155,7 +156,10 @@ impl Decoder {
         let all = names.join(", ");
         let hint = match nearest_key(&name.text, &names) {
             Some(near) => format!("did you mean `{near}`? the keys here are {all}"),
-            None => format!("the keys here are {all}"),
+            None => match keys::elsewhere(&name.text) {
+                Some((near, at)) => format!("`{near}` belongs in `{at}`; the keys here are {all}"),
+                None => format!("the keys here are {all}"),
+            },
         };
         let what = format!("{subject}there is no key `{}`", shown(&name.text));
         self.refuse(Refusal::new(what, hint).at(name.span));
@@ -228,7 +232,13 @@ impl Decoder {
                     "{subject}`{key}` is {}, not a single value",
                     node.describe()
                 );
-                let hint = format!("write one value after `{key}:`");
+                let hint = match (subject, &node.kind) {
+                    (Subject::Service(_), Kind::List(_)) if key == "address" => {
+                        "write the first one here, and the others as a list after `also:`"
+                            .to_owned()
+                    }
+                    _ => format!("write one value after `{key}:`"),
+                };
                 self.refuse(Refusal::new(what, hint).at(node.span));
                 return None;
             }

@@ -7,17 +7,17 @@ use super::super::environment::Environment;
 use super::super::model::Model;
 use super::super::nearest::nearest;
 use super::super::node::Path;
-use super::super::refusal::Refusal;
+use super::super::refusal::{Findings, Refusal};
 use super::service_path;
 use crate::core::desired::Method;
 use crate::core::hop::Via;
 
-pub(super) fn check(model: &Model, environment: &dyn Environment, found: &mut Vec<Refusal>) {
+pub(super) fn check(model: &Model, environment: &dyn Environment, found: &mut Findings) {
     interfaces(model, environment, found);
     on_link(model, environment, found);
 }
 
-fn interfaces(model: &Model, environment: &dyn Environment, found: &mut Vec<Refusal>) {
+fn interfaces(model: &Model, environment: &dyn Environment, found: &mut Findings) {
     let path = |n| Path::top().key("interfaces").item(n);
     let mut seen = HashMap::new();
     for (n, name) in model.interfaces.iter().enumerate() {
@@ -53,7 +53,7 @@ fn interfaces(model: &Model, environment: &dyn Environment, found: &mut Vec<Refu
 }
 
 /// DR writes the real server's own MAC address, so it must be a neighbour.
-fn on_link(model: &Model, environment: &dyn Environment, found: &mut Vec<Refusal>) {
+fn on_link(model: &Model, environment: &dyn Environment, found: &mut Findings) {
     let mut asked: HashMap<IpAddr, Option<Via>> = HashMap::new();
     for (s, service) in model.services.iter().enumerate() {
         for (n, real) in service.reals.iter().enumerate() {

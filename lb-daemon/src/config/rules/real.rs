@@ -7,12 +7,12 @@ use lb_common::abi::MAX_REALS_PER_SERVICE;
 
 use super::super::model::{Model, Real, Service, method_name};
 use super::super::node::Path;
-use super::super::refusal::Refusal;
+use super::super::refusal::{Findings, Refusal};
 use super::service::unfit;
 use super::service_path;
 use crate::core::desired::Method;
 
-pub(super) fn check(model: &Model, found: &mut Vec<Refusal>) {
+pub(super) fn check(model: &Model, found: &mut Findings) {
     let vips = vips(model);
     for (s, service) in model.services.iter().enumerate() {
         many(s, service, found);
@@ -39,7 +39,7 @@ fn vips(model: &Model) -> HashMap<IpAddr, (&Service, usize)> {
     vips
 }
 
-fn many(s: usize, service: &Service, found: &mut Vec<Refusal>) {
+fn many(s: usize, service: &Service, found: &mut Findings) {
     let count = service.reals.len();
     if count > MAX_REALS_PER_SERVICE {
         found.push(
@@ -53,7 +53,7 @@ fn many(s: usize, service: &Service, found: &mut Vec<Refusal>) {
     }
 }
 
-fn twice(s: usize, service: &Service, found: &mut Vec<Refusal>) {
+fn twice(s: usize, service: &Service, found: &mut Findings) {
     let mut seen: HashMap<SocketAddr, usize> = HashMap::with_capacity(service.reals.len());
     for (n, real) in service.reals.iter().enumerate() {
         if let Some(first) = seen.insert(real.id(), n) {
@@ -82,7 +82,7 @@ fn shown(real: &Real) -> String {
     }
 }
 
-fn alone(service: &Service, real: &Real, path: Path, found: &mut Vec<Refusal>) {
+fn alone(service: &Service, real: &Real, path: Path, found: &mut Findings) {
     let subject = format!("service `{}`, real server `{}`", service.name, shown(real));
     let at_address = path.clone().key("address");
     if real.addr.is_ipv4() != service.id.addr.is_ipv4() {
@@ -116,7 +116,7 @@ fn alone(service: &Service, real: &Real, path: Path, found: &mut Vec<Refusal>) {
     thresholds(&subject, real, path, found);
 }
 
-fn port(subject: &str, service: &Service, real: &Real, path: Path, found: &mut Vec<Refusal>) {
+fn port(subject: &str, service: &Service, real: &Real, path: Path, found: &mut Findings) {
     let method = real.method.unwrap_or(service.method);
     let usual = service.real_port();
     if real.port == usual {
@@ -150,7 +150,7 @@ fn port(subject: &str, service: &Service, real: &Real, path: Path, found: &mut V
     found.push(refusal.of(path));
 }
 
-fn thresholds(subject: &str, real: &Real, path: Path, found: &mut Vec<Refusal>) {
+fn thresholds(subject: &str, real: &Real, path: Path, found: &mut Findings) {
     let Real { upper, lower, .. } = *real;
     if lower > upper {
         let hint = if upper == 0 {
@@ -174,7 +174,7 @@ fn vip(
     real: &Real,
     vips: &HashMap<IpAddr, (&Service, usize)>,
     path: &Path,
-    found: &mut Vec<Refusal>,
+    found: &mut Findings,
 ) {
     let Some((owner, n)) = vips.get(&real.addr) else {
         return;

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use super::super::model::{Model, Service};
 use super::super::node::Path;
-use super::super::refusal::Refusal;
+use super::super::refusal::{Findings, Refusal};
 use super::service_path;
 use crate::core::desired::{Proto, ServiceId, full_prefix};
 
-pub(super) fn check(model: &Model, found: &mut Vec<Refusal>) {
+pub(super) fn check(model: &Model, found: &mut Findings) {
     names(model, found);
     listeners(model, found);
     for (n, service) in model.services.iter().enumerate() {
@@ -18,7 +18,7 @@ pub(super) fn check(model: &Model, found: &mut Vec<Refusal>) {
 }
 
 /// No two services have one name.
-fn names(model: &Model, found: &mut Vec<Refusal>) {
+fn names(model: &Model, found: &mut Findings) {
     let mut seen = HashMap::new();
     for (n, service) in model.services.iter().enumerate() {
         if let Some(first) = seen.insert(service.name.as_str(), n) {
@@ -44,7 +44,7 @@ fn listener_path(service: usize, n: usize) -> Path {
 }
 
 /// No two services serve the same.
-fn listeners(model: &Model, found: &mut Vec<Refusal>) {
+fn listeners(model: &Model, found: &mut Findings) {
     let mut seen: HashMap<ServiceId, (usize, usize)> = HashMap::new();
     for (s, service) in model.services.iter().enumerate() {
         for (n, id) in service.listeners().enumerate() {
@@ -73,7 +73,7 @@ fn listeners(model: &Model, found: &mut Vec<Refusal>) {
     }
 }
 
-fn alone(n: usize, service: &Service, found: &mut Vec<Refusal>) {
+fn alone(n: usize, service: &Service, found: &mut Findings) {
     for (l, id) in service.listeners().enumerate() {
         listener(service, id, listener_path(n, l), found);
     }
@@ -95,7 +95,7 @@ fn alone(n: usize, service: &Service, found: &mut Vec<Refusal>) {
     }
 }
 
-fn listener(service: &Service, id: ServiceId, path: Path, found: &mut Vec<Refusal>) {
+fn listener(service: &Service, id: ServiceId, path: Path, found: &mut Findings) {
     let name = &service.name;
     let mut refuse = |refusal: Refusal| found.push(refusal.of(path.clone()));
     if id.addr.is_ipv6() {

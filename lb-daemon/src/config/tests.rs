@@ -1,0 +1,245 @@
+//! What must hold for every configuration, whatever is in it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use super::model::{Forwarding, Limits, Model, OwnTimeouts, Real, Service, default_name};
+use super::{Anywhere, Refused, Yaml, parse, rules};
+use crate::core::desired::{
+    Connections, Method, Persistence, Proto, Scheduler, SchedulerFlags, ServiceId, Timeouts,
+    XdpMode,
+};
+use crate::core::diff::changes;
+
+fn read(bytes: &[u8]) -> Result<Model, Refused> {
+    parse(bytes, Path::new("lbd.yaml"), &Anywhere)
+}
+
+fn seconds(most: u64) -> impl Strategy<Value = Duration> {
+    (1..=most).prop_map(Duration::from_secs)
+}
+
+const YEAR: u64 = 365 * 86_400;
+
+prop_compose! {
+    fn timeouts()(tcp in seconds(YEAR), tcp_fin in seconds(YEAR), udp in seconds(YEAR)) -> Timeouts {
+        Timeouts { tcp, tcp_fin, udp }
+    }
+}
+
+prop_compose! {
+    fn own_timeouts()(
+        tcp in option::of(seconds(YEAR)),
+        tcp_fin in option::of(seconds(YEAR)),
+        udp in option::of(seconds(YEAR)),
+    ) -> OwnTimeouts {
+        OwnTimeouts { tcp, tcp_fin, udp }
+    }
+}
+
+fn method() -> impl Strategy<Value = Method> {
+    select(vec![Method::Dr, Method::Tun, Method::Nat])
+}
+
+prop_compose! {
+    /// A real server; its address and port are made unique and right for its service later.
+    fn real()(
+        method in option::of(method()),
+        weight in any::<u16>(),
+        upper in 0..=i32::MAX as u32,
+        lower in any::<u32>(),
+        port in any::<u16>(),
+    ) -> Real {
+        let mut real = Real::new(Ipv4Addr::UNSPECIFIED.into(), port);
+        real.method = method;
+        real.weight = weight;
+        real.upper = upper;
+        real.lower = if upper == 0 { 0 } else { lower % (upper + 1) };
+        real
+    }
+}
+
+prop_compose! {
+    /// A service; what it serves is made unique later.
+    fn service()(
+        udp in any::<bool>(),
+        ports in vec(any::<u16>(), 1..4),
+        name in option::of("[a-z0-9][a-zA-Z0-9._:-]{0,20}"),
+        scheduler in select(Scheduler::ALL),
+        port in any::<bool>(),
+        fallback in any::<bool>(),
+        persistence in option::of((seconds(i32::MAX as u64), 0u8..=32)),
+        one_packet in any::<bool>(),
+        timeouts in own_timeouts(),
+        method in method(),
+        reals in vec(real(), 0..6),
+    ) -> (Service, Vec<u16>, Option<String>) {
+        let proto = if udp { Proto::Udp } else { Proto::Tcp };
+        let mut service = Service::new(ServiceId::new(proto, Ipv4Addr::UNSPECIFIED, 1));
+        let hashes = matches!(scheduler.name(), "sh" | "mh");
+        service.scheduler = scheduler;
+        service.scheduler_flags = SchedulerFlags { port: port && hashes, fallback: fallback && hashes };
+        service.persistence = persistence.map(|(timeout, mask)| Persistence { timeout, mask });
+        service.one_packet = one_packet && udp;
+        service.timeouts = timeouts;
+        service.method = method;
+        service.reals = reals;
+        (service, ports, name)
+    }
+}
+
+/// A service of its own addresses: the n-th.
+fn placed((mut service, ports, name): (Service, Vec<u16>, Option<String>), n: u8) -> Service {
+    let listener = |(m, port): (usize, &u16)| {
+        let port = if service.persistence.is_some() {
+            *port
+        } else {
+            (*port).max(1)
+        };
+        ServiceId::new(service.id.proto, Ipv4Addr::new(192, 0, n, m as u8), port)
+    };
+    let listeners: Vec<_> = ports.iter().enumerate().map(listener).collect();
+    service.id = listeners[0];
+    service.also = listeners[1..].to_vec();
+    service.name = match name {
+        Some(name) => format!("{name}{n}"),
+        None => default_name(service.id),
+    };
+    let usual = service.real_port();
+    for (m, real) in service.reals.iter_mut().enumerate() {
+        real.addr = IpAddr::from([10, 0, n, m as u8 + 1]);
+        let nat = real.method.unwrap_or(service.method) == Method::Nat;
+        if !nat || real.port == 0 {
+            real.port = usual;
+        }
+    }
+    service
+}
+
+prop_compose! {
+    fn model()(
+        interfaces in vec("[a-z][a-z0-9.]{0,8}", 0..3),
+        mode in select(vec![XdpMode::Auto, XdpMode::Native, XdpMode::Generic]),
+        max in 1_000u32..=100_000_000,
+        timeouts in timeouts(),
+        limits in (5u32..=65_536, 30u32..=131_071),
+        sloppy_tcp in any::<bool>(),
+        icmp_per_second in 0u32..=1_000_000,
+        services in vec(service(), 0..5),
+    ) -> Model {
+        let number = |(n, name): (usize, String)| format!("{name}{n}");
+        let placed = |(n, service)| placed(service, n as u8);
+        Model {
+            interfaces: interfaces.into_iter().enumerate().map(number).collect(),
+            mode,
+            connections: Connections { max, timeouts },
+            limits: Limits { services: limits.0, reals: limits.1 },
+            forwarding: Forwarding { sloppy_tcp, icmp_per_second },
+            services: services.into_iter().enumerate().map(placed).collect(),
+        }
+    }
+}
+
+/// A model that differs in one thing, if it has such a thing.
+fn with_a_difference(model: &Model, (s, r): (Index, Index), kind: usize) -> Model {
+    let mut model = model.clone();
+    model.connections.max += 1;
+    if model.services.is_empty() {
+        return model;
+    }
+    model.connections.max -= 1;
+    let s = s.index(model.services.len());
+    let service = &mut model.services[s];
+    match kind {
+        0 => service.name.push('x'),
+        1 => service.one_packet = !service.one_packet,
+        2 => service.timeouts.udp = Some(Duration::from_secs(2 * YEAR)),
+        3 => service
+            .also
+            .push(ServiceId::new(Proto::Tcp, Ipv4Addr::LOCALHOST, 9)),
+        4 => {
+            service.persistence = service.persistence.is_none().then_some(Persistence {
+                timeout: Duration::from_secs(1),
+                mask: 8,
+            })
+        }
+        5 => drop(model.services.remove(s)),
+        _ if service.reals.is_empty() => {}
+        _ => {
+            let r = r.index(service.reals.len());
+            let real = &mut service.reals[r];
+            match kind {
+                6 => real.weight ^= 1,
+                7 => real.upper += 1,
+                8 => real.lower += 1,
+                9 => drop(service.reals.remove(r)),
+                10 => service.reals.rotate_left(1),
+                _ => service
+                    .reals
+                    .insert(r, Real::new(Ipv4Addr::LOCALHOST.into(), 9)),
+            }
+        }
+    }
+    model
+}
+
+proptest! {
+    #[test]
+    fn a_model_that_was_written_reads_as_the_same_model(model in model()) {
+        prop_assert_eq!(rules::check(&model, &Anywhere).refusals, []);
+        let text = Yaml(&model).to_string();
+        let again = read(text.as_bytes());
+        prop_assert_eq!(again.as_ref(), Ok(&model), "{}", text);
+    }
+
+    #[test]
+    fn the_same_model_needs_no_change_and_another_one_needs_some(
+        one in model(),
+        place in (any::<Index>(), any::<Index>()),
+        kind in 0usize..12,
+    ) {
+        prop_assert_eq!(changes(&one, &one), []);
+        let two = with_a_difference(&one, place, kind);
+        prop_assert_eq!(changes(&one, &two).is_empty(), one == two);
+        prop_assert_eq!(changes(&two, &one).is_empty(), one == two);
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes: Vec<u8>) {
+        let _ = read(&bytes).map_err(|refused| refused.to_string());
+    }
+
+    #[test]
+    fn no_text_of_yaml_signs_makes_the_reader_panic(text in "[\\[\\]{}:,\\-&*!|>'\"#%@`a-c0-9 \n\t<~?.]{0,200}") {
+        let _ = read(text.as_bytes()).map_err(|refused| refused.to_string());
+    }
+
+    /// Bytes overwritten, cut out, repeated and inserted in a file that was valid.
+    #[test]
+    fn no_damage_to_a_valid_file_makes_the_reader_panic(
+        model in model(),
+        damage in vec((any::<Index>(), any::<u8>(), 0..4, 1usize..20), 1..8),
+    ) {
+        let mut bytes = Yaml(&model).to_string().into_bytes();
+        for (at, byte, kind, length) in damage {
+            if bytes.is_empty() {
+                break;
+            }
+            let at = at.index(bytes.len());
+            let end = (at + length).min(bytes.len());
+            match kind {
+                0 => bytes[at] = byte,
+                1 => drop(bytes.drain(at..end)),
+                2 => bytes.extend_from_within(at..end),
+                _ => bytes.insert(at, byte),
+            }
+        }
+        let _ = read(&bytes).map_err(|refused| refused.to_string());
+    }
+}

@@ -1,0 +1,61 @@
+//! Configurations that are refused, each with what is said about it, and configurations that are accepted.
+//!
+//! `tests/config/bad/NAME.yaml` is refused with the text of `NAME.txt`. After a change of wording,
+//! `UPDATE_EXPECTED=1 cargo test -p lb-daemon --test config` writes the texts anew: review them as any other change.
+
+#[path = "config/machine.rs"]
+mod machine;
+
+use std::path::{Path, PathBuf};
+
+use lb_daemon::config;
+use machine::Machine;
+
+fn corpus(kind: &str) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/config")
+        .join(kind);
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn every_bad_file_is_refused_with_the_words_beside_it() {
+    let update = std::env::var_os("UPDATE_EXPECTED").is_some();
+    let files = corpus("bad");
+    let count = files.len();
+    let mut wrong = Vec::new();
+    for file in files {
+        let name = Path::new(file.file_name().unwrap());
+        let bytes = std::fs::read(&file).unwrap();
+        let said = match config::parse(&bytes, name, &Machine) {
+            Err(refused) => format!("{refused}\n"),
+            Ok(_) => {
+                wrong.push(format!("{} is accepted", name.display()));
+                continue;
+            }
+        };
+        let beside = file.with_extension("txt");
+        if update {
+            std::fs::write(&beside, &said).unwrap();
+            continue;
+        }
+        let expected = std::fs::read_to_string(&beside).unwrap_or_default();
+        if said != expected {
+            wrong.push(format!(
+                "-- {}\n{said}-- expected\n{expected}",
+                name.display()
+            ));
+        }
+        for line in said.lines() {
+            assert!(line.chars().count() < 250, "{}: {line}", name.display());
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count >= 60, "only {count} bad files");
+}
