@@ -214,7 +214,8 @@ pub(crate) const SERVICE: Table = Table {
             takes: "list of `ADDRESS:PORT` or [keys](#servicesalso)",
             default: "none",
             about: "More addresses and ports that share real servers, scheduler state and persistence: what LVS does \
-                    with firewall marks. Real servers that name no port are then sent the port that the client chose.",
+                    with firewall marks. With several ports, `dr` and `tun` keep the one that the client chose, and real \
+                    servers by `nat` name theirs.",
         },
         Key {
             name: "scheduler",

@@ -10,6 +10,7 @@ mod keys;
 pub mod model;
 mod nearest;
 mod node;
+mod reference;
 mod refusal;
 mod rules;
 pub(crate) mod spell;
@@ -25,6 +26,7 @@ use std::path::Path;
 
 pub use environment::{Anywhere, Environment};
 pub use model::Model;
+pub use reference::reference;
 pub use refusal::{Fault, Refusal, Refused};
 pub use write::Yaml;
 

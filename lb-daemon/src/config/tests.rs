@@ -115,8 +115,11 @@ fn placed((mut service, ports, name): (Service, Vec<u16>, Option<String>), n: u8
     for (m, real) in service.reals.iter_mut().enumerate() {
         real.addr = IpAddr::from([10, 0, n, m as u8 + 1]);
         let nat = real.method.unwrap_or(service.method) == Method::Nat;
-        if !nat || real.port == 0 {
+        if !nat {
             real.port = usual;
+        }
+        if nat && real.port == 0 {
+            real.port = usual.max(1);
         }
     }
     service
