@@ -72,7 +72,7 @@ impl Dataplane {
         let result = Self::bring_up(options, pins.clone(), layouts, &interfaces, adopted, lock);
         if result.is_err() && !adopted {
             // Whatever was made so far was made here.
-            drop(pins.remove());
+            drop(remove(&pins));
         }
         result
     }
@@ -238,11 +238,22 @@ impl Dataplane {
         remove(&self.pins)
     }
 
+    /// For tests: how many generations wait for the end of a grace period.
+    #[doc(hidden)]
+    pub fn awaiting_grace(&self) -> usize {
+        self.state.retired.len()
+    }
+
     /// For tests: from the `n`th further write on, everything fails, as if the daemon had been killed there.
     #[doc(hidden)]
     pub fn stop_after_writes(&mut self, n: u64) {
         self.state.maps.stop_after(n);
     }
+}
+
+/// Whether this binary has the XDP programs in it.
+pub fn is_built_in() -> bool {
+    object::embedded().is_some()
 }
 
 /// Takes out of the kernel what a daemon that no longer runs left under `pin_dir`.
@@ -255,19 +266,14 @@ pub fn detach(pin_dir: &Path) -> Result<Detached, DetachError> {
 }
 
 fn remove(pins: &Pins) -> Result<Detached, DetachError> {
-    let interfaces = links::status(pins)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|i| i.name)
-        .collect();
-    match pins.remove() {
-        Ok(maps) => Ok(Detached { interfaces, maps }),
-        Err((path, source)) => Err(DetachError::File {
-            action: "remove",
-            path,
-            source,
-        }),
-    }
+    let failed = |path, source| DetachError::File {
+        action: "remove",
+        path,
+        source,
+    };
+    let interfaces = links::detach_all(pins).map_err(|e| failed(pins.links(), e))?;
+    let maps = pins.remove().map_err(|(path, e)| failed(path, e))?;
+    Ok(Detached { interfaces, maps })
 }
 
 /// Opens all maps.

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpMode as Flag};
@@ -18,6 +19,7 @@ use super::report::InterfaceStatus;
 use super::sys::{self, XdpLinkInfo};
 use super::xdp::{self, Attached, Mode};
 use crate::core::desired::XdpMode;
+use crate::io::clock;
 use crate::io::preflight::{self, PreflightError};
 
 /// An interface on which the program shall run.
@@ -55,12 +57,51 @@ pub(super) fn check(pins: &Pins, interfaces: &[Interface]) -> Result<(), StartEr
 }
 
 /// The program on an interface that is not in one of our links.
+///
+/// A daemon that is killed after it attached its program and before it pinned the link leaves a program that the kernel
+/// takes off a moment later. So what is found is looked at again before it is believed.
 fn foreign(pins: &Pins, interface: &Interface) -> Result<Option<Attached>, StartError> {
+    let began = clock::now();
+    loop {
+        let found = not_ours(pins, interface)?;
+        if found.is_none() || clock::now() - began > PARTING {
+            return Ok(found);
+        }
+        std::thread::sleep(PARTING / 10);
+    }
+}
+
+/// How long the kernel may take to take a program off that nobody holds any more.
+const PARTING: Duration = Duration::from_millis(200);
+
+fn not_ours(pins: &Pins, interface: &Interface) -> Result<Option<Attached>, StartError> {
     let ours = linked(pins, interface.ifindex).map(|info| info.program);
     let all = xdp::attached(interface.ifindex).map_err(refused(interface, "any"))?;
     Ok(all
         .into_iter()
         .find(|attached| Some(attached.program) != ours))
+}
+
+/// Takes our program off an interface, at once: removing the pin alone lets the kernel do it later.
+fn detach(pins: &Pins, ifindex: u32) -> io::Result<()> {
+    let pin = pins.link(ifindex);
+    if let Ok(link) = sys::object_get(&pin) {
+        // An interface that is gone has taken the program with it.
+        drop(sys::link_detach(link.as_fd()));
+    }
+    match fs::remove_file(&pin) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Takes our program off all interfaces. Returns the names of those that are still there.
+pub(super) fn detach_all(pins: &Pins) -> io::Result<Vec<String>> {
+    let names = status(pins)?.into_iter().map(|i| i.name).collect();
+    for ifindex in pins.linked()? {
+        detach(pins, ifindex)?;
+    }
+    Ok(names)
 }
 
 /// Our link on an interface. One whose interface is gone does not count.
@@ -92,15 +133,14 @@ pub(super) fn run_on(
         };
         if let Err(e) = result {
             for ifindex in made {
-                drop(fs::remove_file(pins.link(ifindex)));
+                drop(detach(pins, ifindex));
             }
             return Err(e);
         }
     }
     for ifindex in pins.linked().map_err(file("read", &dir))? {
         if interfaces.iter().all(|i| i.ifindex != ifindex) {
-            let path = pins.link(ifindex);
-            fs::remove_file(&path).map_err(file("remove", &path))?;
+            detach(pins, ifindex).map_err(file("remove", &pins.link(ifindex)))?;
         }
     }
     Ok(())
@@ -144,9 +184,7 @@ fn attach(
 ) -> Result<(), StartError> {
     let pin = pins.link(interface.ifindex);
     // A link whose interface is gone, or that runs in another mode.
-    if pin.exists() {
-        fs::remove_file(&pin).map_err(file("remove", &pin))?;
-    }
+    detach(pins, interface.ifindex).map_err(file("remove", &pin))?;
     // There can be one in each mode.
     while replace && let Some(other) = foreign(pins, interface)? {
         let name = xdp::program_name(other.program);
@@ -232,7 +270,8 @@ pub(super) fn status(pins: &Pins) -> io::Result<Vec<InterfaceStatus>> {
         let Some(info) = linked(pins, ifindex) else {
             continue;
         };
-        let attached = xdp::attached(ifindex)?;
+        // No interface of this index, if the link was made in another network namespace.
+        let attached = xdp::attached(ifindex).unwrap_or_default();
         let Some(ours) = attached.iter().find(|a| a.program == info.program) else {
             continue;
         };

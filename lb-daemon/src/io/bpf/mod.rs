@@ -33,7 +33,7 @@ mod target;
 mod xdp;
 
 pub use conns::Connections;
-pub use dataplane::{Dataplane, detach};
+pub use dataplane::{Dataplane, detach, is_built_in};
 pub use error::{ApplyError, DetachError, ReadError, StartError};
 pub use options::{Capacity, Hop, NextHop, Options};
 pub use report::{

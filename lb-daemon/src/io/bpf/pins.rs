@@ -166,9 +166,15 @@ impl Pins {
         settings: &Settings,
     ) -> Result<(), StartError> {
         let dir = self.new_maps();
+        let built_otherwise = |e: StartError| StartError::Load {
+            reason: e.to_string(),
+            hint: "the XDP program in this lbd is of other sources than the rest; run `cargo xtask build` again",
+        };
+        let check = |layout| self.check_shape(&dir, layout);
         layouts
             .iter()
-            .try_for_each(|layout| self.check_shape(&dir, layout))?;
+            .try_for_each(check)
+            .map_err(built_otherwise)?;
         let map =
             MapData::from_pin(dir.join(map::SETTINGS)).map_err(failed("open", map::SETTINGS))?;
         let region = Region::of_map(map.fd(), 1, size_of::<Settings>() as u32)

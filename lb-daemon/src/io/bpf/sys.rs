@@ -66,6 +66,9 @@ impl MapKind {
     }
 }
 
+/// `BPF_F_RDONLY_PROG`: no program writes to the map's values.
+const RDONLY_PROG: u32 = 1 << 7;
+
 /// `BPF_F_MMAPABLE`: the map's values can be mapped into memory.
 pub const MMAPABLE: u32 = 1 << 10;
 
@@ -119,12 +122,18 @@ pub fn map_create(
 pub fn map_shape(map: BorrowedFd<'_>) -> io::Result<MapShape> {
     // The head of `struct bpf_map_info`.
     let [kind, _id, key_size, value_size, entries, flags] = object_info(map)?;
+    let kind = MapKind::of(kind);
     Ok(MapShape {
-        kind: MapKind::of(kind),
+        kind,
         key_size,
         value_size,
         entries,
-        flags,
+        // The kernel adds this one by itself, so that no program can look a device up.
+        flags: if kind == MapKind::DevMap {
+            flags & !RDONLY_PROG
+        } else {
+            flags
+        },
     })
 }
 

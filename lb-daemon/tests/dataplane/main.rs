@@ -1,0 +1,12 @@
+//! The data plane in the kernel: loaded, adopted, changed and taken down.
+//!
+//! Each test has network interfaces and a BPF file system of its own, in namespaces that end with its thread. They
+//! need root and a daemon that was built with the XDP program; otherwise each says `SKIP:` and why.
+
+mod adopting;
+mod killing;
+mod refusing;
+mod running;
+mod sandbox;
+mod sweeping;
+mod table;
