@@ -44,7 +44,8 @@ pub mod map {
     pub const TRAFFIC: &str = "TRAFFIC";
     /// One `u64` per [`Counter`](crate::counter::Counter), per CPU.
     pub const COUNTERS: &str = "COUNTERS";
-    /// [`RealKey4`](super::RealKey4) of NAT real servers: whose packets may be replies.
+    /// [`RealKey4`](super::RealKey4) of NAT real servers to the [`ServiceKey4`](super::ServiceKey4) that has it, all
+    /// zero where several have: whom a reply without an entry in the connection table must come from.
     pub const NATREALS4: &str = "NATREALS4";
     /// Which addresses may concern us: see [`filter_cell`](super::filter_cell).
     pub const FILTER: &str = "FILTER";
@@ -54,6 +55,8 @@ pub mod map {
     pub const LOCALITY4: &str = "LOCALITY4";
     /// [`TemplateKey4`](super::TemplateKey4) to [`Template`](crate::template::Template): persistent clients.
     pub const TEMPLATES4: &str = "TEMPLATES4";
+    /// [`CpuState`](super::CpuState), one entry, per CPU.
+    pub const CPU: &str = "CPU";
     /// Egress interfaces by slot.
     pub const EGRESS: &str = "EGRESS";
 }
@@ -86,7 +89,7 @@ pub mod setting {
 
 /// Key of `SERVICES4`.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
 pub struct ServiceKey4 {
     /// The virtual address.
     pub vip: Be32,
@@ -426,6 +429,18 @@ impl Locality {
     }
 }
 
+/// What the program remembers from packet to packet on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct CpuState {
+    /// The second of the clock in which the last ICMP error was due.
+    pub icmp_second: u64,
+    /// How many were due in it.
+    pub icmp_due: u32,
+    /// Identification of the last packet that was made here and may be fragmented.
+    pub ident: u32,
+}
+
 /// Timeouts of one profile, in ticks, by [`State`](crate::conn::State) number.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -485,5 +500,6 @@ const _: () = {
     assert!(size_of::<Traffic>() == 40);
     assert!(size_of::<TemplateKey4>() == 12);
     assert!(size_of::<LocalityKey4>() == 8 && size_of::<Locality>() == 64);
+    assert!(size_of::<CpuState>() == 16);
     assert!(size_of::<Timeouts>() == 64);
 };

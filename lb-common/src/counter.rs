@@ -3,7 +3,7 @@
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident = $label:literal;)+) => {
         /// How a packet ended. The discriminant is the index in the `COUNTERS` map.
-        #[repr(u32)]
+        #[repr(u8)]
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum Counter {
             $($(#[doc = $doc])+ $name,)+
@@ -53,7 +53,7 @@ counters! {
     PassNoConnection = "pass_no_connection";
     /// A fragment: left to the stack, because its ports are not known.
     PassFragment = "pass_fragment";
-    /// The real server's next hop is not resolved yet: left to the stack.
+    /// The next hop is not resolved yet (NAT, either way): rewritten and left to the stack, which resolves it.
     PassUnresolved = "pass_unresolved";
     /// Too short, or lengths that contradict each other: left to the stack, which counts and drops it.
     PassMalformed = "pass_malformed";
@@ -65,10 +65,29 @@ counters! {
     RejectTooBig = "reject_too_big";
     /// An ICMP error was due but over the rate limit: the packet was dropped silently.
     DropIcmpRate = "drop_icmp_rate";
+    /// The real server's next hop is not resolved yet (DR, TUN): dropped, because the stack holds the VIP and would reset the connection.
+    DropUnresolved = "drop_unresolved";
+    /// Its source is no host's address, or its frame was sent to many: dropped, as the stack would.
+    DropMartian = "drop_martian";
     /// The packet could not be grown or cut to its new size.
     DropResize = "drop_resize";
     /// A map that must have an entry had none.
     DropInternal = "drop_internal";
+}
+
+impl Counter {
+    /// Whether the packet was dropped without an answer.
+    #[inline(always)]
+    pub const fn is_drop(self) -> bool {
+        matches!(
+            self,
+            Self::DropIcmpRate
+                | Self::DropUnresolved
+                | Self::DropMartian
+                | Self::DropResize
+                | Self::DropInternal
+        )
+    }
 }
 
 /// The number of counters: the size of the `COUNTERS` map.
@@ -77,6 +96,13 @@ pub const COUNTERS: u32 = Counter::ALL.len() as u32;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_drop_is_called_one() {
+        for c in Counter::ALL {
+            assert_eq!(c.is_drop(), c.label().starts_with("drop_"));
+        }
+    }
 
     #[test]
     fn a_counters_place_is_its_discriminant() {

@@ -3,11 +3,15 @@
 //! Everything here is `no_std` and free of I/O: the same code is compiled into the XDP programs, into
 //! `lbd` and into host tests.
 #![cfg_attr(not(any(test, feature = "host")), no_std)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod abi;
 pub mod atomic;
 pub mod conn;
 pub mod counter;
+pub mod env;
+pub mod forward;
+pub mod load;
 pub mod net;
 pub mod packet;
 pub mod sched;

@@ -1,12 +1,67 @@
-//! The XDP programs.
+//! The XDP programs: `lb` on a director, `decap` on a real server, `pass` for the far end of a veth pair.
 #![no_std]
 #![no_main]
+#![feature(core_intrinsics)]
+#![expect(
+    internal_features,
+    reason = "the only way to the kernel's atomic instructions: see the atomic module"
+)]
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+mod atomic;
+mod ctx;
+mod env;
+mod fib;
+mod maps;
 
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
+use aya_ebpf::helpers::generated::bpf_redirect;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use lb_common::counter::Counter;
+use lb_common::forward::{self, Outcome, Verdict};
+
+use crate::ctx::Frame;
+use crate::env::Kernel;
+
+/// Balances packets to virtual services.
 #[xdp]
-pub fn pass(_ctx: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
+fn lb(ctx: XdpContext) -> u32 {
+    let kernel = Kernel::new(ctx.ctx);
+    let outcome = forward::handle(&kernel, &mut Frame::new(ctx.ctx));
+    let (action, counter) = act(outcome);
+    kernel.count(counter);
+    action
+}
+
+/// Leaves every packet to the stack: a veth takes frames that a program sends it only while it has a program itself.
+#[xdp]
+fn pass(_ctx: XdpContext) -> u32 {
+    XDP_PASS
+}
+
+/// The kernel's name for a verdict, and what is counted in the end.
+#[inline(always)]
+fn act(outcome: Outcome) -> (u32, Counter) {
+    let action = match outcome.verdict {
+        Verdict::Pass => XDP_PASS,
+        Verdict::Drop => XDP_DROP,
+        Verdict::Tx => XDP_TX,
+        Verdict::Slot => maps::EGRESS
+            .redirect(outcome.to, XDP_DROP.into())
+            .unwrap_or(XDP_DROP),
+        // SAFETY: the helper has no conditions.
+        Verdict::Interface => (unsafe { bpf_redirect(outcome.to, 0) }) as u32,
+    };
+    let lost =
+        action != XDP_REDIRECT && matches!(outcome.verdict, Verdict::Slot | Verdict::Interface);
+    (
+        action,
+        if lost {
+            Counter::DropInternal
+        } else {
+            outcome.counter
+        },
+    )
 }
 
 #[panic_handler]

@@ -105,17 +105,17 @@ impl Bytes for SliceFrame<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::wire::Ports;
+    use crate::packet::wire::Word32;
 
     #[test]
     fn a_header_must_lie_inside_the_frame_whole() {
         let mut buffer = [7u8; 24];
         let mut frame = SliceFrame::new(&mut buffer, 4);
         assert_eq!(frame.len(), 20);
-        assert!(frame.header::<Ports>(16).is_some());
-        assert!(frame.header::<Ports>(17).is_none());
-        assert!(frame.header_mut::<Ports>(17).is_none());
-        assert!(frame.header::<Ports>(usize::MAX).is_none());
+        assert!(frame.header::<Word32>(16).is_some());
+        assert!(frame.header::<Word32>(17).is_none());
+        assert!(frame.header_mut::<Word32>(17).is_none());
+        assert!(frame.header::<Word32>(usize::MAX).is_none());
     }
 
     #[test]

@@ -7,57 +7,84 @@
 use super::bytes::Bytes;
 use super::checksum::Sum;
 use super::parse::L3;
-use super::rewrite::with_checksum;
-use super::wire::{Byte, ETHERTYPE_IPV4, Ethernet, IPV4_LEN, Icmp, Ipv4, PROTO_ICMP, Word32};
-use crate::net::{Be16, Be32};
+use super::wire::{
+    Byte, ETHERTYPE_IPV4, Ethernet, ICMP_LEN, IPV4_LEN, Icmp, Ipv4, Ipv4Fields, PROTO_ICMP, Word32,
+};
+use crate::net::Be16;
 
 /// The most of the offending packet that is quoted: 576 bytes less the two headers (RFC 1812 4.3.2.3).
 pub const QUOTE: usize = 548;
 /// Length of the headers in front of the quote.
-const HEADERS: usize = IPV4_LEN + size_of::<Icmp>();
+const HEADERS: usize = IPV4_LEN + ICMP_LEN;
 /// DSCP CS6 (RFC 1812 4.3.2.5).
 const TOS: u8 = 0xc0;
 /// What Linux sends.
 const TTL: u8 = 64;
 
 /// What is wrong with a packet.
+#[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Error {
+pub enum Kind {
     /// Its TTL ran out.
     TimeExceeded,
     /// There is nobody to serve it.
     PortUnreachable,
-    /// It does not fit into packets of this size on its way, and may not be fragmented.
-    FragmentationNeeded {
-        /// The most that fits.
-        mtu: u16,
-    },
+    /// It does not fit into packets of a size on its way, and is not to be fragmented.
+    FragmentationNeeded,
+}
+
+/// What the sender of a packet is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Error {
+    /// What is wrong.
+    pub kind: Kind,
+    /// The most that fits, where size is wrong; else zero.
+    pub mtu: u16,
 }
 
 impl Error {
+    /// The TTL ran out.
+    pub const TIME_EXCEEDED: Self = Self {
+        kind: Kind::TimeExceeded,
+        mtu: 0,
+    };
+    /// There is nobody to serve the packet.
+    pub const PORT_UNREACHABLE: Self = Self {
+        kind: Kind::PortUnreachable,
+        mtu: 0,
+    };
+
+    /// The packet is larger than `mtu`.
+    #[inline(always)]
+    pub const fn fragmentation_needed(mtu: u16) -> Self {
+        Self {
+            kind: Kind::FragmentationNeeded,
+            mtu,
+        }
+    }
+
     /// Type, code, and the word behind the checksum as it stands in the packet.
     #[inline(always)]
     const fn fields(self) -> (u8, u8, u32) {
-        match self {
-            Self::TimeExceeded => (11, 0, 0),
-            Self::PortUnreachable => (3, 3, 0),
-            Self::FragmentationNeeded { mtu } => (3, 4, (mtu as u32).to_be()),
+        match self.kind {
+            Kind::TimeExceeded => (11, 0, 0),
+            Kind::PortUnreachable => (3, 3, 0),
+            Kind::FragmentationNeeded => (3, 4, (self.mtu as u32).to_be()),
         }
     }
 }
 
 /// Turns a frame whose IP packet has length `len` into an error to its sender, from the address it was sent to.
 ///
-/// With [`Error::FragmentationNeeded`] the quote shows the TTL counted down: IPVS finds the size wrong only after that.
+/// With [`Kind::FragmentationNeeded`] the quote shows the TTL counted down: IPVS finds the size wrong only after that.
 ///
 /// `None` where the frame is not what was parsed, or has no room; it is then to be dropped.
 pub fn reply<B: Bytes>(frame: &mut B, len: u16, error: Error, id: Be16) -> Option<()> {
     let ip = frame.header_mut::<Ipv4>(L3)?;
-    if let Error::FragmentationNeeded { .. } = error {
-        ip.checksum = Sum::of_checksum(ip.checksum).ttl_decremented().checksum();
-        ip.ttl = ip.ttl.wrapping_sub(1);
+    if error.kind == Kind::FragmentationNeeded {
+        ip.decrement_ttl();
     }
-    let (sender, from) = (ip.src, ip.dst);
+    let (sender, from) = (ip.src(), ip.dst());
     let macs = frame.header::<Ethernet>(0)?.macs().swapped();
     let quote = usize::from(len).min(QUOTE);
     let surplus = frame.len().checked_sub(L3 + quote)?;
@@ -67,42 +94,34 @@ pub fn reply<B: Bytes>(frame: &mut B, len: u16, error: Error, id: Be16) -> Optio
     frame.grow_front(HEADERS as u16)?;
 
     let (kind, code, rest) = error.fields();
-    let icmp = Icmp {
-        kind,
-        code,
-        checksum: 0,
-        rest,
-    };
-    let sum = Sum::default()
-        .add(u16::from_ne_bytes([kind, code]).into())
-        .add(rest);
-    let checksum = sum_quote(frame, sum, quote).checksum();
-    *frame.header_mut::<Icmp>(L3 + IPV4_LEN)? = Icmp { checksum, ..icmp };
-    *frame.header_mut::<Ipv4>(L3)? = with_checksum(Ipv4 {
-        version_ihl: 0x45,
+    let sum = sum_quote(frame, quote);
+    frame
+        .header_mut::<Icmp>(L3 + IPV4_LEN)?
+        .write(kind, code, rest, sum);
+    frame.header_mut::<Ipv4>(L3)?.write(Ipv4Fields {
         tos: TOS,
-        total_len: Be16::from_host((HEADERS + quote) as u16),
+        total_len: (HEADERS + quote) as u16,
         id,
-        fragment: Be16(0),
+        dont_fragment: false,
         ttl: TTL,
         proto: PROTO_ICMP,
-        checksum: 0,
         src: from,
-        dst: Be32(sender.0),
+        dst: sender,
     });
-    *frame.header_mut::<Ethernet>(0)? = Ethernet::new(macs, ETHERTYPE_IPV4);
+    frame.header_mut::<Ethernet>(0)?.write(macs, ETHERTYPE_IPV4);
     Some(())
 }
 
-/// Adds the quoted bytes, which are the frame's last.
+/// The sum of the quoted bytes, which are the frame's last.
 #[inline(always)]
-fn sum_quote<B: Bytes>(frame: &B, mut sum: Sum, quote: usize) -> Sum {
+fn sum_quote<B: Bytes>(frame: &B, quote: usize) -> Sum {
+    let mut sum = Sum::default();
     let mut at = L3 + HEADERS;
     for _ in 0..QUOTE / size_of::<Word32>() {
         let Some(word) = frame.header::<Word32>(at) else {
             break;
         };
-        sum = sum.add(word.word);
+        sum = sum.add(word.word());
         at += size_of::<Word32>();
     }
     for i in 0..quote % size_of::<Word32>() {
@@ -110,9 +129,9 @@ fn sum_quote<B: Bytes>(frame: &B, mut sum: Sum, quote: usize) -> Sum {
             break;
         };
         let pair = if i % 2 == 0 {
-            [byte.byte, 0]
+            [byte.byte(), 0]
         } else {
-            [0, byte.byte]
+            [0, byte.byte()]
         };
         sum = sum.add(u16::from_ne_bytes(pair).into());
     }
@@ -140,7 +159,7 @@ mod tests {
             .payload(b"x")
             .bytes();
         bytes.resize(60, 0xee);
-        let out = answer(&bytes, Error::PortUnreachable);
+        let out = answer(&bytes, Error::PORT_UNREACHABLE);
         assert_eq!(out.len(), 14 + 28 + 29);
         assert!(checksums_hold(&out));
     }
@@ -151,7 +170,7 @@ mod tests {
             payload in proptest::collection::vec(any::<u8>(), 0..1400), ttl in 1u8.., mtu: u16, which in 0usize..3,
         ) {
             let bytes = Build::udp("198.51.100.5:1025", "203.0.113.10:53").ttl(ttl).payload(&payload).bytes();
-            let error = [Error::TimeExceeded, Error::PortUnreachable, Error::FragmentationNeeded { mtu }][which];
+            let error = [Error::TIME_EXCEEDED, Error::PORT_UNREACHABLE, Error::fragmentation_needed(mtu)][which];
             let out = answer(&bytes, error);
             prop_assert!(checksums_hold(&out));
             let quote = (bytes.len() - 14).min(548);

@@ -14,6 +14,7 @@ pub mod icmp;
 pub mod parse;
 pub mod rewrite;
 pub mod wire;
+mod word;
 
 pub use bytes::{Bytes, SliceFrame};
 pub use parse::{Network, Transport};

@@ -1,7 +1,8 @@
 //! What is this packet?
 //!
 //! In two steps: [`Network`] is enough to tell packets of no concern, [`Transport`] names the flow. Both are
-//! small values; later stages read them and touch the packet's bytes only to rewrite them.
+//! small values that later stages read. What only one of these needs (TTL, TOS, DF) it reads itself: carried along, it
+//! would cost more than that.
 
 use super::bytes::Bytes;
 use super::wire::{ETH_LEN, ETHERTYPE_IPV4, Ethernet, Ipv4, Tcp, Udp};
@@ -30,17 +31,17 @@ impl Network {
     pub fn parse<B: Bytes>(frame: &B) -> Result<Self, Counter> {
         let Some(ip) = frame.header::<Ipv4>(L3) else {
             return Err(match frame.header::<Ethernet>(0) {
-                Some(eth) if { eth.ethertype } == ETHERTYPE_IPV4 => Counter::PassMalformed,
+                Some(eth) if eth.ethertype() == ETHERTYPE_IPV4 => Counter::PassMalformed,
                 _ => Counter::PassNotIp,
             });
         };
         let eth = frame.header::<Ethernet>(0).ok_or(Counter::PassMalformed)?;
-        if { eth.ethertype } != ETHERTYPE_IPV4 {
+        if eth.ethertype() != ETHERTYPE_IPV4 {
             return Err(Counter::PassNotIp);
         }
         Ok(Self {
-            src: ip.src,
-            dst: ip.dst,
+            src: ip.src(),
+            dst: ip.dst(),
         })
     }
 }
@@ -50,20 +51,14 @@ impl Network {
 pub struct Transport {
     /// The protocol.
     pub proto: Proto,
-    /// Source and destination port as they stand in the packet: [`Ports`](super::wire::Ports).
+    /// Source and destination port as they stand in the packet, the source port in the first two bytes.
     pub ports: u32,
     /// Bits of [`tcp_flag`](super::wire::tcp_flag); 0 with UDP.
     pub tcp_flags: u8,
     /// Where the transport header is.
     pub l4: u8,
-    /// TOS byte: DSCP and ECN.
-    pub tos: u8,
-    /// TTL on arrival.
-    pub ttl: u8,
     /// Length of the IP packet.
     pub len: u16,
-    /// Whether "don't fragment" is set.
-    pub dont_fragment: bool,
 }
 
 impl Transport {
@@ -75,28 +70,28 @@ impl Transport {
     #[inline(always)]
     pub fn parse<B: Bytes>(frame: &B) -> Result<Self, Counter> {
         let ip = frame.header::<Ipv4>(L3).ok_or(Counter::PassMalformed)?;
-        let len = ip.total_len.to_host();
-        let ihl = usize::from(ip.version_ihl & 0x0f) * 4;
-        if ip.version_ihl >> 4 != 4
+        let len = ip.total_len().to_host();
+        let ihl = usize::from(ip.version_ihl() & 0x0f) * 4;
+        if ip.version_ihl() >> 4 != 4
             || ihl < size_of::<Ipv4>()
             || frame.len() < L3 + usize::from(len)
         {
             return Err(Counter::PassMalformed);
         }
-        let fragment = ip.fragment.to_host();
+        let fragment = ip.fragment().to_host();
         if fragment & (Ipv4::MF | Ipv4::OFFSET) != 0 {
             return Err(Counter::PassFragment);
         }
-        let proto = Proto::from_number(ip.proto).ok_or(Counter::PassProtocol)?;
+        let proto = Proto::from_number(ip.proto()).ok_or(Counter::PassProtocol)?;
         let l4 = L3 + ihl;
         let (ports, tcp_flags, l4_len) = match proto {
             Proto::Tcp => {
                 let tcp = frame.header::<Tcp>(l4).ok_or(Counter::PassMalformed)?;
-                (tcp.ports, tcp.flags, size_of::<Tcp>())
+                (tcp.ports(), tcp.flags(), size_of::<Tcp>())
             }
             Proto::Udp => {
                 let udp = frame.header::<Udp>(l4).ok_or(Counter::PassMalformed)?;
-                (udp.ports, 0, size_of::<Udp>())
+                (udp.ports(), 0, size_of::<Udp>())
             }
         };
         if usize::from(len) < ihl + l4_len {
@@ -107,10 +102,7 @@ impl Transport {
             ports,
             tcp_flags,
             l4: l4 as u8,
-            tos: ip.tos,
-            ttl: ip.ttl,
             len,
-            dont_fragment: fragment & Ipv4::DF != 0,
         })
     }
 }
@@ -140,8 +132,7 @@ mod tests {
         assert_eq!(network.dst.to_bytes(), [203, 0, 113, 10]);
         assert_eq!(transport.ports.to_ne_bytes(), [4, 1, 0, 80]);
         assert_eq!((transport.proto, transport.tcp_flags), (Proto::Tcp, 0x12));
-        assert_eq!((transport.ttl, transport.tos, transport.len), (17, 3, 45));
-        assert!(transport.dont_fragment);
+        assert_eq!((transport.l4, transport.len), (34, 45));
     }
 
     #[test]

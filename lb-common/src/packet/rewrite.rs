@@ -6,7 +6,9 @@
 use super::bytes::Bytes;
 use super::checksum::Sum;
 use super::parse::{L3, Transport};
-use super::wire::{ETHERTYPE_IPV4, Ethernet, IPV4_LEN, Ipv4, MacPair, PROTO_IPIP, Tcp, Udp};
+use super::wire::{
+    ETHERTYPE_IPV4, Ethernet, IPV4_LEN, Ipv4, Ipv4Fields, MacPair, PROTO_IPIP, Tcp, Udp,
+};
 use crate::net::{Be16, Be32, Proto};
 
 /// The ECN bits of the TOS byte.
@@ -17,9 +19,7 @@ const ECT_0: u8 = 2;
 /// Direct routing: the frame goes to the real server as it is.
 #[inline(always)]
 pub fn dr<B: Bytes>(frame: &mut B, macs: MacPair) -> Option<()> {
-    let ip = frame.header_mut::<Ipv4>(L3)?;
-    ip.checksum = Sum::of_checksum(ip.checksum).ttl_decremented().checksum();
-    ip.ttl = ip.ttl.wrapping_sub(1);
+    frame.header_mut::<Ipv4>(L3)?.decrement_ttl();
     frame.header_mut::<Ethernet>(0)?.set_macs(macs);
     Some(())
 }
@@ -46,32 +46,25 @@ pub fn tun<B: Bytes>(
     macs: MacPair,
 ) -> Option<()> {
     let ip = frame.header_mut::<Ipv4>(L3)?;
-    ip.checksum = Sum::of_checksum(ip.checksum).ttl_decremented().checksum();
-    ip.ttl = ip.ttl.wrapping_sub(1);
-    let tos = if packet.tos & ECN == ECN {
-        packet.tos & !ECN | ECT_0
-    } else {
-        packet.tos
-    };
-    let outer = Ipv4 {
-        version_ihl: 0x45,
-        tos,
-        total_len: Be16::from_host(packet.len.wrapping_add(IPV4_LEN as u16)),
-        id: if packet.dont_fragment {
-            Be16(0)
+    let (tos, ttl) = (ip.tos(), ip.ttl().wrapping_sub(1));
+    let dont_fragment = ip.dont_fragment();
+    ip.decrement_ttl();
+    frame.grow_front(IPV4_LEN as u16)?;
+    frame.header_mut::<Ipv4>(L3)?.write(Ipv4Fields {
+        tos: if tos & ECN == ECN {
+            tos & !ECN | ECT_0
         } else {
-            tunnel.id
+            tos
         },
-        fragment: Be16::from_host(if packet.dont_fragment { Ipv4::DF } else { 0 }),
-        ttl: packet.ttl.wrapping_sub(1),
+        total_len: packet.len.wrapping_add(IPV4_LEN as u16),
+        id: if dont_fragment { Be16(0) } else { tunnel.id },
+        dont_fragment,
+        ttl,
         proto: PROTO_IPIP,
-        checksum: 0,
         src: tunnel.src,
         dst: tunnel.dst,
-    };
-    frame.grow_front(IPV4_LEN as u16)?;
-    *frame.header_mut::<Ipv4>(L3)? = with_checksum(outer);
-    *frame.header_mut::<Ethernet>(0)? = Ethernet::new(macs, ETHERTYPE_IPV4);
+    });
+    frame.header_mut::<Ethernet>(0)?.write(macs, ETHERTYPE_IPV4);
     Some(())
 }
 
@@ -104,8 +97,8 @@ pub fn nat_destination<B: Bytes>(
     onward: Onward,
 ) -> Option<()> {
     let ip = frame.header_mut::<Ipv4>(L3)?;
-    let old = ip.dst;
-    ip.dst = to.addr;
+    let old = ip.dst();
+    ip.set_dst(to.addr);
     set_network(ip, old, to.addr, onward);
     set_transport(
         frame,
@@ -126,8 +119,8 @@ pub fn nat_source<B: Bytes>(
     onward: Onward,
 ) -> Option<()> {
     let ip = frame.header_mut::<Ipv4>(L3)?;
-    let old = ip.src;
-    ip.src = from.addr;
+    let old = ip.src();
+    ip.set_src(from.addr);
     set_network(ip, old, from.addr, onward);
     set_transport(
         frame,
@@ -144,23 +137,24 @@ pub fn nat_source<B: Bytes>(
 /// The Ethernet addresses stay, as the packet goes on to this host's own stack.
 #[inline(always)]
 pub fn decapsulate<B: Bytes>(frame: &mut B, inner: usize) -> Option<()> {
-    let eth = *frame.header::<Ethernet>(0)?;
+    let macs = frame.header::<Ethernet>(0)?.macs();
     frame.cut_front((inner - L3) as u16)?;
-    *frame.header_mut::<Ethernet>(0)? = eth;
+    frame.header_mut::<Ethernet>(0)?.write(macs, ETHERTYPE_IPV4);
     Some(())
 }
 
 /// Writes TTL and header checksum after a change of one address.
 #[inline(always)]
 fn set_network(ip: &mut Ipv4, old: Be32, new: Be32, onward: Onward) {
-    let sum = Sum::of_checksum(ip.checksum).replace(old.0, new.0);
-    ip.checksum = match onward {
+    let sum = Sum::of_checksum(ip.checksum()).replace(old.0, new.0);
+    let sum = match onward {
         Onward::Send(_) => {
-            ip.ttl = ip.ttl.wrapping_sub(1);
-            sum.ttl_decremented().checksum()
+            ip.set_ttl(ip.ttl().wrapping_sub(1));
+            sum.ttl_decremented()
         }
-        Onward::Stack => sum.checksum(),
+        Onward::Stack => sum,
     };
+    ip.set_checksum(sum.checksum());
 }
 
 /// Writes the Ethernet addresses, if the packet leaves here.
@@ -190,50 +184,23 @@ fn set_transport<B: Bytes>(
     match packet.proto {
         Proto::Tcp => {
             let tcp = frame.header_mut::<Tcp>(packet.l4.into())?;
-            tcp.ports = ports;
-            tcp.checksum = changed(tcp.checksum);
+            let checksum = changed(tcp.checksum());
+            tcp.set_ports(ports);
+            tcp.set_checksum(checksum);
         }
         Proto::Udp => {
             let udp = frame.header_mut::<Udp>(packet.l4.into())?;
-            udp.ports = ports;
-            if udp.checksum != 0 {
-                udp.checksum = match changed(udp.checksum) {
-                    // Zero would say that there is no checksum (RFC 768).
-                    0 => 0xffff,
-                    sum => sum,
-                };
-            }
+            let checksum = match (udp.checksum(), changed(udp.checksum())) {
+                (0, _) => 0,
+                // Zero would say that there is no checksum (RFC 768).
+                (_, 0) => 0xffff,
+                (_, sum) => sum,
+            };
+            udp.set_ports(ports);
+            udp.set_checksum(checksum);
         }
     }
     Some(())
-}
-
-/// An IPv4 header with its checksum.
-#[inline(always)]
-pub(super) fn with_checksum(header: Ipv4) -> Ipv4 {
-    let Ipv4 {
-        version_ihl,
-        tos,
-        total_len,
-        id,
-        fragment,
-        ttl,
-        proto,
-        src,
-        dst,
-        ..
-    } = header;
-    let word = |high: u16, low: u16| u32::from(high) | u32::from(low) << 16;
-    let sum = Sum::default()
-        .add(word(u16::from_ne_bytes([version_ihl, tos]), total_len.0))
-        .add(word(id.0, fragment.0))
-        .add(u16::from_ne_bytes([ttl, proto]).into())
-        .add(src.0)
-        .add(dst.0);
-    Ipv4 {
-        checksum: sum.checksum(),
-        ..header
-    }
 }
 
 /// The ports word with another destination port.

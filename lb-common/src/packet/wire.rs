@@ -1,8 +1,9 @@
 //! What do the headers look like on the wire?
 //!
-//! Every header is `packed`: it may lie at any address, and its fields are copied out by value. The BPF target is
-//! told that memory accesses need no alignment, so each field is one load or store; without that it would be one a byte.
+//! A header is a view of bytes at any address; its fields are words that are copied out and in, one instruction each.
 
+use super::checksum::Sum;
+use super::word::Word;
 use crate::net::{Be16, Be32};
 
 /// Length of an Ethernet header.
@@ -13,6 +14,9 @@ pub const IPV4_LEN: usize = 20;
 pub const TCP_LEN: usize = 20;
 /// Length of a UDP header.
 pub const UDP_LEN: usize = 8;
+
+/// Length of an ICMP header.
+pub const ICMP_LEN: usize = 8;
 
 /// EtherType of IPv4.
 pub const ETHERTYPE_IPV4: Be16 = Be16::from_host(0x0800);
@@ -38,36 +42,59 @@ pub mod tcp_flag {
 ///
 /// # Safety
 ///
-/// An implementor is `repr(C, packed)`, has no padding, and every bit pattern of it is a value.
-pub unsafe trait Header: Copy {
+/// An implementor is `repr(transparent)` over an array of bytes.
+pub unsafe trait Header {
     /// The header that `bytes` are, if their number is right.
     #[inline(always)]
-    fn from_bytes(bytes: &[u8]) -> Option<&Self> {
-        // SAFETY: the length is checked, and by the trait's contract any address and any bytes will do.
+    fn from_bytes(bytes: &[u8]) -> Option<&Self>
+    where
+        Self: Sized,
+    {
+        // SAFETY: the length is checked, and by the trait's contract any bytes at any address will do.
         (bytes.len() == size_of::<Self>()).then(|| unsafe { &*bytes.as_ptr().cast() })
     }
 
     /// The header that `bytes` are, for writing, if their number is right.
     #[inline(always)]
-    fn from_bytes_mut(bytes: &mut [u8]) -> Option<&mut Self> {
-        // SAFETY: the length is checked, and by the trait's contract any address and any bytes will do, before and
-        // after writing.
+    fn from_bytes_mut(bytes: &mut [u8]) -> Option<&mut Self>
+    where
+        Self: Sized,
+    {
+        // SAFETY: as above, before and after writing.
         (bytes.len() == size_of::<Self>()).then(|| unsafe { &mut *bytes.as_mut_ptr().cast() })
     }
 }
 
 macro_rules! headers {
-    ($($(#[$meta:meta])* $name:ident [$len:expr] { $($(#[$field_meta:meta])* $field:ident: $ty:ty,)+ })+) => {
+    ($($(#[$meta:meta])* $name:ident [$len:expr] { $($(#[$about:meta])* $field:ident, $set:ident: $word:ty = $at:literal;)+ })+) => {
         $(
             $(#[$meta])*
-            #[repr(C, packed)]
-            #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-            pub struct $name {
-                $($(#[$field_meta])* pub $field: $ty,)+
-            }
-            const _: () = assert!(size_of::<$name>() == $len);
-            // SAFETY: packed, so neither alignment nor padding; all fields are integers or wrap one.
+            #[repr(transparent)]
+            #[derive(Debug)]
+            pub struct $name([u8; $len]);
+
+            // SAFETY: transparent over an array of bytes.
             unsafe impl Header for $name {}
+
+            impl $name {
+                $(
+                    $(#[$about])*
+                    #[inline(always)]
+                    pub fn $field(&self) -> $word {
+                        const { assert!($at + size_of::<$word>() <= $len) };
+                        // SAFETY: the field lies within the header.
+                        unsafe { Word::load::<$at>(self.0.as_ptr()) }
+                    }
+
+                    $(#[$about])*
+                    #[inline(always)]
+                    pub fn $set(&mut self, value: $word) {
+                        const { assert!($at + size_of::<$word>() <= $len) };
+                        // SAFETY: the field lies within the header.
+                        unsafe { Word::store::<$at>(value, self.0.as_mut_ptr()) }
+                    }
+                )+
+            }
         )+
     };
 }
@@ -75,100 +102,102 @@ macro_rules! headers {
 headers! {
     /// Ethernet.
     ///
-    /// The two addresses are held as the words that a rewrite stores: see [`MacPair`].
+    /// The two addresses are read and written as two words: see [`MacPair`].
     Ethernet [ETH_LEN] {
-        /// The destination (low 48 bits, byte 0 lowest) and the first two bytes of the source.
-        dst_src: u64,
+        /// The destination in the low 48 bits, byte 0 lowest, and the first two bytes of the source.
+        dst_src, set_dst_src: u64 = 0;
         /// The last four bytes of the source.
-        src_rest: u32,
+        src_rest, set_src_rest: u32 = 8;
         /// What the frame carries.
-        ethertype: Be16,
+        ethertype, set_ethertype: Be16 = 12;
     }
 
     /// IPv4, without its options.
     Ipv4 [IPV4_LEN] {
+        /// The first four bytes: version and header length, TOS, total length.
+        start, set_start: u32 = 0;
         /// Version in the high four bits, header length in 32-bit words in the low four.
-        version_ihl: u8,
+        version_ihl, set_version_ihl: u8 = 0;
         /// DSCP in the high six bits, ECN in the low two.
-        tos: u8,
+        tos, set_tos: u8 = 1;
         /// Length of header and payload.
-        total_len: Be16,
-        /// Names the datagram that a fragment is of.
-        id: Be16,
+        total_len, set_total_len: Be16 = 2;
+        /// Identification, and what [`fragment`](Self::fragment) is.
+        id_fragment, set_id_fragment: u32 = 4;
         /// DF, MF and the fragment offset.
-        fragment: Be16,
+        fragment, set_fragment: Be16 = 6;
+        /// TTL, protocol and checksum.
+        ttl_proto_checksum, set_ttl_proto_checksum: u32 = 8;
         /// How many more hops.
-        ttl: u8,
+        ttl, set_ttl: u8 = 8;
         /// What the datagram carries.
-        proto: u8,
+        proto, set_proto: u8 = 9;
         /// Checksum of the header.
-        checksum: u16,
+        checksum, set_checksum: u16 = 10;
         /// Source.
-        src: Be32,
+        src, set_src: Be32 = 12;
         /// Destination.
-        dst: Be32,
-    }
-
-    /// The ports, which TCP and UDP have at the same place, as one word: source port low, destination port high,
-    /// each in network order.
-    Ports [4] {
-        /// The word.
-        word: u32,
+        dst, set_dst: Be32 = 16;
     }
 
     /// TCP, without its options.
     Tcp [TCP_LEN] {
-        /// Source and destination port, as [`Ports`].
-        ports: u32,
-        /// Sequence number.
-        seq: u32,
-        /// Acknowledgement number.
-        ack: u32,
-        /// Header length in 32-bit words in the high four bits.
-        offset: u8,
+        /// Source port in the first two bytes, destination port in the next.
+        ports, set_ports: u32 = 0;
         /// Bits of [`tcp_flag`].
-        flags: u8,
-        /// Receive window.
-        window: Be16,
+        flags, set_flags: u8 = 13;
         /// Checksum of pseudo-header, header and data.
-        checksum: u16,
-        /// Urgent pointer.
-        urgent: Be16,
+        checksum, set_checksum: u16 = 16;
     }
 
     /// UDP.
     Udp [UDP_LEN] {
-        /// Source and destination port, as [`Ports`].
-        ports: u32,
-        /// Length of header and data.
-        len: Be16,
+        /// Source port in the first two bytes, destination port in the next.
+        ports, set_ports: u32 = 0;
         /// Checksum of pseudo-header, header and data; zero is none.
-        checksum: u16,
+        checksum, set_checksum: u16 = 6;
     }
 
     /// ICMP.
-    Icmp [8] {
-        /// Kind of message.
-        kind: u8,
-        /// Which of its kind.
-        code: u8,
-        /// Checksum of the message.
-        checksum: u16,
-        /// Depends on the kind.
-        rest: u32,
+    Icmp [ICMP_LEN] {
+        /// Type, code and checksum.
+        start, set_start: u32 = 0;
+        /// Depends on the type.
+        rest, set_rest: u32 = 4;
     }
 
     /// Four bytes of anything.
     Word32 [4] {
         /// The bytes as they stand.
-        word: u32,
+        word, set_word: u32 = 0;
     }
 
     /// One byte of anything.
     Byte [1] {
         /// The byte.
-        byte: u8,
+        byte, set_byte: u8 = 0;
     }
+}
+
+/// What an IPv4 header without options says, apart from its checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ipv4Fields {
+    /// DSCP and ECN.
+    pub tos: u8,
+    /// Length of header and payload.
+    pub total_len: u16,
+    /// Identification.
+    pub id: Be16,
+    /// Whether DF is set.
+    pub dont_fragment: bool,
+    /// How many more hops.
+    pub ttl: u8,
+    /// What the datagram carries.
+    pub proto: u8,
+    /// Source.
+    pub src: Be32,
+    /// Destination.
+    pub dst: Be32,
 }
 
 impl Ipv4 {
@@ -178,6 +207,62 @@ impl Ipv4 {
     pub const MF: u16 = 0x2000;
     /// The fragment offset's bits.
     pub const OFFSET: u16 = 0x1fff;
+
+    /// Whether "don't fragment" is set.
+    #[inline(always)]
+    pub fn dont_fragment(&self) -> bool {
+        self.fragment().0 & Self::DF.to_be() != 0
+    }
+
+    /// Writes all of the header, with its checksum.
+    #[inline(always)]
+    pub fn write(&mut self, fields: Ipv4Fields) {
+        let start = [0x45, fields.tos];
+        let start = words(u16::from_ne_bytes(start), fields.total_len.to_be());
+        let fragment = if fields.dont_fragment { Self::DF } else { 0 };
+        let id_fragment = words(fields.id.0, fragment.to_be());
+        let ttl_proto = u16::from_ne_bytes([fields.ttl, fields.proto]);
+        let checksum = Sum::default()
+            .add(start)
+            .add(id_fragment)
+            .add(ttl_proto.into())
+            .add(fields.src.0)
+            .add(fields.dst.0)
+            .checksum();
+        self.set_start(start);
+        self.set_id_fragment(id_fragment);
+        self.set_ttl_proto_checksum(words(ttl_proto, checksum));
+        self.set_src(fields.src);
+        self.set_dst(fields.dst);
+    }
+
+    /// Counts the TTL down, and the checksum with it.
+    #[inline(always)]
+    pub fn decrement_ttl(&mut self) {
+        let checksum = Sum::of_checksum(self.checksum())
+            .ttl_decremented()
+            .checksum();
+        self.set_ttl(self.ttl().wrapping_sub(1));
+        self.set_checksum(checksum);
+    }
+}
+
+impl Icmp {
+    /// Writes all of the header; `checksum` is told the sum of its words.
+    #[inline(always)]
+    pub fn write(&mut self, kind: u8, code: u8, rest: u32, rest_of_message: Sum) {
+        let kind_code = u16::from_ne_bytes([kind, code]);
+        let checksum = rest_of_message.add(kind_code.into()).add(rest).checksum();
+        self.set_start(words(kind_code, checksum));
+        self.set_rest(rest);
+    }
+}
+
+/// A word of the two 16-bit words that follow each other in a packet.
+#[inline(always)]
+const fn words(first: u16, second: u16) -> u32 {
+    let ([a, b], [c, d]) = (first.to_ne_bytes(), second.to_ne_bytes());
+    u32::from_ne_bytes([a, b, c, d])
 }
 
 /// The low 48 bits of a word that holds a MAC.
@@ -206,30 +291,28 @@ impl MacPair {
 }
 
 impl Ethernet {
-    /// A header.
-    #[inline(always)]
-    pub const fn new(macs: MacPair, ethertype: Be16) -> Self {
-        Self {
-            dst_src: (macs.dst & MAC_MASK).to_le() | (macs.src << 48).to_le(),
-            src_rest: ((macs.src >> 16) as u32).to_le(),
-            ethertype,
-        }
-    }
-
     /// The two addresses.
     #[inline(always)]
-    pub const fn macs(&self) -> MacPair {
-        let (low, high) = (u64::from_le(self.dst_src), u32::from_le(self.src_rest));
+    pub fn macs(&self) -> MacPair {
+        let (low, high) = (u64::from_le(self.dst_src()), u32::from_le(self.src_rest()));
         MacPair {
             dst: low & MAC_MASK,
-            src: (low >> 48) | ((high as u64) << 16),
+            src: (low >> 48) | u64::from(high) << 16,
         }
     }
 
     /// Writes the two addresses, and leaves the EtherType.
     #[inline(always)]
     pub fn set_macs(&mut self, macs: MacPair) {
-        *self = Self::new(macs, self.ethertype);
+        self.set_dst_src((macs.dst & MAC_MASK | macs.src << 48).to_le());
+        self.set_src_rest(((macs.src >> 16) as u32).to_le());
+    }
+
+    /// Writes all of the header.
+    #[inline(always)]
+    pub fn write(&mut self, macs: MacPair, ethertype: Be16) {
+        self.set_macs(macs);
+        self.set_ethertype(ethertype);
     }
 }
 
@@ -257,9 +340,10 @@ mod tests {
             src: mac_word([7, 8, 9, 10, 11, 12]),
         };
         let mut bytes = [0u8; ETH_LEN];
-        *Ethernet::from_bytes_mut(&mut bytes).unwrap() = Ethernet::new(macs, ETHERTYPE_IPV4);
+        let eth = Ethernet::from_bytes_mut(&mut bytes).unwrap();
+        eth.write(macs, ETHERTYPE_IPV4);
+        assert_eq!(eth.macs(), macs);
         assert_eq!(bytes, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 8, 0]);
-        assert_eq!(Ethernet::from_bytes(&bytes).unwrap().macs(), macs);
         Ethernet::from_bytes_mut(&mut bytes)
             .unwrap()
             .set_macs(macs.swapped());

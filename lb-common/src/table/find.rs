@@ -217,6 +217,14 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         }
     }
 
+    /// Whether a flow of this client's port was turned away that may still be under way.
+    #[inline(always)]
+    pub fn turned_away(&self, client: Be32, port: Be16, proto: Proto, now: Tick) -> bool {
+        let home = self.place_of(client, port, proto).home;
+        self.bucket(home)
+            .is_some_and(|bucket| bucket.turned_away(now))
+    }
+
     /// The connection of a packet that a real server sends to `client` and `port`. `is_source` says of a real server's
     /// slot whether it is the packet's source: the address, the port and the protocol are its own, and its method is
     /// NAT.

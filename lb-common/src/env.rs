@@ -1,0 +1,112 @@
+//! What does the data plane need from outside?
+//!
+//! [`Env`] is all of it: maps, clock, routes. The XDP program implements it over BPF maps and helpers, the host model
+//! over vectors, and [`forward`](crate::forward) is the same code in both.
+
+use crate::abi::{
+    CpuState, Locality, LocalityKey4, Member, Plan, Real, RealKey4, ServiceKey4, Settings,
+    Timeouts, Traffic,
+};
+use crate::atomic::Atoms;
+use crate::conn::Loads;
+use crate::net::Be32;
+use crate::packet::wire::MacPair;
+use crate::sched::{Pool, Step};
+use crate::table::Buckets;
+
+/// The maps, clock and routes that packets meet.
+///
+/// A map that has no such entry answers `None`; indices are never trusted.
+pub trait Env: Buckets + Loads {
+    /// What holds for the whole data plane.
+    fn settings(&self) -> Option<&Settings>;
+
+    /// The monotonic clock, in nanoseconds; a few milliseconds late is good enough.
+    fn clock(&self) -> u64;
+
+    /// A random number.
+    fn random(&self) -> u32;
+
+    /// A word of `FILTER`.
+    fn filter(&self, word: u32) -> u64;
+
+    /// A real server by its slot.
+    fn real(&self, slot: u32) -> Option<&Real>;
+
+    /// Timeouts of a profile.
+    fn timeouts(&self, profile: u32) -> Option<&Timeouts>;
+
+    /// The index of a service.
+    fn service(&self, key: &ServiceKey4) -> Option<u32>;
+
+    /// The index of a service's current generation.
+    fn current(&self, service: u32) -> Option<u32>;
+
+    /// The plan of a generation.
+    fn plan(&self, generation: u32) -> Option<&Plan>;
+
+    /// The turn of a generation: [`Generation::turn`](crate::abi::Generation::turn).
+    fn turn(&self, generation: u32) -> Option<&<Self::Atoms as Atoms>::U64>;
+
+    /// An element of `MEMBERS`; any index is answered.
+    fn member(&self, index: u32) -> Member;
+
+    /// A word of `SLOTS`; any index is answered.
+    fn slots(&self, index: u32) -> u64;
+
+    /// The connections of a real server ([`Load::conns`](crate::abi::Load::conns)).
+    fn load(&self, real: u32) -> Option<&<Self::Atoms as Atoms>::U64>;
+
+    /// What lblc and lblcr remember of a destination.
+    fn locality(&self, key: &LocalityKey4) -> Option<Locality>;
+
+    /// Remembers this of a destination.
+    fn remember(&self, key: &LocalityKey4, locality: &Locality);
+
+    /// The service of a NAT real server, all zero where it has several.
+    fn nat_real(&self, key: &RealKey4) -> Option<ServiceKey4>;
+
+    /// Changes what is counted of a real server on this CPU.
+    fn traffic(&self, real: u32, change: impl FnOnce(&mut Traffic));
+
+    /// Changes what is remembered on this CPU.
+    fn cpu<R>(&self, change: impl FnOnce(&mut CpuState) -> R) -> Option<R>;
+
+    /// The interface by which the packet came.
+    fn ingress(&self) -> u32;
+
+    /// Where the kernel would send a packet.
+    fn route(&self, query: &Query) -> Route;
+
+    /// Calls `step` with 0, 1, … below `times` until it answers `false`.
+    fn repeat<P: Pool, S: Step<P>>(&self, pool: &P, times: u32, step: &mut S);
+}
+
+/// A question to the routing table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Query {
+    /// Source of the packet.
+    pub src: Be32,
+    /// Destination of the packet.
+    pub dst: Be32,
+    /// TOS byte.
+    pub tos: u8,
+    /// Length of the IP packet.
+    pub len: u16,
+}
+
+/// The routing table's answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Route {
+    /// Through this interface, with these addresses.
+    Via {
+        /// Index of the interface.
+        ifindex: u32,
+        /// Addresses of the next hop and of the interface.
+        macs: MacPair,
+    },
+    /// The packet is too big for the interface.
+    TooBig,
+    /// There is no route, the neighbour is not known, or the stack has to see to it for another reason.
+    Stack,
+}

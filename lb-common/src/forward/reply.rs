@@ -1,0 +1,188 @@
+//! A packet from a NAT real server: which connection is it a reply of, and where does it go from here?
+
+use super::{Outcome, Packet, Verdict, may_be_reply, now, table};
+use crate::abi::{Method, Real, RealKey4, ServiceKey4, Settings};
+use crate::conn::{Meta, State, Tick};
+use crate::counter::Counter;
+use crate::env::{Env, Query, Route};
+use crate::net::Proto;
+use crate::packet::parse::L3;
+use crate::packet::rewrite::{self, Endpoint, Onward};
+use crate::packet::wire::Ipv4;
+use crate::packet::{Bytes, Network};
+use crate::table::Reply;
+use crate::tcp::{self, Event, View};
+
+/// Forwards a packet whose source may be a NAT real server.
+///
+/// A packet of a real server that belongs to no connection is left to the stack as it is, as IPVS does (`nat_icmp_send=0`).
+#[inline(never)]
+pub(super) fn forward<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Outcome {
+    translate(env, frame).unwrap_or(Outcome::end(Counter::PassNoService))
+}
+
+/// Forwards a reply; `None` when the packet is none.
+#[inline(always)]
+fn translate<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> {
+    let settings = env.settings()?;
+    let network = Network::parse(frame).ok()?;
+    if !may_be_reply(env, settings, network) {
+        return None;
+    }
+    // What cannot be a reply is not counted as one: the filter only guesses.
+    let packet = Packet::parse(frame, network).ok()?;
+    let now = now(env, settings);
+    let is_source = |slot| env.real(slot).is_some_and(|real| is_source(&packet, real));
+    let (client, port, proto) = (
+        packet.network.dst,
+        packet.destination_port(),
+        packet.transport.proto,
+    );
+    let table = table(env, settings);
+    let origin = match table.lookup_reply(client, port, proto, now, is_source) {
+        Some(reply) => {
+            let slot = reply.hit.meta.real();
+            keep(env, settings, &packet, &reply, now)?;
+            Origin {
+                vip: Endpoint {
+                    addr: reply.vip,
+                    port: reply.vip_port,
+                },
+                slot,
+                recorded: true,
+            }
+        }
+        None if table.turned_away(client, port, proto, now) => Origin {
+            vip: stateless(env, &packet)?,
+            slot: 0,
+            recorded: false,
+        },
+        None => return None,
+    };
+    Some(send(env, frame, &packet, origin))
+}
+
+/// What a reply is to come from.
+struct Origin {
+    /// The virtual service.
+    vip: Endpoint,
+    /// The real server's slot, if the connection is recorded.
+    slot: u32,
+    recorded: bool,
+}
+
+/// Whether a real server is the packet's source, and reached by NAT.
+#[inline(always)]
+fn is_source(packet: &Packet, real: &Real) -> bool {
+    real.addr == packet.network.src
+        && real.port == packet.source_port()
+        && real.method == Method::Nat as u8
+        && real.proto == packet.transport.proto as u8
+}
+
+/// The virtual service of a reply whose connection the table had no place for, if its real server has but one.
+#[inline(always)]
+fn stateless<E: Env>(env: &E, packet: &Packet) -> Option<Endpoint> {
+    let service = env.nat_real(&RealKey4 {
+        addr: packet.network.src,
+        port: packet.source_port(),
+        proto: packet.transport.proto as u8,
+        pad: 0,
+    })?;
+    if service == ServiceKey4::default() {
+        return None;
+    }
+    Some(Endpoint {
+        addr: service.vip,
+        port: service.port,
+    })
+}
+
+/// Lets a connection go on by a reply.
+#[inline(always)]
+fn keep<E: Env>(
+    env: &E,
+    settings: &Settings,
+    packet: &Packet,
+    reply: &Reply<'_, E::Atoms>,
+    now: Tick,
+) -> Option<()> {
+    let real = env.real(reply.hit.meta.real())?;
+    let timeouts = env.timeouts(real.profile)?;
+    let next = |seen: Meta| {
+        let state = match packet.transport.proto {
+            Proto::Udp => State::UdpAssured,
+            Proto::Tcp => tcp::next(
+                View::Output,
+                Event::of(packet.transport.tcp_flags),
+                seen.state(),
+            ),
+        };
+        seen.with_no_output(false)
+            .with_state(state, now.plus(timeouts.ticks[state as usize & 15]))
+    };
+    table(env, settings).update(&reply.hit, next, env);
+    Some(())
+}
+
+/// Sends a reply on to the client from the VIP.
+///
+/// Where the stack has to tell the real server that its packet goes no further, it gets the packet as the real server sent it, and its
+/// error quotes that. Where it has to find the client, it gets the packet as the client shall see it; its
+/// source is then an address of the director, which the stack takes from outside only with `accept_local=1`.
+#[inline(always)]
+fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, packet: &Packet, origin: Origin) -> Outcome {
+    let transport = &packet.transport;
+    let Some(ip) = frame.header::<Ipv4>(L3) else {
+        return Outcome::end(Counter::DropInternal);
+    };
+    if ip.ttl() <= 1 {
+        return Outcome::new(Verdict::Pass, Counter::RejectTtl);
+    }
+    let dont_fragment = ip.dont_fragment();
+    let route = env.route(&Query {
+        src: origin.vip.addr,
+        dst: packet.network.dst,
+        tos: ip.tos(),
+        len: transport.len,
+    });
+    let (onward, outcome) = match route {
+        Route::Via { ifindex, macs } => {
+            let verdict = if ifindex == env.ingress() {
+                Verdict::Tx
+            } else {
+                Verdict::Interface
+            };
+            let counter = if origin.recorded {
+                Counter::ForwardedReply
+            } else {
+                Counter::ForwardedStateless
+            };
+            (
+                Onward::Send(macs),
+                Outcome {
+                    verdict,
+                    counter,
+                    to: ifindex,
+                },
+            )
+        }
+        Route::TooBig if dont_fragment => {
+            return Outcome::new(Verdict::Pass, Counter::RejectTooBig);
+        }
+        Route::TooBig | Route::Stack => (
+            Onward::Stack,
+            Outcome::new(Verdict::Pass, Counter::PassUnresolved),
+        ),
+    };
+    if rewrite::nat_source(frame, transport, origin.vip, onward).is_none() {
+        return Outcome::end(Counter::DropResize);
+    }
+    if origin.recorded {
+        env.traffic(origin.slot, |t| {
+            t.out_packets = t.out_packets.wrapping_add(1);
+            t.out_bytes = t.out_bytes.wrapping_add(transport.len.into());
+        });
+    }
+    outcome
+}

@@ -1,0 +1,174 @@
+//! A packet and its real server: how does it get there?
+
+use super::reject;
+use super::{Outcome, Packet, Verdict};
+use crate::abi::{Method, Real};
+use crate::counter::Counter;
+use crate::env::Env;
+use crate::packet::Bytes;
+use crate::packet::icmp::Error;
+use crate::packet::parse::L3;
+use crate::packet::rewrite::{self, Endpoint, Onward, Tunnel};
+use crate::packet::wire::{IPV4_LEN, Ipv4, MAC_MASK, MacPair};
+
+/// A real server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct To<'e> {
+    /// Its slot.
+    pub(super) slot: u32,
+    /// What is known of it.
+    pub(super) real: &'e Real,
+}
+
+/// Sends a packet on to a real server by its method.
+#[inline(always)]
+pub(super) fn forward<E: Env, B: Bytes>(
+    env: &E,
+    frame: &mut B,
+    packet: &Packet,
+    to: To<'_>,
+) -> Outcome {
+    let method = Method::from_number(to.real.method);
+    let outcome = match method {
+        Some(Method::Dr) => dr(env, frame, packet, to.real),
+        Some(Method::Tun) => tun(env, frame, packet, to.real),
+        Some(Method::Nat) => nat(env, frame, packet, to.real),
+        Some(Method::Local) => Ok(Outcome::end(Counter::DeliveredLocal)),
+        None => Err(Obstacle::Lost(Counter::DropInternal)),
+    };
+    match outcome {
+        Ok(outcome) => {
+            env.traffic(to.slot, |t| {
+                t.in_packets = t.in_packets.wrapping_add(1);
+                t.in_bytes = t.in_bytes.wrapping_add(packet.transport.len.into());
+            });
+            outcome
+        }
+        Err(Obstacle::Lost(counter)) => Outcome::end(counter),
+        Err(Obstacle::Refused(error)) => {
+            // A copy: the address of the original would keep it in memory on every packet's way.
+            let packet = *packet;
+            reject::packet(env, frame, &packet, error)
+        }
+    }
+}
+
+/// Why a packet does not get there.
+enum Obstacle {
+    /// It is dropped.
+    Lost(Counter),
+    /// Its sender is told.
+    Refused(Error),
+}
+
+/// What the words of a real server's next hop say.
+struct Hop {
+    macs: MacPair,
+    verdict: Verdict,
+    to: u32,
+}
+
+impl Hop {
+    /// The next hop; `None` while it is not resolved.
+    #[inline(always)]
+    fn of<E: Env>(env: &E, real: &Real) -> Option<Self> {
+        let dst = real.dst;
+        if dst & MAC_MASK == 0 {
+            return None;
+        }
+        let verdict = if real.ifindex == env.ingress() {
+            Verdict::Tx
+        } else {
+            Verdict::Slot
+        };
+        let macs = MacPair { dst, src: real.src };
+        Some(Self {
+            macs,
+            verdict,
+            to: (dst >> 48) as u32,
+        })
+    }
+
+    #[inline(always)]
+    const fn outcome(&self, counter: Counter) -> Outcome {
+        Outcome {
+            verdict: self.verdict,
+            counter,
+            to: self.to,
+        }
+    }
+}
+
+/// Whether a packet may go on, `more` bytes longer than it came.
+///
+/// A packet that is too big is refused even where its sender allows fragments, which IPVS would make: a program that is given
+/// one frame has one frame to send.
+#[inline(always)]
+fn admit<B: Bytes>(frame: &B, packet: &Packet, real: &Real, more: u16) -> Result<(), Obstacle> {
+    let ip = frame.header::<Ipv4>(L3).ok_or(LOST)?;
+    if ip.ttl() <= 1 {
+        return Err(Obstacle::Refused(Error::TIME_EXCEEDED));
+    }
+    let mtu = (real.src >> 48) as u16;
+    if u32::from(packet.transport.len) + u32::from(more) > u32::from(mtu) && mtu != 0 {
+        let fits = mtu.saturating_sub(more);
+        return Err(Obstacle::Refused(Error::fragmentation_needed(fits)));
+    }
+    Ok(())
+}
+
+const LOST: Obstacle = Obstacle::Lost(Counter::DropResize);
+
+#[inline(always)]
+fn dr<E: Env, B: Bytes>(
+    env: &E,
+    frame: &mut B,
+    packet: &Packet,
+    real: &Real,
+) -> Result<Outcome, Obstacle> {
+    admit(frame, packet, real, 0)?;
+    let hop = Hop::of(env, real).ok_or(Obstacle::Lost(Counter::DropUnresolved))?;
+    rewrite::dr(frame, hop.macs).ok_or(LOST)?;
+    Ok(hop.outcome(Counter::ForwardedDr))
+}
+
+#[inline(always)]
+fn tun<E: Env, B: Bytes>(
+    env: &E,
+    frame: &mut B,
+    packet: &Packet,
+    real: &Real,
+) -> Result<Outcome, Obstacle> {
+    admit(frame, packet, real, IPV4_LEN as u16)?;
+    let hop = Hop::of(env, real).ok_or(Obstacle::Lost(Counter::DropUnresolved))?;
+    let tunnel = Tunnel {
+        src: real.tun_src,
+        dst: real.addr,
+        id: reject::ident(env),
+    };
+    rewrite::tun(frame, &packet.transport, tunnel, hop.macs).ok_or(LOST)?;
+    Ok(hop.outcome(Counter::ForwardedTun))
+}
+
+/// Without a next hop the packet is rewritten all the same: the stack routes it by its new destination, and asks for the neighbour.
+#[inline(always)]
+fn nat<E: Env, B: Bytes>(
+    env: &E,
+    frame: &mut B,
+    packet: &Packet,
+    real: &Real,
+) -> Result<Outcome, Obstacle> {
+    admit(frame, packet, real, 0)?;
+    let to = Endpoint {
+        addr: real.addr,
+        port: real.port,
+    };
+    if let Some(hop) = Hop::of(env, real) {
+        let onward = Onward::Send(hop.macs);
+        rewrite::nat_destination(frame, &packet.transport, to, onward).ok_or(LOST)?;
+        Ok(hop.outcome(Counter::ForwardedNat))
+    } else {
+        rewrite::nat_destination(frame, &packet.transport, to, Onward::Stack).ok_or(LOST)?;
+        Ok(Outcome::new(Verdict::Pass, Counter::PassUnresolved))
+    }
+}

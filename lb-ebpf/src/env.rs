@@ -1,0 +1,203 @@
+//! The data plane's surroundings in the kernel: maps, clock, routes.
+
+use core::ffi::c_void;
+
+use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop};
+use lb_common::abi::{
+    CpuState, LOADS_LEN, Locality, LocalityKey4, MEMBERS_LEN, Member, Plan, Real, RealKey4,
+    ServiceKey4, Settings, Timeouts, Traffic,
+};
+use lb_common::atomic::Word;
+use lb_common::conn::Loads;
+use lb_common::counter::Counter;
+use lb_common::env::{Env, Query, Route};
+use lb_common::load;
+use lb_common::sched::{Pool, Step};
+use lb_common::table::{Bucket, Buckets};
+
+use crate::atomic::{Atomic, Bpf};
+use crate::{fib, maps};
+
+/// The kernel, from where a program runs.
+pub(crate) struct Kernel {
+    ctx: *mut xdp_md,
+}
+
+impl Kernel {
+    /// The kernel of a program's context.
+    #[inline(always)]
+    pub(crate) const fn new(ctx: *mut xdp_md) -> Self {
+        Self { ctx }
+    }
+
+    /// Counts a packet.
+    #[inline(always)]
+    pub(crate) fn count(&self, counter: Counter) {
+        if let Some(count) = maps::COUNTERS.get_ptr_mut(counter as u32) {
+            // SAFETY: the element is this CPU's own, and programs on one CPU do not interrupt each other here.
+            unsafe { *count = (*count).wrapping_add(1) };
+        }
+    }
+}
+
+impl Buckets for Kernel {
+    type Atoms = Bpf;
+
+    #[inline(always)]
+    fn bucket(&self, index: u32) -> Option<&Bucket<Bpf>> {
+        maps::CONNS4.get(index)
+    }
+}
+
+impl Loads for Kernel {
+    #[inline(always)]
+    fn add(&self, real: u32, change: u64) {
+        if let Some(load) = self.load(real)
+            && let Some(real) = self.real(real)
+        {
+            load::add(load, real, change);
+        }
+    }
+}
+
+impl Env for Kernel {
+    #[inline(always)]
+    fn settings(&self) -> Option<&Settings> {
+        maps::SETTINGS.get(0)
+    }
+
+    #[inline(always)]
+    fn clock(&self) -> u64 {
+        // SAFETY: the helper has no conditions.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: the helper has no conditions.
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
+    fn filter(&self, word: u32) -> u64 {
+        maps::FILTER.get(word).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn real(&self, slot: u32) -> Option<&Real> {
+        maps::REALS.get(slot)
+    }
+
+    #[inline(always)]
+    fn timeouts(&self, profile: u32) -> Option<&Timeouts> {
+        maps::TIMEOUTS.get(profile)
+    }
+
+    #[inline(always)]
+    fn service(&self, key: &ServiceKey4) -> Option<u32> {
+        // SAFETY: the value is one word, copied out at once.
+        unsafe { maps::SERVICES4.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn current(&self, service: u32) -> Option<u32> {
+        Some(maps::CURRENT.get(service)?.load() as u32)
+    }
+
+    #[inline(always)]
+    fn plan(&self, generation: u32) -> Option<&Plan> {
+        Some(&maps::GENERATIONS.get(generation)?.plan)
+    }
+
+    #[inline(always)]
+    fn turn(&self, generation: u32) -> Option<&Atomic<u64>> {
+        let generation = maps::GENERATIONS.get_ptr_mut(generation)?;
+        // SAFETY: the element lies in the map, `Atomic` has the layout of its word, and nobody reaches the word otherwise.
+        Some(unsafe { &*(&raw mut (*generation).turn).cast() })
+    }
+
+    #[inline(always)]
+    fn member(&self, index: u32) -> Member {
+        maps::MEMBERS.get(0).map_or(Member::default(), |members| {
+            members[(index & (MEMBERS_LEN - 1)) as usize]
+        })
+    }
+
+    #[inline(always)]
+    fn slots(&self, index: u32) -> u64 {
+        maps::SLOTS.get(index).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn load(&self, real: u32) -> Option<&Atomic<u64>> {
+        Some(&maps::LOADS.get(0)?[(real & (LOADS_LEN - 1)) as usize])
+    }
+
+    #[inline(always)]
+    fn locality(&self, key: &LocalityKey4) -> Option<Locality> {
+        // SAFETY: copied out at once. Another CPU may write meanwhile; the schedulers trust none of it.
+        unsafe { maps::LOCALITY4.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember(&self, key: &LocalityKey4, locality: &Locality) {
+        // Where there is no memory for it, the next connection is scheduled as if it were the first.
+        let _ = maps::LOCALITY4.insert(key, locality, 0);
+    }
+
+    #[inline(always)]
+    fn nat_real(&self, key: &RealKey4) -> Option<ServiceKey4> {
+        // SAFETY: the value is one word, copied out at once.
+        unsafe { maps::NATREALS4.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn traffic(&self, real: u32, change: impl FnOnce(&mut Traffic)) {
+        if let Some(traffic) = maps::TRAFFIC.get_ptr_mut(real) {
+            // SAFETY: the element is this CPU's own, and programs on one CPU do not interrupt each other here.
+            change(unsafe { &mut *traffic });
+        }
+    }
+
+    #[inline(always)]
+    fn cpu<R>(&self, change: impl FnOnce(&mut CpuState) -> R) -> Option<R> {
+        let cpu = maps::CPU.get_ptr_mut(0)?;
+        // SAFETY: the element is this CPU's own, and programs on one CPU do not interrupt each other here.
+        Some(change(unsafe { &mut *cpu }))
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> u32 {
+        // SAFETY: the kernel gives a program a valid context.
+        unsafe { (*self.ctx).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn route(&self, query: &Query) -> Route {
+        fib::route(self.ctx, self.ingress(), query)
+    }
+
+    #[inline(always)]
+    fn repeat<P: Pool, S: Step<P>>(&self, pool: &P, times: u32, step: &mut S) {
+        let mut round = Round { pool, step };
+        let body: unsafe extern "C" fn(u64, *mut c_void) -> i64 = once::<P, S>;
+        // SAFETY: `once` gets the address of `round` back, which outlives the call.
+        unsafe {
+            bpf_loop(times, body as *mut c_void, (&raw mut round).cast(), 0);
+        }
+    }
+}
+
+/// What a round of a loop works on.
+struct Round<'a, P, S> {
+    pool: &'a P,
+    step: &'a mut S,
+}
+
+/// The body of a loop: 1 ends it.
+unsafe extern "C" fn once<P: Pool, S: Step<P>>(index: u64, round: *mut c_void) -> i64 {
+    // SAFETY: `repeat` passes the address of a `Round` of these types, and nobody else uses it meanwhile.
+    let Round { pool, step } = unsafe { &mut *round.cast::<Round<'_, P, S>>() };
+    i64::from(!step.step(pool, index as u32))
+}
