@@ -1,5 +1,6 @@
 //! The director's daemon and its command line, as a library.
 
+pub mod api;
 pub mod config;
 pub mod core;
 pub mod io;

@@ -1,0 +1,3 @@
+//! How is the daemon asked and told? HTTP and JSON over a Unix socket: server and client.
+
+pub mod types;

@@ -1,0 +1,24 @@
+//! What goes over the API: one set of types for the server and for `lbctl`.
+//!
+//! Durations are whole seconds. Requests refuse fields that do not exist; answers may gain fields within a
+//! version of the API.
+
+mod config;
+mod conns;
+mod problem;
+mod service;
+mod stats;
+mod status;
+
+pub use config::{Change, Diff, ReloadRequest, Reloaded, Removed, Saved, TimeoutsPatch};
+pub use conns::{Connection, ConnectionFilter};
+pub use problem::{Kind, Problem};
+pub use service::{
+    AddReal, AddService, Drained, EditReal, EditService, Listener, MethodName, Persistence,
+    Protocol, Real, RealState, Service, Timeouts,
+};
+pub use stats::{CounterValue, Rates, RealStats, ServiceStats, Stats, Totals};
+pub use status::{Attachment, Occupancy, Status, Versions};
+
+#[cfg(test)]
+mod tests;
