@@ -1,6 +1,7 @@
 //! The director's daemon and its command line, as a library.
 
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod core;
 pub mod io;

@@ -1,3 +1,7 @@
-//! `lbctl`.
+//! `lbctl`: controls the load balancer.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lb_daemon::cli::run(std::env::args_os())
+}

@@ -77,3 +77,10 @@ pub struct Removed {
     /// Interfaces whose program was detached.
     pub interfaces: Vec<String>,
 }
+
+/// `POST /v1/config/check`: the text is a valid configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// What a reload of it would do.
+    pub changes: Vec<Change>,
+}

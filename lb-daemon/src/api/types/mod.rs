@@ -10,12 +10,12 @@ mod service;
 mod stats;
 mod status;
 
-pub use config::{Change, Diff, ReloadRequest, Reloaded, Removed, Saved, TimeoutsPatch};
+pub use config::{Change, Checked, Diff, ReloadRequest, Reloaded, Removed, Saved, TimeoutsPatch};
 pub use conns::{Connection, ConnectionFilter};
 pub use problem::{Kind, Problem};
 pub use service::{
-    AddReal, AddService, Drained, EditReal, EditService, Listener, MethodName, Persistence,
-    Protocol, Real, RealState, Service, Timeouts,
+    AddReal, AddService, DrainRequest, Drained, EditReal, EditService, Listener, MethodName,
+    Persistence, Protocol, Real, RealState, Service, Timeouts,
 };
 pub use stats::{CounterValue, Rates, RealStats, ServiceStats, Stats, Totals};
 pub use status::{Attachment, Occupancy, Status, Versions};

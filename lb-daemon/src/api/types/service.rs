@@ -292,6 +292,17 @@ pub struct Drained {
     pub inactive: u32,
 }
 
+/// `POST /v1/drain`: which real server gets no new connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    /// Its address; without a port, at each of its ports.
+    pub real: String,
+    /// Only in this service; absent: in each that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+}
+
 /// A field that is there, be it `null`: tells `null` from absent.
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,

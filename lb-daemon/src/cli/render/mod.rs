@@ -1,0 +1,12 @@
+//! How do answers look on a terminal? Pure functions from API types to lines of text.
+
+pub mod conns;
+pub mod list;
+pub mod number;
+pub mod plan;
+pub mod stats;
+pub mod status;
+pub mod style;
+
+#[cfg(test)]
+mod tests;

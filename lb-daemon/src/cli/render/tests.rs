@@ -1,0 +1,419 @@
+//! What the operator sees, to the character: no line is longer than 80 of them.
+
+use super::conns::Layout;
+use super::list::{Columns, services};
+use super::stats::{counters, rates, totals};
+use super::status::status;
+use super::style::Style;
+use crate::api::types::{
+    Attachment, Change, Connection, CounterValue, Listener, MethodName, Occupancy, Persistence,
+    Protocol, Rates, Real, RealState, RealStats, Service, ServiceStats, Stats, Status, Timeouts,
+    Totals, Versions,
+};
+
+fn fits(text: &str) {
+    for line in text.lines() {
+        assert!(
+            line.chars().count() <= 80,
+            "{} characters: {line}",
+            line.chars().count()
+        );
+        assert_eq!(line, line.trim_end(), "spaces at the end");
+    }
+}
+
+fn listener(protocol: Protocol, address: &str) -> Listener {
+    Listener {
+        protocol,
+        address: address.into(),
+    }
+}
+
+fn real(
+    address: &str,
+    method: MethodName,
+    weight: u16,
+    state: RealState,
+    active: u32,
+    inactive: u32,
+) -> Real {
+    Real {
+        address: address.into(),
+        method,
+        weight,
+        upper: 0,
+        lower: 0,
+        state,
+        active,
+        inactive,
+        persistent: 0,
+    }
+}
+
+fn farm() -> Vec<Service> {
+    let timeouts = Timeouts {
+        tcp: 900,
+        tcp_fin: 120,
+        udp: 300,
+    };
+    let web = Service {
+        name: "web".into(),
+        listener: listener(Protocol::Tcp, "192.168.200.16:80"),
+        also: vec![listener(Protocol::Tcp, "192.168.200.16:443")],
+        scheduler: "wlc".into(),
+        scheduler_flags: vec![],
+        persistence: Some(Persistence {
+            timeout: 300,
+            mask: Some(24),
+        }),
+        one_packet: false,
+        timeouts,
+        own_timeouts: false,
+        method: MethodName::Dr,
+        reals: vec![
+            real(
+                "192.168.200.21:80",
+                MethodName::Dr,
+                3,
+                RealState::Up,
+                12,
+                340,
+            ),
+            real(
+                "192.168.200.22:80",
+                MethodName::Tun,
+                0,
+                RealState::Quiesced,
+                1,
+                2,
+            ),
+            real(
+                "192.168.200.123:65535",
+                MethodName::Dr,
+                65535,
+                RealState::Unresolved,
+                3_145_728,
+                3_145_728,
+            ),
+            real(
+                "192.168.200.24:8080",
+                MethodName::Nat,
+                1,
+                RealState::Down,
+                0,
+                0,
+            ),
+        ],
+    };
+    let dns = Service {
+        name: "dns".into(),
+        listener: listener(Protocol::Udp, "192.168.200.16:53"),
+        also: vec![],
+        scheduler: "sh".into(),
+        scheduler_flags: vec!["sh-port".into(), "sh-fallback".into()],
+        persistence: None,
+        one_packet: true,
+        reals: vec![real(
+            "127.0.0.1:53",
+            MethodName::Local,
+            1,
+            RealState::Up,
+            0,
+            7,
+        )],
+        ..web.clone()
+    };
+    vec![web, dns]
+}
+
+#[test]
+fn the_list_is_what_ipvsadm_lists() {
+    let text = services(&farm(), Columns::Connections, Style::PLAIN);
+    fits(&text);
+    assert_eq!(
+        text,
+        "\
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  192.168.200.16:80 wlc persistent 300 mask 255.255.255.0
+TCP  192.168.200.16:443 (same service)
+  -> 192.168.200.21:80            Route   3      12         340
+  -> 192.168.200.22:80            Tunnel  0      1          2
+  -> 192.168.200.123:65535        Route   65535  3145728    3145728   unresolved
+  -> 192.168.200.24:8080          Masq    1      0          0         down
+UDP  192.168.200.16:53 sh ops (sh-port,sh-fallback)
+  -> 127.0.0.1:53                 Local   1      0          7
+"
+    );
+}
+
+#[test]
+fn thresholds_and_templates_have_their_columns() {
+    let mut farm = farm();
+    farm[0].reals[0].upper = 1000;
+    farm[0].reals[0].persistent = 4;
+    let text = services(&farm, Columns::Thresholds, Style::PLAIN);
+    fits(&text);
+    assert!(
+        text.contains("  -> 192.168.200.21:80            1000       0          12         340\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("  -> 192.168.200.22:80            0          0          1          2\n"),
+        "{text}"
+    );
+    let text = services(&farm, Columns::Persistent, Style::PLAIN);
+    fits(&text);
+    assert!(
+        text.contains("  -> 192.168.200.21:80            3         4           12         340\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn colour_changes_nothing_but_colour() {
+    let plain = services(&farm(), Columns::Connections, Style::PLAIN);
+    let mut rest = services(&farm(), Columns::Connections, Style::COLOUR);
+    assert_ne!(plain, rest);
+    for code in ["\x1b[0m", "\x1b[1m", "\x1b[31m", "\x1b[33m"] {
+        rest = rest.replace(code, "");
+    }
+    assert_eq!(plain, rest);
+}
+
+fn statistics() -> Stats {
+    let totals = Totals {
+        conns: 300,
+        in_packets: 1_500,
+        out_packets: 0,
+        in_bytes: 1_234_567_890,
+        out_bytes: u64::MAX,
+    };
+    let rates = Rates {
+        conns: 12,
+        in_packets: 60,
+        out_packets: 0,
+        in_bytes: 4_321,
+        out_bytes: 0,
+    };
+    Stats {
+        totals,
+        rates,
+        services: vec![ServiceStats {
+            name: "web".into(),
+            listener: listener(Protocol::Tcp, "192.168.200.116:65535"),
+            totals,
+            rates,
+            reals: vec![RealStats {
+                address: "192.168.200.121:65535".into(),
+                totals,
+                rates,
+            }],
+        }],
+        counters: vec![
+            CounterValue {
+                name: "forwarded_dr".into(),
+                about: String::new(),
+                packets: 1_234_567,
+            },
+            CounterValue {
+                name: "pass_no_service".into(),
+                about: String::new(),
+                packets: 89,
+            },
+            CounterValue {
+                name: "drop_resize".into(),
+                about: String::new(),
+                packets: 0,
+            },
+        ],
+    }
+}
+
+#[test]
+fn statistics_stand_in_ipvsadms_columns() {
+    let text = totals(&statistics(), false, Style::PLAIN);
+    fits(&text);
+    assert_eq!(
+        text,
+        "\
+Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes
+  -> RemoteAddress:Port
+TCP  192.168.200.116:65535             300     1500        0    1234M 18446744T
+  -> 192.168.200.121:65535             300     1500        0    1234M 18446744T
+"
+    );
+    let text = rates(&statistics(), false, Style::PLAIN);
+    fits(&text);
+    assert!(
+        text.contains(
+            "TCP  192.168.200.116:65535              12       60        0     4321        0\n"
+        ),
+        "{text}"
+    );
+    assert!(
+        totals(&statistics(), true, Style::PLAIN).contains(" 1234567890 18446744073709551615\n")
+    );
+}
+
+#[test]
+fn only_ways_that_packets_took_are_shown() {
+    assert_eq!(
+        counters(&statistics().counters, Style::PLAIN),
+        "\
+Packets by how they ended
+  forwarded_dr           1,234,567
+  pass_no_service               89
+"
+    );
+}
+
+fn connection(
+    client: &str,
+    vip: &str,
+    real: &str,
+    state: &str,
+    expires: u32,
+    idle: u32,
+) -> Connection {
+    Connection {
+        protocol: if state == "UDP" {
+            Protocol::Udp
+        } else {
+            Protocol::Tcp
+        },
+        client: client.into(),
+        vip: vip.into(),
+        real: real.into(),
+        state: state.into(),
+        expires,
+        idle,
+    }
+}
+
+#[test]
+fn connections_stand_in_ipvsadms_columns_with_their_idle_time() {
+    let rows = [
+        connection(
+            "10.1.0.2:40001",
+            "10.0.0.1:80",
+            "10.2.0.11:80",
+            "ESTABLISHED",
+            899,
+            1,
+        ),
+        connection(
+            "10.1.0.2:40002",
+            "10.0.0.1:53",
+            "10.2.0.12:53",
+            "UDP",
+            150,
+            150,
+        ),
+    ];
+    let layout = Layout::fit(&rows, 80);
+    let text = [
+        layout.heading(Style::PLAIN),
+        layout.row(&rows[0]),
+        layout.row(&rows[1]),
+    ]
+    .join("\n");
+    fits(&text);
+    assert_eq!(
+        text,
+        "\
+pro expire idle state       source         virtual     destination
+TCP 14:59  1s   ESTABLISHED 10.1.0.2:40001 10.0.0.1:80 10.2.0.11:80
+UDP 02:30  2m   UDP         10.1.0.2:40002 10.0.0.1:53 10.2.0.12:53"
+    );
+}
+
+#[test]
+fn long_addresses_shorten_the_state_before_they_leave_the_screen() {
+    let rows = [connection(
+        "192.168.200.9:54321",
+        "192.168.200.16:80",
+        "192.168.200.21:80",
+        "ESTABLISHED",
+        899,
+        1,
+    )];
+    let layout = Layout::fit(&rows, 80);
+    let text = [layout.heading(Style::PLAIN), layout.row(&rows[0])].join("\n");
+    fits(&text);
+    assert!(text.contains(" ESTAB "), "{text}");
+    assert!(
+        Layout::fit(&rows, usize::MAX)
+            .row(&rows[0])
+            .contains(" ESTABLISHED ")
+    );
+}
+
+#[test]
+fn the_status_is_a_screen_with_warnings_last() {
+    let answer = Status {
+        version: Versions {
+            lbd: "0.1.0".into(),
+            kernel: "6.18.1".into(),
+            abi: 1,
+        },
+        pid: 4711,
+        uptime: 3_723,
+        config: "/etc/lbd/lbd.yaml".into(),
+        unsaved: Some(2),
+        interfaces: vec![
+            Attachment {
+                interface: "eth0".into(),
+                mode: "native".into(),
+                program: 41,
+            },
+            Attachment {
+                interface: "eth1".into(),
+                mode: "generic".into(),
+                program: 41,
+            },
+        ],
+        connections: Occupancy {
+            used: 12_345,
+            capacity: 1_048_576,
+            memory: 67_108_864,
+        },
+        services: 2,
+        reals: 5,
+        warnings: vec!["VIP 192.168.200.16 of service web is on no interface".into()],
+    };
+    let text = status(&answer, "/run/lbd/lbd.sock", Style::PLAIN);
+    fits(&text);
+    assert_eq!(
+        text,
+        "\
+lbd          0.1.0, pid 4711, up 1 h 2 min
+kernel       6.18.1
+socket       /run/lbd/lbd.sock
+config       /etc/lbd/lbd.yaml, 2 changes not saved (`lbctl diff` shows)
+interfaces   eth0, XDP native, program 41
+             eth1, XDP generic, program 41
+connections  12,345 of 1,048,576 (1.1 %), 64 MiB
+services     2 with 5 real servers
+warning: VIP 192.168.200.16 of service web is on no interface
+"
+    );
+}
+
+#[test]
+fn changes_are_signed_lines() {
+    let changes = [
+        Change {
+            sign: '+',
+            text: "service tcp 192.0.2.1:80 (web)".into(),
+        },
+        Change {
+            sign: '~',
+            text: "service tcp 192.0.2.2:80: scheduler rr -> wrr".into(),
+        },
+    ];
+    assert_eq!(
+        super::plan::changes(&changes, Style::PLAIN),
+        "+ service tcp 192.0.2.1:80 (web)\n~ service tcp 192.0.2.2:80: scheduler rr -> wrr\n"
+    );
+}

@@ -1,0 +1,93 @@
+//! The verbs, a file each (those that go together share one).
+
+pub mod check;
+pub mod completions;
+pub mod config;
+pub mod conns;
+pub mod detach;
+pub mod drain;
+pub mod list;
+pub mod real;
+pub mod service;
+pub mod stats;
+pub mod status;
+pub mod timeout;
+
+use clap::Subcommand;
+
+use super::{Context, Failure};
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Verb {
+    /// Add a virtual service.
+    AddService(service::Add),
+    /// Change a virtual service; what is not named stays.
+    EditService(service::Edit),
+    /// Delete a virtual service; its connections go on until they end.
+    #[command(visible_alias = "delete-service")]
+    DelService(service::Delete),
+    /// Add a real server to a service.
+    #[command(visible_alias = "add-server")]
+    AddReal(real::Add),
+    /// Change a real server; what is not named stays.
+    #[command(visible_alias = "edit-server")]
+    EditReal(real::Edit),
+    /// Remove a real server; its connections go on until they end.
+    #[command(visible_aliases = ["delete-real", "del-server", "delete-server"])]
+    DelReal(real::Delete),
+    /// Take a real server out of use, and tell when it can be stopped.
+    Drain(drain::Drain),
+    /// List services and real servers, as `ipvsadm -Ln` does.
+    #[command(visible_alias = "ls")]
+    List(list::List),
+    /// Show connections, packets and bytes.
+    Stats(stats::Stats),
+    /// Set the counters of `stats` to zero.
+    Zero(stats::Zero),
+    /// List connections, as `ipvsadm -Lnc` does.
+    Conns(conns::Conns),
+    /// Show how the director is.
+    Status(status::Status),
+    /// Show or set how long connections are kept without a packet.
+    SetTimeout(timeout::SetTimeout),
+    /// Check a configuration file.
+    Check(check::Check),
+    /// Show what a reload of the configuration file would change.
+    Diff(config::Diff),
+    /// Write the running configuration to the configuration file.
+    Save(config::Save),
+    /// Apply the configuration file.
+    Reload(config::Reload),
+    /// Take everything out of the kernel and stop the daemon.
+    Detach(detach::Detach),
+    /// Print a completion script for a shell.
+    Completions(completions::Completions),
+}
+
+impl Verb {
+    /// Does it.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Self::AddService(verb) => verb.run(context).await,
+            Self::EditService(verb) => verb.run(context).await,
+            Self::DelService(verb) => verb.run(context).await,
+            Self::AddReal(verb) => verb.run(context).await,
+            Self::EditReal(verb) => verb.run(context).await,
+            Self::DelReal(verb) => verb.run(context).await,
+            Self::Drain(verb) => verb.run(context).await,
+            Self::List(verb) => verb.run(context).await,
+            Self::Stats(verb) => verb.run(context).await,
+            Self::Zero(verb) => verb.run(context).await,
+            Self::Conns(verb) => verb.run(context).await,
+            Self::Status(verb) => verb.run(context).await,
+            Self::SetTimeout(verb) => verb.run(context).await,
+            Self::Check(verb) => verb.run(context).await,
+            Self::Diff(verb) => verb.run(context).await,
+            Self::Save(verb) => verb.run(context).await,
+            Self::Reload(verb) => verb.run(context).await,
+            Self::Detach(verb) => verb.run(context).await,
+            Self::Completions(verb) => verb.run(context),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! `add-service`, `edit-service`, `del-service`.
+
+use clap::Args;
+
+use crate::api::types::{AddService, EditService, Persistence, Service};
+use crate::cli::target::{Listeners, MethodArg, ServiceArg, netmask, seconds};
+use crate::cli::{Context, Failure};
+
+/// How a new service is scheduled.
+#[derive(Clone, Debug, Args)]
+pub struct Add {
+    #[command(flatten)]
+    listeners: Listeners,
+    /// The scheduler.
+    #[arg(short = 's', long, value_name = "NAME")]
+    scheduler: Option<String>,
+    /// Options of the scheduler: sh-port, sh-fallback, mh-port, mh-fallback.
+    #[arg(
+        short = 'b',
+        long = "sched-flags",
+        value_name = "FLAGS",
+        value_delimiter = ','
+    )]
+    scheduler_flags: Vec<String>,
+    /// Clients stay with their real server for this long [360 without a value].
+    #[arg(short = 'p', long = "persistent", value_name = "SECONDS", num_args = 0..=1, default_missing_value = "360", value_parser = seconds)]
+    persistent: Option<u64>,
+    /// How many bits of its address make a persistent client: a prefix length or a mask.
+    #[arg(short = 'M', long, value_name = "MASK", value_parser = netmask, requires = "persistent")]
+    netmask: Option<u8>,
+    /// Schedule every datagram by itself (UDP).
+    #[arg(short = 'o', long = "ops")]
+    one_packet: bool,
+    #[command(flatten)]
+    method: MethodArg,
+    /// The service's name.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl Add {
+    /// The request that it makes.
+    pub fn request(&self) -> AddService {
+        let mut listeners = self.listeners.all().into_iter();
+        // The command line has at least one.
+        let (protocol, address) = listeners
+            .next()
+            .map_or((crate::api::types::Protocol::Tcp, String::new()), |first| {
+                (first.protocol, first.address)
+            });
+        AddService {
+            protocol,
+            address,
+            also: listeners.collect(),
+            name: self.name.clone(),
+            scheduler: self.scheduler.clone(),
+            scheduler_flags: self.scheduler_flags.clone(),
+            persistence: self.persistent.map(|timeout| Persistence {
+                timeout,
+                mask: self.netmask,
+            }),
+            one_packet: self.one_packet,
+            timeouts: Default::default(),
+            method: self.method.method(),
+            reals: Vec::new(),
+        }
+    }
+
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let service: Service = context.client.post("/v1/services", &self.request()).await?;
+        context.print(&service, |s| {
+            format!(
+                "added service {} ({}), scheduler {}\n",
+                s.listener, s.name, s.scheduler
+            )
+        })
+    }
+}
+
+/// What to change of a service.
+#[derive(Clone, Debug, Args)]
+pub struct Edit {
+    #[command(flatten)]
+    service: ServiceArg,
+    /// Another scheduler. Connections stay where they are.
+    #[arg(short = 's', long, value_name = "NAME")]
+    scheduler: Option<String>,
+    /// Other options of the scheduler, all of them; an empty list takes them away.
+    #[arg(
+        short = 'b',
+        long = "sched-flags",
+        value_name = "FLAGS",
+        value_delimiter = ','
+    )]
+    scheduler_flags: Option<Vec<String>>,
+    /// Clients stay with their real server for this long [360 without a value]; 0 ends persistence.
+    #[arg(short = 'p', long = "persistent", value_name = "SECONDS", num_args = 0..=1, default_missing_value = "360", value_parser = seconds)]
+    persistent: Option<u64>,
+    /// How many bits of its address make a persistent client: a prefix length or a mask.
+    #[arg(short = 'M', long, value_name = "MASK", value_parser = netmask, requires = "persistent")]
+    netmask: Option<u8>,
+    /// Schedule every datagram by itself (UDP), or no longer.
+    #[arg(short = 'o', long = "ops", value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes", value_parser = yes_or_no)]
+    one_packet: Option<bool>,
+    #[command(flatten)]
+    method: MethodArg,
+    /// Another name.
+    #[arg(long = "rename", value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl Edit {
+    /// The request that it makes.
+    pub fn request(&self) -> EditService {
+        EditService {
+            name: self.name.clone(),
+            scheduler: self.scheduler.clone(),
+            scheduler_flags: self.scheduler_flags.as_ref().map(|flags| {
+                flags
+                    .iter()
+                    .filter(|flag| !flag.is_empty())
+                    .cloned()
+                    .collect()
+            }),
+            persistence: self.persistent.map(|timeout| {
+                (timeout > 0).then_some(Persistence {
+                    timeout,
+                    mask: self.netmask,
+                })
+            }),
+            one_packet: self.one_packet,
+            timeouts: None,
+            method: self.method.method(),
+        }
+    }
+
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let service: Service = context
+            .client
+            .patch(&self.service.path(), &self.request())
+            .await?;
+        context.print(&service, |s| {
+            format!("changed service {} ({})\n", s.listener, s.name)
+        })
+    }
+}
+
+/// Which service to delete.
+#[derive(Clone, Debug, Args)]
+pub struct Delete {
+    #[command(flatten)]
+    service: ServiceArg,
+    /// Cut its connections too.
+    #[arg(short = 'f', long)]
+    force: bool,
+}
+
+impl Delete {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let path = format!(
+            "{}{}",
+            self.service.path(),
+            if self.force { "?force=true" } else { "" }
+        );
+        let service: Service = context.client.delete(&path).await?;
+        context.print(&service, |s| {
+            format!("deleted service {} ({})\n", s.listener, s.name)
+        })
+    }
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" | "true" | "on" => Ok(true),
+        "no" | "false" | "off" => Ok(false),
+        _ => Err("write yes or no".to_owned()),
+    }
+}
