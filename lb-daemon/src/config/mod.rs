@@ -8,7 +8,7 @@ mod decode;
 mod environment;
 mod keys;
 pub mod model;
-mod nearest;
+pub(crate) mod nearest;
 mod node;
 mod reference;
 mod refusal;
@@ -16,7 +16,7 @@ mod rules;
 pub(crate) mod spell;
 #[cfg(test)]
 mod tests;
-mod value;
+pub(crate) mod value;
 mod write;
 mod yaml;
 

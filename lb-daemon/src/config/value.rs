@@ -9,7 +9,21 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::nearest::nearest;
-use crate::core::desired::full_prefix;
+use crate::core::desired::{Scheduler, SchedulerFlags, full_prefix};
+
+/// What connection timeouts can be.
+pub(crate) const TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
+
+/// What the timeout of persistence can be: what IPVS takes.
+pub(crate) const PERSISTENCE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(i32::MAX as u64);
+
+/// What weights can be.
+pub(crate) const WEIGHT: RangeInclusive<u32> = 0..=65_535;
+
+/// What thresholds can be: what IPVS takes.
+pub(crate) const THRESHOLD: RangeInclusive<u32> = 0..=i32::MAX as u32;
 
 /// Why a text is not a value of some kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +92,44 @@ pub(crate) fn word<T: Copy>(text: &str, words: &[(&'static str, T)]) -> Result<T
         "there is no such word for it",
         format!("{first}the words are {}", rest.join(", ")),
     ))
+}
+
+/// The name of a scheduler.
+pub(crate) fn scheduler(text: &str) -> Result<Scheduler, Wrong> {
+    let words: Vec<_> = Scheduler::ALL.iter().map(|s| (s.name(), *s)).collect();
+    word(text, &words).map_err(|wrong| Wrong {
+        takes: "there is no such scheduler".to_owned(),
+        hint: wrong.hint.replace("the words are", "the schedulers are"),
+    })
+}
+
+/// A flag of a scheduler, and what it sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flag {
+    /// The only scheduler that has it.
+    pub of: Scheduler,
+    /// What it sets there.
+    pub sets: SchedulerFlags,
+}
+
+/// The name of a flag, as ipvsadm has them.
+pub(crate) fn scheduler_flag(text: &str) -> Result<Flag, Wrong> {
+    let flag = |of, port| Flag {
+        of,
+        sets: SchedulerFlags {
+            port,
+            fallback: !port,
+        },
+    };
+    word(
+        text,
+        &[
+            ("sh-port", flag(Scheduler::Sh, true)),
+            ("sh-fallback", flag(Scheduler::Sh, false)),
+            ("mh-port", flag(Scheduler::Mh, true)),
+            ("mh-fallback", flag(Scheduler::Mh, false)),
+        ],
+    )
 }
 
 /// The units of durations, longest first, in milliseconds.

@@ -1,17 +1,10 @@
 //! What holds for the whole director.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
 use super::super::model::{Forwarding, Limits, Model};
-use super::super::value::{interface, number, seconds, truth, word};
+use super::super::value::{TIMEOUT, interface, number, seconds, truth, word};
 use super::{Decoder, Map, Subject, keys, part, service};
 use crate::core::desired::{Connections, Timeouts, XdpMode};
 use lb_common::abi::MAX_REALS;
-
-/// What connection timeouts can be.
-pub(super) const TIMEOUT: RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
 
 /// The words of `mode`.
 pub(crate) const MODES: &[(&str, XdpMode)] = &[

@@ -1,15 +1,15 @@
 //! Services and their real servers.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::super::model::{OwnTimeouts, Real, Service, default_name, default_scheduler};
 use super::super::node::{Kind, Node};
 use super::super::refusal::Refusal;
 use super::super::value::{
-    Endpoint, Wrong, client_mask, endpoint, name, number, real_address, seconds, truth, word,
+    Endpoint, PERSISTENCE, THRESHOLD, TIMEOUT, WEIGHT, Wrong, client_mask, endpoint, name, number,
+    real_address, scheduler, scheduler_flag, seconds, truth, word,
 };
-use super::{Decoder, Map, Subject, director, keys};
+use super::{Decoder, Map, Subject, keys};
 use crate::core::desired::{
     Method, Persistence, Proto, Scheduler, SchedulerFlags, ServiceId, full_prefix,
 };
@@ -24,15 +24,8 @@ const METHODS: &[(&str, Method)] = &[
     ("nat", Method::Nat),
 ];
 
-/// What the timeout of persistence can be: what IPVS takes.
-const PERSISTENCE: RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_secs(i32::MAX as u64);
-
 /// `ipvsadm -p` without a value.
 const PERSISTENCE_DEFAULT: Duration = Duration::from_secs(360);
-
-/// The greatest threshold that IPVS takes.
-const THRESHOLD: u32 = i32::MAX as u32;
 
 pub(super) fn all(decoder: &mut Decoder, top: &Map<'_, '_>) -> Vec<Service> {
     decoder
@@ -112,14 +105,6 @@ fn method(text: &str) -> Result<Method, Wrong> {
     }
 }
 
-fn scheduler(text: &str) -> Result<Scheduler, Wrong> {
-    let words: Vec<_> = Scheduler::ALL.iter().map(|s| (s.name(), *s)).collect();
-    word(text, &words).map_err(|wrong| Wrong {
-        takes: "there is no such scheduler".to_owned(),
-        hint: wrong.hint.replace("the words are", "the schedulers are"),
-    })
-}
-
 fn listener(
     decoder: &mut Decoder,
     service: &Node<'_>,
@@ -142,32 +127,28 @@ fn scheduler_flags(
     map: &Map<'_, '_>,
     scheduler: Option<Scheduler>,
 ) -> SchedulerFlags {
-    const WORDS: &[(&str, ())] = &[
-        ("sh-port", ()),
-        ("sh-fallback", ()),
-        ("mh-port", ()),
-        ("mh-fallback", ()),
-    ];
     let mut flags = SchedulerFlags::default();
     for item in decoder.list(map, "scheduler_flags") {
         let flag = decoder.scalar(item, "scheduler_flags", map.subject, |text| {
-            word(text, WORDS).map(|()| text.to_owned())
+            scheduler_flag(text).map(|flag| (text.to_owned(), flag))
         });
-        let Some(flag) = flag else { continue };
-        let of = scheduler.unwrap_or_else(default_scheduler).name();
-        match flag.split_once('-') {
-            Some((prefix, "port")) if prefix == of => flags.port = true,
-            Some((prefix, "fallback")) if prefix == of => flags.fallback = true,
-            _ => {
-                let flag_of = flag.split('-').next().unwrap_or_default();
-                decoder.refuse(
-                    Refusal::new(
-                        format!("{}the scheduler `{of}` has no flag `{flag}`", map.subject),
-                        format!("remove the flag, or write `scheduler: {flag_of}`"),
-                    )
-                    .at(item.span),
-                );
-            }
+        let Some((text, flag)) = flag else { continue };
+        let of = scheduler.unwrap_or_else(default_scheduler);
+        if flag.of == of {
+            flags.port |= flag.sets.port;
+            flags.fallback |= flag.sets.fallback;
+        } else {
+            decoder.refuse(
+                Refusal::new(
+                    format!(
+                        "{}the scheduler `{}` has no flag `{text}`",
+                        map.subject,
+                        of.name()
+                    ),
+                    format!("remove the flag, or write `scheduler: {}`", flag.of.name()),
+                )
+                .at(item.span),
+            );
         }
     }
     flags
@@ -206,7 +187,7 @@ fn timeouts(decoder: &mut Decoder, map: &Map<'_, '_>) -> OwnTimeouts {
     let Some(map) = decoder.map(node, &keys::TIMEOUTS, subject) else {
         return OwnTimeouts::default();
     };
-    let mut timeout = |key| decoder.value(&map, key, |text| seconds(text, director::TIMEOUT));
+    let mut timeout = |key| decoder.value(&map, key, |text| seconds(text, TIMEOUT));
     OwnTimeouts {
         tcp: timeout("tcp"),
         tcp_fin: timeout("tcp_fin"),
@@ -223,10 +204,10 @@ fn real(decoder: &mut Decoder, service: &Node<'_>, item: &Node<'_>, port: u16) -
     }
     let map = decoder.map(item, &keys::REAL, subject)?;
     let at = decoder.required(&map, "address", "192.0.2.21:80", real_address);
-    let weight = decoder.value(&map, "weight", |text| number(text, 0..=65_535));
+    let weight = decoder.value(&map, "weight", |text| number(text, WEIGHT));
     let method = decoder.value(&map, "method", method);
-    let upper = decoder.value(&map, "upper", |text| number(text, 0..=THRESHOLD));
-    let lower = decoder.value(&map, "lower", |text| number(text, 0..=THRESHOLD));
+    let upper = decoder.value(&map, "upper", |text| number(text, THRESHOLD));
+    let lower = decoder.value(&map, "lower", |text| number(text, THRESHOLD));
     let (addr, given) = at?;
     let mut real = Real::new(addr, given.unwrap_or(port));
     real.weight = weight.and_then(|w| u16::try_from(w).ok()).unwrap_or(1);
