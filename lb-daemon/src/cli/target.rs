@@ -1,11 +1,13 @@
 //! Services and real servers as they are named on the command line.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use clap::Args;
 
 use crate::api::client::segment;
 use crate::api::types::{Listener, MethodName, Protocol};
+use crate::config::value::{self, Wrong};
 
 /// Which service: the one with this address, or with this name.
 #[derive(Clone, Debug, Args)]
@@ -123,146 +125,76 @@ impl MethodArg {
 
 /// `ADDRESS[:PORT]` of a service: without a port it is for all ports, as with ipvsadm.
 pub fn listen(text: &str) -> Result<String, String> {
-    Ok(Address::parse(text)?.with_default_port(0))
+    let (host, port) = split_port(text);
+    let port = port.map_or(Ok(0), port_number)?;
+    value::endpoint(&value::with_port(host, &port.to_string()))
+        .map(|endpoint| endpoint.to_string())
+        .map_err(usage)
 }
 
 /// `ADDRESS[:PORT]` of a real server or a client.
 pub fn host(text: &str) -> Result<String, String> {
-    let address = Address::parse(text)?;
-    if address.prefix.is_some() {
-        return Err(format!(
-            "`{text}` is a network; name one address, such as 192.0.2.1:80"
-        ));
+    let (host, port) = split_port(text);
+    let address = match port {
+        None => host.to_owned(),
+        Some(port) => value::with_port(host, &port_number(port)?.to_string()),
+    };
+    match value::real_address(&address).map_err(usage)? {
+        (ip, None) => Ok(ip.to_string()),
+        (ip, Some(port)) => Ok(SocketAddr::new(ip, port).to_string()),
     }
-    Ok(address.to_string())
 }
 
 /// `MASK`: a prefix length, or a mask such as `255.255.255.0`.
 pub fn netmask(text: &str) -> Result<u8, String> {
-    if let Ok(mask) = text.parse::<Ipv4Addr>() {
-        let bits = mask.to_bits();
-        if bits.count_zeros() != bits.trailing_zeros() {
-            return Err("its one bits must come first, as in 255.255.255.0".to_owned());
+    match text.parse::<Ipv4Addr>().map(Ipv4Addr::to_bits) {
+        Ok(bits) if bits.leading_ones() + bits.trailing_zeros() >= 32 => {
+            value::client_mask(&bits.leading_ones().to_string()).map_err(usage)
         }
-        return u8::try_from(bits.count_ones()).map_err(|err| err.to_string());
-    }
-    match text.parse::<u8>() {
-        Ok(prefix) if prefix <= 128 => Ok(prefix),
-        _ => Err(
-            "write a prefix length, 0 to 32 (128 with IPv6), or a mask such as 255.255.255.0"
-                .to_owned(),
-        ),
+        _ => value::client_mask(text).map_err(usage),
     }
 }
 
-/// `90`, `90s`, `15m`, `2h`, `1d`: in seconds.
+/// A duration in seconds: `90` as ipvsadm takes it, or `90s`, `15m`, `1h30m`, `1d`.
 pub fn seconds(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        other => return Err(format!("`{other}` is no unit of time; use s, m, h or d")),
-    };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "write a number of seconds, or 15m, 2h, 1d".to_owned())?;
-    number
-        .checked_mul(unit)
-        .ok_or_else(|| "that is too long".to_owned())
-}
-
-/// An address in its parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Address {
-    ip: IpAddr,
-    prefix: Option<u8>,
-    port: Option<u16>,
-}
-
-impl Address {
-    fn parse(text: &str) -> Result<Self, String> {
-        let (host, port) = split_port(text)?;
-        let port = port.map(parse_port).transpose()?;
-        let (ip, prefix) = match host.split_once('/') {
-            Some((ip, prefix)) => (ip, Some(prefix)),
-            None => (host, None),
-        };
-        let ip: IpAddr = ip.parse().map_err(|_| {
-            format!("`{ip}` is not an IP address (names are not looked up); write ADDRESS:PORT, such as 192.0.2.1:80")
-        })?;
-        let longest = if ip.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix.map(str::parse::<u8>) {
-            None => None,
-            Some(Ok(prefix)) if prefix <= longest => {
-                Some(prefix).filter(|prefix| *prefix != longest)
-            }
-            Some(_) => {
-                return Err(format!(
-                    "after the slash belongs a prefix length, 0 to {longest}"
-                ));
-            }
-        };
-        Ok(Self { ip, prefix, port })
-    }
-
-    fn with_default_port(self, port: u16) -> String {
-        Self {
-            port: self.port.or(Some(port)),
-            ..self
-        }
-        .to_string()
+    match text.parse() {
+        Ok(seconds) => Ok(seconds),
+        Err(_) => value::seconds(text, Duration::ZERO..=LONGEST)
+            .map(|time| time.as_secs())
+            .map_err(usage),
     }
 }
 
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let prefix = self
-            .prefix
-            .map(|prefix| format!("/{prefix}"))
-            .unwrap_or_default();
-        match (self.ip, self.port) {
-            (IpAddr::V6(ip), Some(port)) => write!(f, "[{ip}{prefix}]:{port}"),
-            (ip, Some(port)) => write!(f, "{ip}{prefix}:{port}"),
-            (ip, None) => write!(f, "{ip}{prefix}"),
-        }
-    }
-}
+/// Longer than anything that is timed.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// Parts host and port: `host`, `host:port`, `[v6]`, `[v6]:port`, and a bare IPv6 address.
-fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
-    if let Some(rest) = text.strip_prefix('[') {
-        let (host, after) = rest.split_once(']').ok_or("a `]` is missing")?;
-        return match after.strip_prefix(':') {
-            Some(port) => Ok((host, Some(port))),
-            None if after.is_empty() => Ok((host, None)),
-            None => Err(format!("`{after}` after the bracket is not a port")),
-        };
-    }
-    let bare_v6 = text
-        .split('/')
-        .next()
-        .is_some_and(|host| host.parse::<Ipv6Addr>().is_ok());
-    match text.rsplit_once(':') {
-        Some((host, port)) if !bare_v6 => Ok((host, Some(port))),
-        _ => Ok((text, None)),
+/// Host and port, without the brackets of an IPv6 address.
+fn split_port(text: &str) -> (&str, Option<&str>) {
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    match (bracketed, text.split_once(':')) {
+        (Some((host, "")), _) => (host, None),
+        (Some((host, rest)), _) if rest.starts_with(':') => (host, rest.get(1..)),
+        // More colons: an IPv6 address alone.
+        (None, Some((host, port))) if !port.contains(':') => (host, Some(port)),
+        _ => (text, None),
     }
 }
 
 /// A port's number, or its name in `/etc/services`.
-fn parse_port(text: &str) -> Result<u16, String> {
+fn port_number(text: &str) -> Result<u16, String> {
     if let Ok(port) = text.parse() {
         return Ok(port);
     }
-    let unknown = || {
+    let named = || named_port(&std::fs::read_to_string("/etc/services").ok()?, text);
+    let name = text.starts_with(|c: char| c.is_ascii_alphabetic());
+    name.then(named).flatten().ok_or_else(|| {
         format!("`{text}` is not a port; write a number, 0 to 65535, or a name from /etc/services")
-    };
-    if text.is_empty() || text.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(unknown());
-    }
-    let names = std::fs::read_to_string("/etc/services").map_err(|_| unknown())?;
-    named_port(&names, text).ok_or_else(unknown)
+    })
+}
+
+/// Why a text is not what it should be, for a usage error.
+fn usage(wrong: Wrong) -> String {
+    format!("{}; {}", wrong.takes, wrong.hint)
 }
 
 fn named_port(services: &str, wanted: &str) -> Option<u16> {
@@ -311,7 +243,7 @@ mod tests {
         ] {
             assert!(listen(text).is_err(), "{text}");
         }
-        assert!(host("10.0.0.0/8").unwrap_err().contains("network"));
+        assert!(host("10.0.0.0/8").is_err());
     }
 
     #[test]

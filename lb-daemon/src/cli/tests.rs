@@ -293,7 +293,7 @@ fn wrong_usage_is_refused() {
     for (line, says) in [
         ("", "Usage"),
         ("add-service", "required"),
-        ("add-service -t web:80", "not an IP address"),
+        ("add-service -t web:80", "names are not looked up"),
         ("add-service -t 192.168.200.16:80 -M 24", "--persistent"),
         ("add-real -t 192.168.200.16:80", "--real-server"),
         (
