@@ -14,12 +14,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::peer::{Access, Peer, Right};
 use super::types::{Kind, Problem};
+use crate::stop::Stop;
 
 /// The bounds of what clients may use.
 #[derive(Clone, Copy, Debug)]
@@ -64,13 +65,13 @@ pub struct Caller {
     pub hang_up: Arc<Notify>,
 }
 
-/// Serves the router on the socket until `stop` becomes true; then lets requests under way end, for a moment.
+/// Serves the router on the socket until it is time to stop; then lets requests under way end, for a moment.
 pub async fn serve(
     listener: UnixListener,
     router: Router,
     access: Access,
     limits: Limits,
-    mut stop: watch::Receiver<bool>,
+    mut stop: Stop,
 ) {
     let places = Places::new(&limits);
     let for_connections = stop.clone();
@@ -90,7 +91,7 @@ pub async fn serve(
                 }
             },
             Some(_) = connections.join_next() => {}
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stop.wait() => break,
         }
     }
     let grace = tokio::time::sleep(Duration::from_secs(2));
@@ -207,7 +208,7 @@ fn turn_away(mut stream: UnixStream, problem: &Problem) {
 }
 
 impl Connection {
-    async fn run(self, router: Router, mut stop: watch::Receiver<bool>) {
+    async fn run(self, router: Router, mut stop: Stop) {
         let Self {
             stream,
             caller,
@@ -232,7 +233,7 @@ impl Connection {
                     return;
                 }
                 () = hang_up.notified() => return,
-                _ = stop.wait_for(|stop| *stop), if !stopping => {
+                () = stop.wait(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }

@@ -32,8 +32,12 @@ pub use write::Yaml;
 
 /// Reads and checks a file.
 pub fn load(path: &Path, environment: &dyn Environment) -> Result<Model, Refused> {
-    let bytes = read(path).map_err(|refusal| Refused::whole(path.to_owned(), refusal))?;
-    parse(&bytes, path, environment)
+    parse(&bytes(path)?, path, environment)
+}
+
+/// What a file has in it, if it is not too large.
+pub fn bytes(path: &Path) -> Result<Vec<u8>, Refused> {
+    read(path).map_err(|refusal| Refused::whole(path.to_owned(), refusal))
 }
 
 /// Reads and checks what a file of some name has in it.

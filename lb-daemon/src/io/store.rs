@@ -30,6 +30,8 @@ pub enum Item {
     Running,
     /// What is known of the health of real servers.
     Health,
+    /// Where the counters stood when they were last set to zero.
+    Zeroed,
 }
 
 impl Item {
@@ -38,6 +40,7 @@ impl Item {
         match self {
             Self::Running => "running.yaml",
             Self::Health => "health.json",
+            Self::Zeroed => "zeroed.json",
         }
     }
 }
@@ -121,6 +124,8 @@ pub struct Running {
     /// What the configuration file had in it when this began to run. When the file has something else now, somebody
     /// has edited it since.
     pub origin: Option<Digest>,
+    /// Whether `lbctl` has changed something since that was not saved to the file.
+    pub edited: bool,
 }
 
 /// What a configuration file has in it, for comparison.
@@ -204,7 +209,8 @@ impl Store {
             Some(Digest(digest)) => format!("{ORIGIN}{digest:08x}\n"),
             None => String::new(),
         };
-        let body = format!("{origin}{}", Yaml(&running.model));
+        let edited = if running.edited { EDITED } else { "" };
+        let body = format!("{origin}{edited}{}", Yaml(&running.model));
         self.write(Item::Running, body.as_bytes())
     }
 
@@ -220,8 +226,16 @@ impl Store {
             .and_then(|text| text.strip_prefix(ORIGIN)?.get(..8))
             .and_then(|hex| u32::from_str_radix(hex, 16).ok())
             .map(Digest);
+        let edited = body
+            .split(|b| *b == b'\n')
+            .take(2)
+            .any(|line| line == EDITED.trim_end().as_bytes());
         match config::parse(&body, &self.path(Item::Running), &Anywhere) {
-            Ok(model) => Ok(Found::Remembered(Running { model, origin })),
+            Ok(model) => Ok(Found::Remembered(Running {
+                model,
+                origin,
+                edited,
+            })),
             Err(refused) => {
                 let first = refused.refusals.first().map(|r| r.what.clone());
                 let why = format!("this version refuses it: {}", first.unwrap_or_default());
@@ -267,6 +281,9 @@ pub fn save(path: &Path, model: &Model) -> Result<Digest, StoreError> {
 
 /// How a remembered configuration says which file it came from.
 const ORIGIN: &str = "# the configuration file's checksum was ";
+
+/// How a remembered configuration says that it is not what the file had.
+const EDITED: &str = "# lbctl has changed it since\n";
 
 /// The first line of a file: a comment in YAML, so that `lbd --check` takes the file as it is.
 fn header(item: Item, body: &[u8]) -> String {

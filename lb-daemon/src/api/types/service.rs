@@ -290,6 +290,9 @@ pub struct Drained {
     pub active: u32,
     /// Connections that are closing or of UDP.
     pub inactive: u32,
+    /// The weight that it had before a drain, to give it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_before: Option<u16>,
 }
 
 /// `POST /v1/drain`: which real server gets no new connections.

@@ -25,6 +25,7 @@ fn running() -> Running {
     Running {
         model: config::parse(text, Path::new("f"), &Anywhere).unwrap(),
         origin: Some(Digest::of(text)),
+        edited: false,
     }
 }
 
@@ -36,6 +37,15 @@ fn what_is_written_is_read_by_the_next_start() {
     store.write(Item::Health, b"{}").unwrap();
     let next = Store::open(&store.dir).unwrap();
     assert_eq!(next.read_running().unwrap(), Found::Remembered(running()));
+    for (origin, edited) in [(None, true), (running().origin, true), (None, false)] {
+        let other = Running {
+            origin,
+            edited,
+            ..running()
+        };
+        next.write_running(&other).unwrap();
+        assert_eq!(next.read_running().unwrap(), Found::Remembered(other));
+    }
     assert_eq!(
         next.read(Item::Health).unwrap(),
         Found::Remembered(b"{}".to_vec())

@@ -1,0 +1,168 @@
+//! How does another configuration come to run? Whole, or not at all.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use tracing::{error, info};
+
+use super::network::{hop, v4};
+use super::{Engine, Machine, detached, machine, problem};
+use crate::api::types::{Change, Problem};
+use crate::config::{self, Model, Refusal};
+use crate::core::desired::Desired;
+use crate::core::diff;
+use crate::io::store::Running;
+
+impl Engine {
+    /// Makes an edited configuration the running one. Returns what changed.
+    pub(super) async fn change(&mut self, new: Model) -> Result<Vec<Change>, Problem> {
+        let machine = Machine::look(&*self.network, &[&self.model, &new]).await;
+        let new =
+            config::edited(&self.model, new, &machine).map_err(|refusals| refused(&refusals))?;
+        let changes = self.switch(new).await?;
+        if !changes.is_empty() {
+            self.edited = true;
+            self.remember();
+        }
+        Ok(changes)
+    }
+
+    /// Makes a valid configuration the running one. Returns what changed.
+    pub(super) async fn switch(&mut self, new: Model) -> Result<Vec<Change>, Problem> {
+        let changes = changes(&self.model, &new);
+        if let Some(fixed) = fixed(&self.model, &new) {
+            return Err(fixed);
+        }
+        if let Err(problem) = self.put(&new).await {
+            let old = self.model.clone();
+            if let Err(again) = self.put(&old).await {
+                error!("cannot go back to what ran before: {again}");
+                self.alarms.set(
+                    "apply",
+                    format!("the data plane is not as configured: {again}"),
+                );
+            }
+            return Err(problem);
+        }
+        self.alarms.clear("apply");
+        for change in &changes {
+            info!("{} {}", change.sign, change.text);
+        }
+        self.model = new;
+        Ok(changes)
+    }
+
+    /// Makes the data plane equal to a configuration.
+    pub(super) async fn put(&mut self, model: &Model) -> Result<(), Problem> {
+        let interfaces = machine::interfaces(&*self.network, model).await;
+        let plane = self.plane.as_deref_mut().ok_or_else(detached)?;
+        // Also those that no configuration names any more but that still have connections.
+        let mut watched: Vec<IpAddr> = plane.real_addresses().into_iter().map(IpAddr::V4).collect();
+        watched.extend(machine::reals(model));
+        self.network
+            .watch(watched)
+            .await
+            .map_err(|err| problem("cannot watch the real servers", &err))?;
+
+        let desired = Desired {
+            interfaces,
+            ..model.desired()
+        };
+        let plane = self.plane.as_deref_mut().ok_or_else(detached)?;
+        let network = &*self.network;
+        let look = |addr: Ipv4Addr| hop(network.hop(addr.into()).as_ref());
+        let replace = self.replace;
+        tokio::task::block_in_place(|| {
+            plane
+                .set_interfaces(&desired.interfaces, desired.mode, replace)
+                .map_err(|err| problem("cannot run on the interfaces", &err))?;
+            plane
+                .apply(&desired, &look)
+                .map_err(|err| problem("cannot change the data plane", &err))?;
+            Ok(())
+        })
+    }
+
+    /// Writes down what runs. When that fails, what runs goes on, and it is tried again later.
+    pub(super) fn remember(&mut self) {
+        let running = Running {
+            model: self.model.clone(),
+            origin: self.origin,
+            edited: self.edited,
+        };
+        match self.store.write_running(&running) {
+            Ok(()) => self.alarms.clear(UNSTORED),
+            Err(err) => {
+                if !self.alarms.has(UNSTORED) {
+                    error!("the running configuration is not kept over a restart: {err}");
+                }
+                self.alarms.set(
+                    UNSTORED,
+                    format!("the running configuration is not kept over a restart: {err}"),
+                );
+            }
+        }
+    }
+
+    /// Tries again what could not be written down.
+    pub(super) fn remember_again(&mut self) {
+        if self.alarms.has(UNSTORED) {
+            self.remember();
+        }
+    }
+
+    /// Tells the data plane the way to a real server as it is now.
+    pub(super) fn follow_hop(&mut self, real: IpAddr) {
+        let (Some(addr), Some(plane)) = (v4(real), self.plane.as_deref_mut()) else {
+            return;
+        };
+        if let Err(err) = plane.set_next_hop(addr, hop(self.network.hop(real).as_ref())) {
+            error!("cannot tell the data plane the way to {addr}: {err}");
+        }
+    }
+}
+
+/// The alarm while the running configuration could not be written down.
+const UNSTORED: &str = "store";
+
+/// What has to change for one configuration to become the other.
+pub(super) fn changes(from: &Model, to: &Model) -> Vec<Change> {
+    let plain = |change: diff::Change| Change {
+        sign: change.sign.char(),
+        text: change.text,
+    };
+    diff::changes(from, to).into_iter().map(plain).collect()
+}
+
+/// What is wrong with an edit.
+fn refused(refusals: &[Refusal]) -> Problem {
+    let Some(first) = refusals.first() else {
+        return Problem::invalid("the change was refused");
+    };
+    let problem = Problem::invalid(first.what.clone()).hint(first.hint.clone());
+    let others = refusals.iter().skip(1).map(|refusal| refusal.what.clone());
+    let reasons: Vec<String> = first.why.iter().cloned().chain(others).collect();
+    if reasons.is_empty() {
+        problem
+    } else {
+        problem.why(reasons.join("\n"))
+    }
+}
+
+/// What a running data plane cannot change.
+fn fixed(from: &Model, to: &Model) -> Option<Problem> {
+    let sizes = |model: &Model| (model.connections.max, model.limits);
+    if sizes(from) != sizes(to) {
+        return Some(
+            Problem::invalid("`connections: max` and `limits` cannot change while the data plane runs")
+                .why("they are the sizes of the pinned maps")
+                .hint("take it down with `lbctl detach` (connections are lost) and start lbd again, or leave them as they are"),
+        );
+    }
+    if from.forwarding != to.forwarding {
+        return Some(
+            Problem::invalid("`forwarding` cannot change while the daemon runs")
+                .hint("restart lbd, which keeps connections and forwarding: systemctl restart lbd"),
+        );
+    }
+    None
+}

@@ -1,0 +1,195 @@
+//! Requests that change real servers, and the one that takes everything down.
+
+use std::net::{SocketAddr, SocketAddrV4};
+
+use tracing::{info, warn};
+
+use super::{Engine, Request, edit, find, problem};
+use crate::api::types::{self, DrainRequest, Drained, Problem, Real, Removed};
+use crate::core::desired::ServiceId;
+
+/// Adds a real server to a service.
+#[derive(Clone, Debug)]
+pub struct NewReal {
+    /// Which service: `tcp:ADDRESS:PORT`, or its name.
+    pub service: String,
+    /// The real server.
+    pub real: types::AddReal,
+}
+
+impl Request for NewReal {
+    type Answer = Real;
+
+    async fn perform(self, engine: &mut Engine) -> Result<Real, Problem> {
+        let service = find::service(&engine.model, &self.service)?;
+        let (model, real) = edit::add_real(&engine.model, service, &self.real)?;
+        engine.change(model).await?;
+        engine.real_at((service, real))
+    }
+}
+
+/// Changes a real server.
+#[derive(Clone, Debug)]
+pub struct EditReal {
+    /// Which service: `tcp:ADDRESS:PORT`, or its name.
+    pub service: String,
+    /// Which real server: `ADDRESS`, or `ADDRESS:PORT`.
+    pub real: String,
+    /// What to change.
+    pub change: types::EditReal,
+}
+
+impl Request for EditReal {
+    type Answer = Real;
+
+    async fn perform(self, engine: &mut Engine) -> Result<Real, Problem> {
+        let place = engine.find_real(&self.service, &self.real)?;
+        let model = edit::edit_real(&engine.model, place, &self.change)?;
+        engine.change(model).await?;
+        engine.real_at(place)
+    }
+}
+
+/// Removes a real server; answers which connections it leaves.
+#[derive(Clone, Debug)]
+pub struct RemoveReal {
+    /// Which service: `tcp:ADDRESS:PORT`, or its name.
+    pub service: String,
+    /// Which real server: `ADDRESS`, or `ADDRESS:PORT`.
+    pub real: String,
+    /// End its connections too.
+    pub force: bool,
+}
+
+impl Request for RemoveReal {
+    type Answer = Drained;
+
+    async fn perform(self, engine: &mut Engine) -> Result<Drained, Problem> {
+        let place = engine.find_real(&self.service, &self.real)?;
+        let left = engine.left_at(place)?;
+        let reals = engine.reals_of(place.0);
+        let model = edit::remove_real(&engine.model, place)?;
+        engine.change(model).await?;
+        match reals.get(place.1) {
+            Some((id, real)) if self.force => {
+                let ended = engine.cut(*id, *real)?;
+                warn!("service {id}: ended {ended} connections to {real}");
+                Ok(Drained {
+                    active: 0,
+                    inactive: 0,
+                    ..left
+                })
+            }
+            _ => Ok(left),
+        }
+    }
+}
+
+/// Takes a real server out of use: weight 0 in every service that has it.
+#[derive(Clone, Debug)]
+pub struct Drain(pub DrainRequest);
+
+impl Request for Drain {
+    type Answer = Vec<Drained>;
+
+    async fn perform(self, engine: &mut Engine) -> Result<Vec<Drained>, Problem> {
+        let DrainRequest { real, service } = &self.0;
+        let places = find::everywhere(&engine.model, real, service.as_deref())?;
+        let mut model = engine.model.clone();
+        let quiesce = types::EditReal {
+            weight: Some(0),
+            ..types::EditReal::default()
+        };
+        for place in &places {
+            model = edit::edit_real(&model, *place, &quiesce)?;
+        }
+        let before: Vec<u16> = places
+            .iter()
+            .map(|place| engine.weight_at(*place))
+            .collect();
+        engine.change(model).await?;
+        let left = places.iter().zip(before).map(|(place, weight)| {
+            let left = engine.left_at(*place)?;
+            Ok(Drained {
+                weight_before: Some(weight),
+                ..left
+            })
+        });
+        left.collect()
+    }
+}
+
+/// What is left of a real server's connections.
+#[derive(Clone, Debug)]
+pub struct Remaining(pub DrainRequest);
+
+impl Request for Remaining {
+    type Answer = Vec<Drained>;
+
+    async fn perform(self, engine: &mut Engine) -> Result<Vec<Drained>, Problem> {
+        let DrainRequest { real, service } = &self.0;
+        let places = find::everywhere(&engine.model, real, service.as_deref())?;
+        places
+            .into_iter()
+            .map(|place| engine.left_at(place))
+            .collect()
+    }
+}
+
+/// Takes everything out of the kernel. The daemon stops after it.
+#[derive(Clone, Copy, Debug)]
+pub struct Detach;
+
+impl Request for Detach {
+    type Answer = Removed;
+
+    async fn perform(self, engine: &mut Engine) -> Result<Removed, Problem> {
+        let plane = engine.plane.take().ok_or_else(super::detached)?;
+        let gone = tokio::task::block_in_place(|| plane.detach())
+            .map_err(|err| problem("not everything could be taken out of the kernel", &err))?;
+        info!("detached from {}", gone.interfaces.join(", "));
+        Ok(Removed {
+            interfaces: gone.interfaces,
+        })
+    }
+}
+
+impl Engine {
+    /// Places of a service and its real server.
+    fn find_real(&self, service: &str, real: &str) -> Result<(usize, usize), Problem> {
+        let place = find::service(&self.model, service)?;
+        let service = self.model.services.get(place).ok_or_else(super::detached)?;
+        Ok((place, find::real(service, real)?))
+    }
+
+    fn weight_at(&self, (service, real): (usize, usize)) -> u16 {
+        self.model
+            .services
+            .get(service)
+            .and_then(|s| s.reals.get(real))
+            .map_or(0, |real| real.weight)
+    }
+
+    /// The real servers of a service, as connections name them.
+    pub(super) fn reals_of(&self, place: usize) -> Vec<(ServiceId, SocketAddrV4)> {
+        let Some(service) = self.model.services.get(place) else {
+            return Vec::new();
+        };
+        let v4 = |real: SocketAddr| match real {
+            SocketAddr::V4(real) => Some((service.id, real)),
+            SocketAddr::V6(_) => None,
+        };
+        service
+            .reals
+            .iter()
+            .filter_map(|real| v4(real.id()))
+            .collect()
+    }
+
+    /// Ends all connections to a real server.
+    pub(super) fn cut(&mut self, id: ServiceId, real: SocketAddrV4) -> Result<u32, Problem> {
+        let plane = self.plane.as_deref_mut().ok_or_else(super::detached)?;
+        tokio::task::block_in_place(|| plane.cut(id, real))
+            .map_err(|err| problem(format!("cannot end the connections to {real}"), &err))
+    }
+}

@@ -1,0 +1,418 @@
+//! What runs, in the words of the API: the configuration and what the maps say of it.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use lb_common::abi::ABI;
+
+use super::{Engine, Request, detached, find, problem};
+use crate::api::types::{
+    Attachment, CounterValue, Drained, Listener, MethodName, Occupancy, Persistence, Problem,
+    Rates, Real, RealState, RealStats, Service, ServiceStats, Stats, Status, Timeouts, Totals,
+    Versions,
+};
+use crate::config::model;
+use crate::core::desired::{self, Method, ServiceId, full_prefix};
+use crate::io::bpf::{self, RealReading, ServiceReading, TrafficSum};
+
+/// How the director is.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadStatus;
+
+impl Request for ReadStatus {
+    type Answer = Status;
+
+    async fn perform(self, engine: &mut Engine) -> Result<Status, Problem> {
+        let unsaved = engine.unsaved().await;
+        engine.status(unsaved)
+    }
+}
+
+impl Engine {
+    /// All services.
+    pub(super) fn services(&self) -> Result<Vec<Service>, Problem> {
+        let readings = self.readings()?;
+        let by_id: HashMap<ServiceId, &ServiceReading> = readings
+            .iter()
+            .map(|reading| (reading.id, reading))
+            .collect();
+        Ok(self
+            .model
+            .services
+            .iter()
+            .map(|service| self.service(service, by_id.get(&service.id).copied()))
+            .collect())
+    }
+
+    /// One service.
+    pub(super) fn service_at(&self, place: usize) -> Result<Service, Problem> {
+        let service = self.model.services.get(place).ok_or_else(detached)?;
+        let readings = self.readings()?;
+        Ok(self.service(
+            service,
+            readings.iter().find(|reading| reading.id == service.id),
+        ))
+    }
+
+    /// One real server.
+    pub(super) fn real_at(&self, (place, real): (usize, usize)) -> Result<Real, Problem> {
+        let mut service = self.service_at(place)?;
+        if real < service.reals.len() {
+            Ok(service.reals.swap_remove(real))
+        } else {
+            Err(detached())
+        }
+    }
+
+    /// The connections of one real server.
+    pub(super) fn left_at(&self, place: (usize, usize)) -> Result<Drained, Problem> {
+        let service = self
+            .model
+            .services
+            .get(place.0)
+            .map(|service| service.name.clone())
+            .unwrap_or_default();
+        let Real {
+            address,
+            active,
+            inactive,
+            ..
+        } = self.real_at(place)?;
+        Ok(Drained {
+            service,
+            address,
+            active,
+            inactive,
+            weight_before: None,
+        })
+    }
+
+    fn service(&self, service: &model::Service, reading: Option<&ServiceReading>) -> Service {
+        let find = |id: SocketAddr| {
+            reading?
+                .reals
+                .iter()
+                .find(|real| SocketAddr::V4(real.addr) == id)
+        };
+        let mut reals: Vec<Real> = service
+            .reals
+            .iter()
+            .map(|r| real(r, service.method, find(r.id())))
+            .collect();
+        reals.extend(
+            reading
+                .map(|reading| reading.draining.as_slice())
+                .unwrap_or_default()
+                .iter()
+                .map(draining),
+        );
+        Service {
+            name: service.name.clone(),
+            listener: listener(service.id),
+            also: service.also.iter().copied().map(listener).collect(),
+            scheduler: service.scheduler.name().to_owned(),
+            scheduler_flags: flags(service),
+            persistence: service.persistence.map(|persistence| Persistence {
+                timeout: persistence.timeout.as_secs(),
+                mask: Some(persistence.mask).filter(|mask| *mask != full_prefix(service.id.addr)),
+            }),
+            one_packet: service.one_packet,
+            timeouts: service
+                .timeouts
+                .over(&self.model.connections.timeouts)
+                .into(),
+            own_timeouts: !service.timeouts.is_empty(),
+            method: service.method.into(),
+            reals,
+        }
+    }
+
+    /// What was counted: of one service, or of all.
+    pub(super) fn stats(&self, only: Option<usize>) -> Result<Stats, Problem> {
+        let readings = self.readings()?;
+        let counters = self
+            .plane()?
+            .counters()
+            .map_err(|err| problem("cannot read the counters", &err))?;
+        let names: HashMap<ServiceId, (usize, &str)> = self
+            .model
+            .services
+            .iter()
+            .enumerate()
+            .map(|(place, s)| (s.id, (place, s.name.as_str())))
+            .collect();
+        let mut services = Vec::new();
+        let mut sum = TrafficSum::default();
+        let mut rates = bpf::Rates::default();
+        for reading in &readings {
+            let Some((place, name)) = names.get(&reading.id) else {
+                continue;
+            };
+            if only.is_some_and(|only| only != *place) {
+                continue;
+            }
+            let traffic = self.zeroed.since(reading.id, None, reading.traffic);
+            sum = sum.plus(traffic);
+            rates = add(rates, reading.rates);
+            let real = |real: &RealReading| RealStats {
+                address: real.addr.to_string(),
+                totals: self
+                    .zeroed
+                    .since(reading.id, Some(real.addr), real.traffic)
+                    .into(),
+                rates: real.rates.into(),
+            };
+            services.push(ServiceStats {
+                name: (*name).to_owned(),
+                listener: listener(reading.id),
+                totals: traffic.into(),
+                rates: reading.rates.into(),
+                reals: reading
+                    .reals
+                    .iter()
+                    .rev()
+                    .chain(&reading.draining)
+                    .map(real)
+                    .collect(),
+            });
+        }
+        let counters = counters
+            .into_iter()
+            .map(|(counter, packets)| CounterValue {
+                name: counter.label().to_owned(),
+                about: counter.about().trim().to_owned(),
+                packets,
+            })
+            .collect();
+        Ok(Stats {
+            totals: sum.into(),
+            rates: rates.into(),
+            services,
+            counters,
+        })
+    }
+
+    fn status(&self, unsaved: Option<usize>) -> Result<Status, Problem> {
+        let plane = self
+            .plane()?
+            .status()
+            .map_err(|err| problem("cannot read the data plane's state", &err))?;
+        let attachment = |interface: &bpf::InterfaceStatus| Attachment {
+            interface: interface.name.clone(),
+            mode: if interface.native {
+                "native"
+            } else {
+                "generic"
+            }
+            .to_owned(),
+            program: plane.program,
+        };
+        Ok(Status {
+            version: Versions {
+                lbd: env!("CARGO_PKG_VERSION").to_owned(),
+                kernel: nix::sys::utsname::uname()
+                    .map(|names| names.release().to_string_lossy().into_owned())
+                    .unwrap_or_default(),
+                abi: ABI,
+            },
+            pid: std::process::id(),
+            uptime: crate::io::clock::now()
+                .saturating_duration_since(self.started)
+                .as_secs(),
+            config: self.places.config.display().to_string(),
+            unsaved,
+            interfaces: plane.interfaces.iter().map(attachment).collect(),
+            connections: Occupancy {
+                used: plane.connections,
+                capacity: plane.connections_max,
+                memory: plane.memory,
+            },
+            services: self.model.services.len(),
+            reals: self
+                .model
+                .services
+                .iter()
+                .map(|service| service.reals.len())
+                .sum(),
+            warnings: self.warnings(&plane)?,
+        })
+    }
+
+    /// What the operator should look at.
+    fn warnings(&self, plane: &bpf::Status) -> Result<Vec<String>, Problem> {
+        let mut warnings: Vec<String> = self.alarms.texts().map(str::to_owned).collect();
+        let own: Vec<IpAddr> = self
+            .network
+            .addresses()
+            .iter()
+            .map(|(_, net)| net.addr())
+            .collect();
+        for service in &self.model.services {
+            for id in service.listeners().filter(ServiceId::is_host) {
+                if !own.contains(&id.addr) {
+                    warnings.push(format!(
+                        "VIP {} of service {} is on no interface: nobody answers ARP for it",
+                        id.addr, service.name
+                    ));
+                }
+            }
+        }
+        let links = self.network.links();
+        for name in &self.model.interfaces {
+            match links.iter().find(|link| *link.name == **name) {
+                None => warnings.push(format!("interface {name} does not exist")),
+                Some(link) if !link.up => warnings.push(format!("interface {name} is down")),
+                Some(_) => {}
+            }
+        }
+        for attached in &plane.interfaces {
+            let link = links.iter().find(|link| link.ifindex == attached.ifindex);
+            if link.is_some_and(|link| link.xdp != Some(plane.program)) {
+                warnings.push(format!("interface {} does not run our program any more: somebody has replaced or removed it", attached.name));
+            }
+        }
+        if plane.interfaces.is_empty() {
+            warnings.push("the program runs on no interface".to_owned());
+        }
+        for service in self.services()? {
+            for real in service
+                .reals
+                .iter()
+                .filter(|real| real.state == RealState::Unresolved)
+            {
+                warnings.push(format!(
+                    "real server {} of service {} has no known next hop",
+                    real.address, service.name
+                ));
+            }
+        }
+        Ok(warnings)
+    }
+}
+
+fn listener(id: ServiceId) -> Listener {
+    let text = id.to_string();
+    // `tcp 192.0.2.1:80`, of which the API has the parts.
+    let address = text
+        .split_once(' ')
+        .map(|(_, address)| address.to_owned())
+        .unwrap_or_default();
+    Listener {
+        protocol: find::protocol(id.proto),
+        address,
+    }
+}
+
+fn flags(service: &model::Service) -> Vec<String> {
+    let name = service.scheduler.name();
+    let flag = |set: bool, word: &str| set.then(|| format!("{name}-{word}"));
+    let desired::SchedulerFlags { port, fallback } = service.scheduler_flags;
+    [flag(port, "port"), flag(fallback, "fallback")]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn real(configured: &model::Real, usual: Method, reading: Option<&RealReading>) -> Real {
+    let method = configured.method.unwrap_or(usual);
+    Real {
+        address: configured.id().to_string(),
+        method: reading.map_or(method, |reading| reading.method).into(),
+        weight: configured.weight,
+        upper: configured.upper,
+        lower: configured.lower,
+        state: match reading {
+            None => RealState::Unresolved,
+            Some(reading) if reading.down => RealState::Down,
+            Some(reading) if !reading.resolved => RealState::Unresolved,
+            Some(reading) if reading.overloaded => RealState::Full,
+            Some(_) if configured.weight == 0 => RealState::Quiesced,
+            Some(_) => RealState::Up,
+        },
+        active: reading.map_or(0, |reading| reading.active),
+        inactive: reading.map_or(0, |reading| reading.inactive),
+        persistent: 0,
+    }
+}
+
+/// A real server that was removed and has connections left.
+fn draining(reading: &RealReading) -> Real {
+    Real {
+        address: reading.addr.to_string(),
+        method: reading.method.into(),
+        weight: 0,
+        upper: 0,
+        lower: 0,
+        state: RealState::Draining,
+        active: reading.active,
+        inactive: reading.inactive,
+        persistent: 0,
+    }
+}
+
+fn add(a: bpf::Rates, b: bpf::Rates) -> bpf::Rates {
+    bpf::Rates {
+        conns: a.conns + b.conns,
+        in_packets: a.in_packets + b.in_packets,
+        in_bytes: a.in_bytes + b.in_bytes,
+        out_packets: a.out_packets + b.out_packets,
+        out_bytes: a.out_bytes + b.out_bytes,
+    }
+}
+
+impl From<Method> for MethodName {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Dr => Self::Dr,
+            Method::Tun => Self::Tun,
+            Method::Nat => Self::Nat,
+            Method::Local => Self::Local,
+        }
+    }
+}
+
+impl From<desired::Timeouts> for Timeouts {
+    fn from(timeouts: desired::Timeouts) -> Self {
+        Self {
+            tcp: timeouts.tcp.as_secs(),
+            tcp_fin: timeouts.tcp_fin.as_secs(),
+            udp: timeouts.udp.as_secs(),
+        }
+    }
+}
+
+impl From<TrafficSum> for Totals {
+    fn from(sum: TrafficSum) -> Self {
+        let TrafficSum {
+            conns,
+            in_packets,
+            in_bytes,
+            out_packets,
+            out_bytes,
+        } = sum;
+        Self {
+            conns,
+            in_packets,
+            out_packets,
+            in_bytes,
+            out_bytes,
+        }
+    }
+}
+
+impl From<bpf::Rates> for Rates {
+    fn from(rates: bpf::Rates) -> Self {
+        Self {
+            conns: whole(rates.conns),
+            in_packets: whole(rates.in_packets),
+            out_packets: whole(rates.out_packets),
+            in_bytes: whole(rates.in_bytes),
+            out_bytes: whole(rates.out_bytes),
+        }
+    }
+}
+
+/// The nearest whole number; rates are not negative.
+fn whole(rate: f64) -> u64 {
+    rate.round() as u64
+}

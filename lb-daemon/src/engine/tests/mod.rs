@@ -1,0 +1,5 @@
+//! The engine over a data plane and a network that only remember what they were told.
+
+mod fakes;
+mod life;
+mod requests;
