@@ -70,7 +70,8 @@ impl Plane for FakePlane {
         let mut told = self.told();
         if told.refuse > 0 {
             told.refuse -= 1;
-            return Err(ApplyError::TooManyServices { wanted: 2, max: 1 });
+            let service = desired.services[0].id;
+            return Err(ApplyError::TooManyServices { service, max: 1 });
         }
         told.applied += 1;
         told.desired.services.clone_from(&desired.services);

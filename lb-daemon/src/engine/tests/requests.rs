@@ -247,9 +247,9 @@ async fn what_the_data_plane_refuses_changes_nothing() {
         refused
             .why
             .unwrap()
-            .contains("more than the 1 that the maps hold")
+            .contains("all 1 are taken")
     );
-    assert!(refused.hint.unwrap().contains("limits"));
+    assert!(refused.hint.unwrap().contains("together"));
     assert_eq!(bench.plane.reals(), before);
     assert_eq!(
         ask(&mut engine, ReadServices::default()).await.unwrap()[0]
