@@ -60,6 +60,7 @@ pub(crate) const TABLES: &[&Table] = &[
     &CONNECTIONS,
     &LIMITS,
     &FORWARDING,
+    &API,
     &SERVICE,
     &LISTENER,
     &PERSISTENCE,
@@ -102,6 +103,12 @@ pub(crate) const TOP: Table = Table {
             takes: "[keys](#forwarding)",
             default: "",
             about: "How packets of no connection are treated.",
+        },
+        Key {
+            name: "api",
+            takes: "[keys](#api)",
+            default: "",
+            about: "Who may use the control socket.",
         },
         Key {
             name: "services",
@@ -182,6 +189,26 @@ pub(crate) const FORWARDING: Table = Table {
             takes: "0 to 1000000",
             default: "`1000`",
             about: "The most ICMP errors that one CPU sends in a second; 0 is no limit.",
+        },
+    ],
+};
+
+/// `api`
+pub(crate) const API: Table = Table {
+    at: "api",
+    about: "Who may use the control socket besides root and the user that `lbd` runs as. It is read when `lbd` starts.",
+    keys: &[
+        Key {
+            name: "group",
+            takes: "name of a group",
+            default: "none",
+            about: "A group whose members may change things with `lbctl`.",
+        },
+        Key {
+            name: "others_read",
+            takes: "`true` or `false`",
+            default: "`false`",
+            about: "Whether everybody else may look, and change nothing.",
         },
     ],
 };

@@ -24,6 +24,8 @@ pub struct Model {
     pub limits: Limits,
     /// How packets of no connection are treated.
     pub forwarding: Forwarding,
+    /// Who may use the control socket.
+    pub api: Api,
     /// The virtual services, in the order of the file.
     pub services: Vec<Service>,
 }
@@ -62,6 +64,15 @@ impl Default for Forwarding {
             icmp_per_second: 1_000,
         }
     }
+}
+
+/// Who may use the control socket besides root and the daemon's own user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Api {
+    /// A group whose members may change things.
+    pub group: Option<String>,
+    /// Everybody else may look.
+    pub others_read: bool,
 }
 
 /// A virtual service.

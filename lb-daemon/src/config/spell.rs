@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::decode::MODES;
 use super::model::{
-    Forwarding, Limits, Model, OwnTimeouts, Real, Service, default_name, default_scheduler,
+    Api, Forwarding, Limits, Model, OwnTimeouts, Real, Service, default_name, default_scheduler,
     method_name, proto_name,
 };
 use super::value::{Endpoint, Written};
@@ -74,6 +74,7 @@ pub(crate) fn parts(model: &Model) -> Vec<(&'static str, Vec<Facet>)> {
         ("connections", connections(&model.connections)),
         ("limits", limits(&model.limits)),
         ("forwarding", forwarding(&model.forwarding)),
+        ("api", api(&model.api)),
     ]
 }
 
@@ -121,6 +122,15 @@ fn forwarding(said: &Forwarding) -> Vec<Facet> {
             plain(icmp_per_second),
             icmp_per_second == usual.icmp_per_second,
         ),
+    ]
+}
+
+fn api(said: &Api) -> Vec<Facet> {
+    let Api { group, others_read } = said;
+    let name = group.clone().map_or_else(|| plain("none"), Value::Text);
+    vec![
+        facet("group", name, group.is_none()),
+        facet("others_read", plain(others_read), !others_read),
     ]
 }
 

@@ -9,7 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::model::{Forwarding, Limits, Model, OwnTimeouts, Real, Service, default_name};
+use super::model::{Api, Forwarding, Limits, Model, OwnTimeouts, Real, Service, default_name};
 use super::{Anywhere, Refused, Yaml, parse, rules};
 use crate::core::desired::{
     Connections, Method, Persistence, Proto, Scheduler, SchedulerFlags, ServiceId, Timeouts,
@@ -134,6 +134,8 @@ prop_compose! {
         limits in (5u32..=65_536, 30u32..=131_071),
         sloppy_tcp in any::<bool>(),
         icmp_per_second in 0u32..=1_000_000,
+        group in proptest::option::of("[a-z_][a-z0-9._-]{0,31}"),
+        others_read in any::<bool>(),
         services in vec(service(), 0..5),
     ) -> Model {
         let number = |(n, name): (usize, String)| format!("{name}{n}");
@@ -144,6 +146,7 @@ prop_compose! {
             connections: Connections { max, timeouts },
             limits: Limits { services: limits.0, reals: limits.1 },
             forwarding: Forwarding { sloppy_tcp, icmp_per_second },
+            api: Api { group, others_read },
             services: services.into_iter().enumerate().map(placed).collect(),
         }
     }

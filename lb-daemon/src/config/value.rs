@@ -449,6 +449,20 @@ pub(crate) fn name(text: &str) -> Result<String, Wrong> {
     Err(wrong(takes, format!("write `{better}`, for example")))
 }
 
+/// The name of a group of users.
+pub(crate) fn group(text: &str) -> Result<String, Wrong> {
+    let takes = "the name of a group has 1 to 32 letters, digits, `_`, `-` or `.`, and begins with a letter or `_`";
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if begins && text.len() <= 32 && text.chars().all(allowed) {
+        return Ok(text.to_owned());
+    }
+    Err(wrong(
+        takes,
+        "`getent group` lists the groups of this machine",
+    ))
+}
+
 /// The name of a network interface.
 pub(crate) fn interface(text: &str) -> Result<String, Wrong> {
     let takes = "the name of an interface has 1 to 15 characters, without spaces, `/` and `:`";

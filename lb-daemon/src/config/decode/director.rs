@@ -1,7 +1,7 @@
 //! What holds for the whole director.
 
-use super::super::model::{Forwarding, Limits, Model};
-use super::super::value::{TIMEOUT, interface, number, seconds, truth, word};
+use super::super::model::{Api, Forwarding, Limits, Model};
+use super::super::value::{TIMEOUT, group, interface, number, seconds, truth, word};
 use super::{Decoder, Map, Subject, keys, part, service};
 use crate::core::desired::{Connections, Timeouts, XdpMode};
 use lb_common::abi::MAX_REALS;
@@ -30,6 +30,7 @@ pub(super) fn top(decoder: &mut Decoder, root: &super::Node<'_>) -> Model {
         connections: connections(decoder, &map),
         limits: limits(decoder, &map),
         forwarding: forwarding(decoder, &map),
+        api: api(decoder, &map),
         services: service::all(decoder, &map),
     }
 }
@@ -75,5 +76,15 @@ fn forwarding(decoder: &mut Decoder, top: &Map<'_, '_>) -> Forwarding {
         icmp_per_second: decoder
             .value(&map, "icmp_per_second", |text| number(text, 0..=1_000_000))
             .unwrap_or(default.icmp_per_second),
+    }
+}
+
+fn api(decoder: &mut Decoder, top: &Map<'_, '_>) -> Api {
+    let Some(map) = part(decoder, top, "api", &keys::API) else {
+        return Api::default();
+    };
+    Api {
+        group: decoder.value(&map, "group", group),
+        others_read: decoder.value(&map, "others_read", truth).unwrap_or(false),
     }
 }
