@@ -70,16 +70,21 @@ impl Engine {
         let plane = self.plane.as_deref_mut().ok_or_else(detached)?;
         let network = &*self.network;
         let look = |addr: Ipv4Addr| hop(network.hop(addr.into()).as_ref());
+        let wanted = (desired.interfaces.clone(), desired.mode);
+        let attach = self.attached.as_ref() != Some(&wanted);
         let replace = self.replace;
         tokio::task::block_in_place(|| {
-            plane
-                .set_interfaces(&desired.interfaces, desired.mode, replace)
-                .map_err(|err| problem("cannot run on the interfaces", &err))?;
+            if attach {
+                plane
+                    .set_interfaces(&wanted.0, wanted.1, replace)
+                    .map_err(|err| problem("cannot run on the interfaces", &err))?;
+            }
             plane
                 .apply(&desired, &look)
-                .map_err(|err| problem("cannot change the data plane", &err))?;
-            Ok(())
-        })
+                .map_err(|err| problem("cannot change the data plane", &err))
+        })?;
+        self.attached = Some(wanted);
+        Ok(())
     }
 
     /// Writes down what runs. When that fails, what runs goes on, and it is tried again later.

@@ -91,13 +91,15 @@ impl Request for Connections {
         let filter = Filter::new(engine, &self.0)?;
         let plane = engine.plane()?;
         // The data plane looks for one listener at a time.
-        let listings: Vec<Listing> = match filter.listeners.as_slice() {
-            [] => vec![plane.connections(filter.coarse(None))],
-            listeners => listeners
-                .iter()
-                .map(|id| plane.connections(filter.coarse(Some(*id))))
-                .collect(),
+        let only: Vec<Option<ServiceId>> = match filter.listeners.as_slice() {
+            [] => vec![None],
+            listeners => listeners.iter().copied().map(Some).collect(),
         };
+        let listings: Vec<Listing> = only
+            .into_iter()
+            .map(|id| plane.connections(filter.coarse(id)))
+            .collect::<Result<_, _>>()
+            .map_err(|err| problem("cannot list the connections", &err))?;
         let limit = filter.limit;
         let found = listings
             .into_iter()

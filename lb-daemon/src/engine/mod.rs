@@ -42,6 +42,7 @@ pub use start::{Beginning, NotStarted, begin};
 
 use crate::api::types::Problem;
 use crate::config::Model;
+use crate::core::desired::XdpMode;
 use crate::io::bpf::StartError;
 use crate::io::store::{Digest, Store};
 use zero::Zeroed;
@@ -70,6 +71,8 @@ pub struct Engine {
     places: Places,
     /// Take the place of other XDP programs.
     replace: bool,
+    /// Where the program was told to run.
+    attached: Option<(Vec<String>, XdpMode)>,
     started: Instant,
     /// What the operator should know, and why.
     alarms: watch::Alarms,
@@ -102,6 +105,7 @@ impl Engine {
             store,
             places,
             replace,
+            attached: None,
             started: crate::io::clock::now(),
             alarms: watch::Alarms::new(warnings),
             zeroed,

@@ -1,14 +1,14 @@
 //! The data plane as the engine needs it, so that tests can stand in for the kernel.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use lb_common::counter::Counter;
 
 use crate::core::desired::{Desired, ServiceId, XdpMode};
 use crate::io::bpf::{
-    Applied, ApplyError, Connection, ConnectionFilter, DetachError, Detached, Hop, Maintained,
-    ReadError, ServiceReading, StartError, Status,
+    Applied, ApplyError, Connection, ConnectionFilter, Dataplane, DetachError, Detached, Hop,
+    Maintained, ReadError, ServiceReading, StartError, Status,
 };
 
 /// Connections, read at leisure on another thread.
@@ -35,16 +35,71 @@ pub trait Plane: Send {
     fn set_next_hop(&mut self, addr: Ipv4Addr, hop: Hop) -> Result<usize, ApplyError>;
     /// One slice of upkeep.
     fn maintain(&mut self, now: Instant, budget: Duration) -> Result<Maintained, ReadError>;
-    /// Ends all connections to a real server of a service at once. Returns how many there were.
-    fn cut(&mut self, service: ServiceId, real: SocketAddrV4) -> Result<u32, ReadError>;
+    /// Takes out all connections of a real server that was removed; whether there is such a one.
+    fn cut(&mut self, service: ServiceId, real: SocketAddr) -> bool;
     /// Every service as the maps have it.
     fn services(&self) -> Result<Vec<ServiceReading>, ReadError>;
     /// How many packets ended in each way.
     fn counters(&self) -> Result<Vec<(Counter, u64)>, ReadError>;
     /// The connections that a filter lets through.
-    fn connections(&self, filter: ConnectionFilter) -> Listing;
+    fn connections(&self, filter: ConnectionFilter) -> Result<Listing, ReadError>;
     /// The state of the whole.
     fn status(&self) -> Result<Status, ReadError>;
     /// Takes everything out of the kernel.
     fn detach(self: Box<Self>) -> Result<Detached, DetachError>;
+}
+
+impl Plane for Dataplane {
+    fn apply(
+        &mut self,
+        desired: &Desired,
+        hop: &dyn Fn(Ipv4Addr) -> Hop,
+    ) -> Result<Applied, ApplyError> {
+        Self::apply(self, desired, hop)
+    }
+
+    fn set_interfaces(
+        &mut self,
+        interfaces: &[String],
+        mode: XdpMode,
+        replace: bool,
+    ) -> Result<(), StartError> {
+        Self::set_interfaces(self, interfaces, mode, replace)
+    }
+
+    fn real_addresses(&self) -> Vec<Ipv4Addr> {
+        Self::real_addresses(self)
+    }
+
+    fn set_next_hop(&mut self, addr: Ipv4Addr, hop: Hop) -> Result<usize, ApplyError> {
+        Self::set_next_hop(self, addr, hop)
+    }
+
+    fn maintain(&mut self, now: Instant, budget: Duration) -> Result<Maintained, ReadError> {
+        Self::maintain(self, now, budget)
+    }
+
+    fn cut(&mut self, service: ServiceId, real: SocketAddr) -> bool {
+        Self::cut(self, service, real)
+    }
+
+    fn services(&self) -> Result<Vec<ServiceReading>, ReadError> {
+        Self::services(self)
+    }
+
+    fn counters(&self) -> Result<Vec<(Counter, u64)>, ReadError> {
+        Self::counters(self)
+    }
+
+    fn connections(&self, filter: ConnectionFilter) -> Result<Listing, ReadError> {
+        Ok(Box::new(Self::connections(self, filter)?))
+    }
+
+    fn status(&self) -> Result<Status, ReadError> {
+        Self::status(self)
+    }
+
+    fn detach(self: Box<Self>) -> Result<Detached, DetachError> {
+        Self::detach(*self)
+    }
 }

@@ -1,6 +1,6 @@
 //! Requests that change real servers, and the one that takes everything down.
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 
 use tracing::{info, warn};
 
@@ -72,8 +72,7 @@ impl Request for RemoveReal {
         engine.change(model).await?;
         match reals.get(place.1) {
             Some((id, real)) if self.force => {
-                let ended = engine.cut(*id, *real)?;
-                warn!("service {id}: ended {ended} connections to {real}");
+                engine.cut(*id, *real)?;
                 Ok(Drained {
                     active: 0,
                     inactive: 0,
@@ -170,26 +169,20 @@ impl Engine {
             .map_or(0, |real| real.weight)
     }
 
-    /// The real servers of a service, as connections name them.
-    pub(super) fn reals_of(&self, place: usize) -> Vec<(ServiceId, SocketAddrV4)> {
-        let Some(service) = self.model.services.get(place) else {
-            return Vec::new();
-        };
-        let v4 = |real: SocketAddr| match real {
-            SocketAddr::V4(real) => Some((service.id, real)),
-            SocketAddr::V6(_) => None,
-        };
+    /// The real servers of a service.
+    pub(super) fn reals_of(&self, place: usize) -> Vec<(ServiceId, SocketAddr)> {
+        let service = self.model.services.get(place);
         service
-            .reals
-            .iter()
-            .filter_map(|real| v4(real.id()))
-            .collect()
+            .map(|s| s.reals.iter().map(|real| (s.id, real.id())).collect())
+            .unwrap_or_default()
     }
 
-    /// Ends all connections to a real server.
-    pub(super) fn cut(&mut self, id: ServiceId, real: SocketAddrV4) -> Result<u32, Problem> {
+    /// Ends all connections to a real server that was removed.
+    pub(super) fn cut(&mut self, id: ServiceId, real: SocketAddr) -> Result<(), Problem> {
         let plane = self.plane.as_deref_mut().ok_or_else(super::detached)?;
-        tokio::task::block_in_place(|| plane.cut(id, real))
-            .map_err(|err| problem(format!("cannot end the connections to {real}"), &err))
+        if plane.cut(id, real) {
+            warn!("service {id}: the connections to {real} are cut");
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,5 @@
 //! Requests that change services.
 
-use tracing::warn;
-
 use super::{Engine, Request, edit, find};
 use crate::api::types::{self, AddService, Problem, Service, Timeouts, TimeoutsPatch};
 
@@ -54,10 +52,9 @@ impl Request for RemoveService {
         let model = edit::remove_service(&engine.model, place);
         engine.change(model).await?;
         if self.force {
-            for (id, real) in reals {
-                let ended = engine.cut(id, real)?;
-                warn!("service {id}: ended {ended} connections to {real}");
-            }
+            reals
+                .into_iter()
+                .try_for_each(|(id, real)| engine.cut(id, real))?;
         }
         Ok(was)
     }

@@ -87,6 +87,8 @@ impl Engine {
         if self.plane.is_none() {
             return;
         }
+        // An interface of the same name may be another one now.
+        self.attached = None;
         let model = self.model.clone();
         match self.put(&model).await {
             Ok(()) => self.alarms.clear("interfaces"),

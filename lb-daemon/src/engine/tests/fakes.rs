@@ -1,7 +1,7 @@
 //! Stand-ins for the kernel.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub(super) struct Told {
     pub(super) desired: Desired,
     pub(super) hops: Vec<(Ipv4Addr, Hop)>,
     pub(super) applied: usize,
-    pub(super) cut: Vec<(ServiceId, SocketAddrV4)>,
+    pub(super) cut: Vec<(ServiceId, SocketAddr)>,
     pub(super) detached: bool,
     /// The next so many attempts to apply fail.
     pub(super) refuse: usize,
@@ -112,9 +112,9 @@ impl Plane for FakePlane {
         Ok(Maintained::default())
     }
 
-    fn cut(&mut self, service: ServiceId, real: SocketAddrV4) -> Result<u32, ReadError> {
+    fn cut(&mut self, service: ServiceId, real: SocketAddr) -> bool {
         self.told().cut.push((service, real));
-        Ok(3)
+        true
     }
 
     fn services(&self) -> Result<Vec<ServiceReading>, ReadError> {
@@ -155,16 +155,9 @@ impl Plane for FakePlane {
         Ok(Counter::ALL.iter().map(|counter| (*counter, 0)).collect())
     }
 
-    fn connections(&self, filter: ConnectionFilter) -> Listing {
+    fn connections(&self, filter: ConnectionFilter) -> Result<Listing, ReadError> {
         let all = self.told().connections.clone();
-        let found = all.into_iter().filter(move |c| {
-            filter.proto.is_none_or(|proto| proto == c.proto)
-                && filter.vip.is_none_or(|vip| vip == *c.vip.ip())
-                && filter.vip_port.is_none_or(|port| port == c.vip.port())
-                && filter.client.is_none_or(|client| client == *c.client.ip())
-                && filter.real.is_none_or(|real| real == *c.real.ip())
-        });
-        Box::new(found)
+        Ok(Box::new(all.into_iter().filter(move |c| filter.matches(c))))
     }
 
     fn status(&self) -> Result<Status, ReadError> {

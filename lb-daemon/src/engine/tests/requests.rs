@@ -243,12 +243,7 @@ async fn what_the_data_plane_refuses_changes_nothing() {
     bench.plane.told().refuse = 1;
     let refused = ask(&mut engine, new_real("10.0.0.23")).await.unwrap_err();
     assert_eq!(refused.error, "cannot change the data plane");
-    assert!(
-        refused
-            .why
-            .unwrap()
-            .contains("all 1 are taken")
-    );
+    assert!(refused.why.unwrap().contains("all 1 are taken"));
     assert!(refused.hint.unwrap().contains("together"));
     assert_eq!(bench.plane.reals(), before);
     assert_eq!(
