@@ -1,3 +1,7 @@
-//! `lbd`.
+//! `lbd`: the director's daemon.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lb_daemon::daemon::main(std::env::args_os())
+}

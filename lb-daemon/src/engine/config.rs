@@ -16,7 +16,7 @@ impl Request for Diff {
     type Answer = types::Diff;
 
     async fn perform(self, engine: &mut Engine) -> Result<types::Diff, Problem> {
-        let (model, _) = file(&*engine.network, &engine.places.config).await?;
+        let (model, _) = read_file(Some(&*engine.network), &engine.places.config).await?;
         Ok(types::Diff {
             file: engine.file_name(),
             changes: changes(&engine.model, &model),
@@ -32,7 +32,7 @@ impl Request for Reload {
     type Answer = Reloaded;
 
     async fn perform(self, engine: &mut Engine) -> Result<Reloaded, Problem> {
-        let (model, digest) = file(&*engine.network, &engine.places.config).await?;
+        let (model, digest) = read_file(Some(&*engine.network), &engine.places.config).await?;
         let changes = if self.0.dry_run {
             changes(&engine.model, &model)
         } else {
@@ -58,7 +58,7 @@ impl Request for Save {
     async fn perform(self, engine: &mut Engine) -> Result<Saved, Problem> {
         let path = &engine.places.config;
         // A file that is not there, or that is refused, is written anew.
-        let changes = match file(&*engine.network, path).await {
+        let changes = match read_file(Some(&*engine.network), path).await {
             Ok((before, _)) => changes(&before, &engine.model),
             Err(_) => changes(&Model::default(), &engine.model),
         };
@@ -85,7 +85,7 @@ impl Request for Check {
     type Answer = Checked;
 
     async fn perform(self, engine: &mut Engine) -> Result<Checked, Problem> {
-        let model = parse(&*engine.network, &self.text, Path::new(&self.name)).await?;
+        let model = parse(Some(&*engine.network), &self.text, Path::new(&self.name)).await?;
         Ok(Checked {
             changes: changes(&engine.model, &model),
         })
@@ -119,21 +119,29 @@ impl Engine {
 
     /// In how many things the file differs from what runs; `None` when it cannot be read.
     pub(super) async fn unsaved(&mut self) -> Option<usize> {
-        let (model, _) = file(&*self.network, &self.places.config).await.ok()?;
+        let (model, _) = read_file(Some(&*self.network), &self.places.config)
+            .await
+            .ok()?;
         Some(changes(&self.model, &model).len())
     }
 }
 
-/// What the file says, checked against this machine.
-pub(super) async fn file(network: &dyn Network, path: &Path) -> Result<(Model, Digest), Problem> {
+/// What a file says, checked against this machine; without a network only against the rules.
+pub async fn read_file(
+    network: Option<&dyn Network>,
+    path: &Path,
+) -> Result<(Model, Digest), Problem> {
     let bytes = config::bytes(path).map_err(|refused| self::refused(&refused))?;
     let model = parse(network, &bytes, path).await?;
     Ok((model, Digest::of(&bytes)))
 }
 
-async fn parse(network: &dyn Network, bytes: &[u8], path: &Path) -> Result<Model, Problem> {
-    // Which addresses it speaks of, to look up the ways to them; then all the rules.
+async fn parse(network: Option<&dyn Network>, bytes: &[u8], path: &Path) -> Result<Model, Problem> {
+    // The rules, and which addresses it speaks of; then whether it fits the machine.
     let model = config::parse(bytes, path, &Anywhere).map_err(|refused| self::refused(&refused))?;
+    let Some(network) = network else {
+        return Ok(model);
+    };
     let machine = Machine::look(network, &[&model]).await;
     config::parse(bytes, path, &machine).map_err(|refused| self::refused(&refused))
 }

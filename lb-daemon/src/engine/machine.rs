@@ -58,7 +58,7 @@ pub(crate) fn reals(model: &Model) -> BTreeSet<IpAddr> {
 
 /// The interfaces on which the program shall run: those that the configuration names and that are there; without
 /// names those that lead to the real servers, have or lead to a VIP, or lead to the default router.
-pub(crate) async fn interfaces(network: &dyn Network, model: &Model) -> Vec<String> {
+pub async fn interfaces(network: &dyn Network, model: &Model) -> Vec<String> {
     let links = network.links();
     if !model.interfaces.is_empty() {
         let there = |name: &&String| links.iter().any(|link| *link.name == ***name);

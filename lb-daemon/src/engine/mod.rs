@@ -29,16 +29,16 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 pub use command::{Handle, Jobs, Request};
-pub use config::{Check, Diff, Reload, Save, Text};
+pub use config::{Check, Diff, Reload, Save, Text, read_file};
 pub use listing::{Connections, ReadServices, ReadStats, Zero};
-pub use machine::Machine;
+pub use machine::{Machine, interfaces};
 pub use network::{Later, Network};
 pub use plane::Plane;
 pub use reals::{Detach, Drain, EditReal, NewReal, Remaining, RemoveReal};
 pub use report::ReadStatus;
 pub use run::{Alive, run};
 pub use services::{EditService, ReadTimeouts, RemoveService};
-pub use start::{Beginning, NotStarted, begin};
+pub use start::{Beginning, begin};
 
 use crate::api::types::Problem;
 use crate::config::Model;

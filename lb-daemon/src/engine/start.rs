@@ -14,9 +14,10 @@
 
 use std::path::Path;
 
-use tracing::{info, warn};
+use tracing::info;
 
-use super::{Network, config::file, problem};
+use super::config::read_file;
+use super::{Network, problem};
 use crate::api::types::Problem;
 use crate::config::Model;
 use crate::io::store::{Digest, Found, Running, Store};
@@ -34,19 +35,15 @@ pub struct Beginning {
     pub warnings: Vec<String>,
 }
 
-/// There is nothing to begin with.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct NotStarted(pub Problem);
-
-/// Decides what to begin with.
+/// Decides what to begin with. Without a store nothing is remembered; without a network a file is checked against the
+/// rules alone.
 pub async fn begin(
-    store: &Store,
+    store: Option<&Store>,
     path: &Path,
-    network: &dyn Network,
-) -> Result<Beginning, NotStarted> {
+    network: Option<&dyn Network>,
+) -> Result<Beginning, Problem> {
     let mut warnings = Vec::new();
-    let remembered = match store.read_running() {
+    let remembered = match store.map_or(Ok(Found::Nothing), Store::read_running) {
         Ok(Found::Remembered(running)) => Some(running),
         Ok(Found::Nothing) => None,
         Ok(Found::Unusable(unusable)) => {
@@ -58,8 +55,8 @@ pub async fn begin(
             None
         }
     };
-    let beginning = match (remembered, file(network, path).await) {
-        (None, Err(problem)) => return Err(NotStarted(problem)),
+    let beginning = match (remembered, read_file(network, path).await) {
+        (None, Err(problem)) => return Err(problem),
         (None | Some(Running { edited: false, .. }), Ok((model, digest))) => {
             info!("the configuration is that of {}", path.display());
             Beginning {
@@ -96,8 +93,5 @@ pub async fn begin(
             }
         }
     };
-    for warning in &beginning.warnings {
-        warn!("{warning}");
-    }
     Ok(beginning)
 }

@@ -316,9 +316,7 @@ impl Bench {
     /// A daemon's start; what it remembers is in the directory.
     pub(super) async fn start(&self) -> Result<Engine, Problem> {
         let store = Store::open(&self.state()).unwrap();
-        let beginning = begin(&store, &self.config(), &self.network)
-            .await
-            .map_err(|err| err.0)?;
+        let beginning = begin(Some(&store), &self.config(), Some(&self.network)).await?;
         let places = Places {
             config: self.config(),
             socket: self.dir.path().join("lbd.sock"),
