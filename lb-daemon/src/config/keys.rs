@@ -37,7 +37,18 @@ impl Table {
     pub(crate) fn foremost(&self) -> &'static str {
         let required = self.keys.iter().find(|k| k.default == REQUIRED);
         // At the top nothing is required, but services come last and matter most.
-        required.or(self.keys.last()).map_or("", |k| k.name)
+        let other = if self.at.is_empty() {
+            self.keys.last()
+        } else {
+            self.keys.first()
+        };
+        required.or(other).map_or("", |k| k.name)
+    }
+
+    /// Whether a text is a key and a value that a space was forgotten between.
+    pub(crate) fn begins_with_a_key(&self, text: &str) -> bool {
+        let key = text.split_once(':').map(|(key, _)| key);
+        self.keys.iter().any(|k| Some(k.name) == key)
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Refusal {
     pub fault: Fault,
     pub(super) place: Place,
     /// The place that it is in conflict with.
-    pub(super) first: Option<Place>,
+    pub(super) first: Option<Box<Place>>,
     pub(super) secret: bool,
 }
 
@@ -115,14 +115,14 @@ impl Refusal {
     /// Says where in the text that is which came first.
     #[must_use]
     pub(super) fn first_at(mut self, span: Span) -> Self {
-        self.first = Some(Place::Text(span));
+        self.first = Some(Box::new(Place::Text(span)));
         self
     }
 
     /// Says of which value that is which came first.
     #[must_use]
     pub(super) fn first_of(mut self, path: Path) -> Self {
-        self.first = Some(Place::Value(path));
+        self.first = Some(Box::new(Place::Value(path)));
         self
     }
 
@@ -217,7 +217,7 @@ impl Refused {
             .map(|(n, (span, refusal))| {
                 let span = span.filter(|_| n < PRINTED)?;
                 let mut excerpt = Excerpt::of(text, span, refusal.secret);
-                let first = refusal.first.as_ref().and_then(find);
+                let first = refusal.first.as_deref().and_then(find);
                 excerpt.first = first.map(|first| line_of(text, first.start as usize));
                 Some(excerpt)
             })
@@ -322,7 +322,7 @@ const WIDEST: usize = 100;
 /// The part of a line that contains a column, made harmless for a terminal, and where in it the column is.
 fn window(line: &str, column: usize) -> (String, usize) {
     let before = 60;
-    let skip = if column > before { column - before } else { 0 };
+    let skip = column.saturating_sub(before);
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     let shown: String = line.chars().skip(skip).take(WIDEST).map(plain).collect();
     let indent = (column - skip).min(shown.chars().count());

@@ -8,3 +8,4 @@ pub mod hop;
 pub mod neighbour;
 pub mod schedule;
 pub mod template;
+pub mod vrrp;

@@ -5,4 +5,6 @@ pub mod clock;
 pub mod lock;
 pub mod net;
 pub mod preflight;
+pub mod probe;
+pub mod process;
 pub mod store;

@@ -112,18 +112,14 @@ impl Decoder {
         subject: Subject<'n, 't>,
     ) -> Option<Map<'n, 't>> {
         let Kind::Map(entries) = &node.kind else {
-            let names = table.names();
-            let example = names.first().copied().unwrap_or_default();
-            self.refuse(
-                Refusal::new(
-                    format!("{subject}here is {}, not keys with values", node.describe()),
-                    format!(
-                        "write `{example}: VALUE`; the keys here are {}",
-                        names.join(", ")
-                    ),
-                )
-                .at(node.span),
-            );
+            let hint = match node.text() {
+                Some(text) if table.begins_with_a_key(text) => {
+                    "write a space after the colon that ends a key".to_owned()
+                }
+                _ => format!("write keys here, such as `{}: ...`", table.foremost()),
+            };
+            let what = format!("{subject}here is {}, not keys with values", node.describe());
+            self.refuse(Refusal::new(what, hint).at(node.span));
             return None;
         };
         let mut seen: Vec<&Name<'_>> = Vec::with_capacity(table.keys.len());

@@ -10,7 +10,7 @@ use super::super::node::Path;
 use super::super::refusal::{Findings, Refusal};
 use super::service::unfit;
 use super::service_path;
-use crate::core::desired::Method;
+use crate::core::desired::{Method, ServiceId};
 
 pub(super) fn check(model: &Model, found: &mut Findings) {
     let vips = vips(model);
@@ -32,7 +32,7 @@ fn real_path(service: usize, n: usize) -> Path {
 fn vips(model: &Model) -> HashMap<IpAddr, (&Service, usize)> {
     let mut vips = HashMap::new();
     for (n, service) in model.services.iter().enumerate() {
-        for id in service.listeners().filter(|id| id.is_host()) {
+        for id in service.listeners().filter(ServiceId::is_host) {
             vips.entry(id.addr).or_insert((service, n));
         }
     }

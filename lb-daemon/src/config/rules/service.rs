@@ -75,7 +75,7 @@ fn listeners(model: &Model, found: &mut Findings) {
 
 fn alone(n: usize, service: &Service, found: &mut Findings) {
     for (l, id) in service.listeners().enumerate() {
-        listener(service, id, listener_path(n, l), found);
+        listener(service, id, &listener_path(n, l), found);
     }
     if let Some(persistence) = service.persistence {
         let most = full_prefix(service.id.addr);
@@ -95,7 +95,7 @@ fn alone(n: usize, service: &Service, found: &mut Findings) {
     }
 }
 
-fn listener(service: &Service, id: ServiceId, path: Path, found: &mut Findings) {
+fn listener(service: &Service, id: ServiceId, path: &Path, found: &mut Findings) {
     let name = &service.name;
     let mut refuse = |refusal: Refusal| found.push(refusal.of(path.clone()));
     if id.addr.is_ipv6() {

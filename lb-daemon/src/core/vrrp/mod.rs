@@ -1,0 +1,30 @@
+//! VRRP, versions 2 and 3: who is master of a virtual router, and what follows from it.
+//!
+//! Nothing here reads a clock or a socket: packets and `now` come in, [`Effect`]s go out, and whoever carries
+//! them out is told nothing else.
+//!
+//! ```text
+//!   bytes ── packet ──► Packet ── receive ──► Heard ──┐
+//!                         │ Reject (counted)          ├──► Machine ──► Effect
+//!   timers, tracking, operator ──────────── Event ────┘       ▲
+//!                                                             │ of one mind
+//!                                                          Group
+//! ```
+
+mod group;
+mod machine;
+pub mod packet;
+mod priority;
+mod receive;
+mod settings;
+mod timing;
+mod tracking;
+
+pub use group::{Instance, Router};
+pub use machine::{Cause, Effect, Event, Heard, Machine, State};
+pub use packet::{Auth, Claim, Packet, Password, Reject, Version};
+pub use priority::Priority;
+pub use receive::{Arrival, admit};
+pub use settings::{Announcements, InitialState, Preempt, Settings};
+pub use timing::{Interval, Timing};
+pub use tracking::{Debounce, Tracked, Weight, standing};
