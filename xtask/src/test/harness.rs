@@ -109,7 +109,10 @@ impl Suite {
 
     fn command(&self) -> Command {
         let mut command = sh::command(&self.program);
-        command.current_dir(&self.folder);
+        // A failure says what failed on what; where in our own code it was noticed tells nothing more.
+        command
+            .current_dir(&self.folder)
+            .env("RUST_LIB_BACKTRACE", "0");
         command
     }
 }

@@ -145,6 +145,8 @@ fn loom(filter: Option<&str>) -> Result<Tally> {
         "test",
         "--package",
         "lb-common",
+        "--test",
+        "loom",
         "--no-run",
         "--quiet",
         "--release",
