@@ -8,8 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns};
 
-use super::process::Process;
-use super::switch::check;
+use super::process::{Process, check};
 
 /// A host: a network namespace.
 #[derive(Clone)]
@@ -21,7 +20,7 @@ pub struct Host {
 
 impl Host {
     /// Make a host in a lab's folder.
-    pub(super) fn new(name: &str, namespace: String, lab: PathBuf) -> Result<Self> {
+    pub(super) fn new(name: &str, namespace: String, lab: &Path) -> Result<Self> {
         check(Command::new("ip").args(["netns", "add", &namespace]))?;
         let folder = lab.join(name);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

@@ -127,3 +127,19 @@ impl Drop for Process {
         let _ = self.child.wait();
     }
 }
+
+/// Run a command to its end; the error says which command failed and what it printed.
+pub(super) fn check(command: &mut Command) -> Result<String> {
+    let text = format!("{command:?}").replace('"', "");
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {text}"))?;
+    if !output.status.success() {
+        let (stdout, stderr) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        bail!("{text}: {}\n{}{}", output.status, stdout, stderr.trim_end());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

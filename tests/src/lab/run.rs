@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -16,8 +17,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::host::Host;
-use super::switch::{Switch, check};
-use super::{interrupt, poll};
+use super::process::check;
+use super::{interrupt, poll, switch};
 
 /// Where the folders of all labs are.
 const FOLDER: &str = "/run/lb-lab";
@@ -33,9 +34,8 @@ static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// Namespaces, the networks between them, and a folder; removed when dropped.
 pub struct Lab {
-    id: String,
-    switch: Switch,
-    keep: bool,
+    switch: Host,
+    ground: Ground,
 }
 
 impl Lab {
@@ -50,32 +50,20 @@ impl Lab {
         }
         interrupt::watch()?;
         remove_dead();
-        let id = format!(
-            "lb-{}-{}",
-            std::process::id(),
-            MADE.fetch_add(1, Ordering::Relaxed)
-        );
-        let folder = make_folder(&id)?;
-        lock_live().push(id.clone());
-        // From here on a failure removes what there is.
-        let mut lab = Self {
-            switch: Switch::default(),
-            keep: false,
-            id,
-        };
-        mount_bpffs(&folder.join("bpf"))?;
-        lab.switch = Switch::new(lab.host("switch")?)?;
-        Ok(lab)
+        let ground = Ground::new()?;
+        mount_bpffs(&ground.folder().join("bpf"))?;
+        let switch = ground.host("switch")?;
+        Ok(Self { switch, ground })
     }
 
     /// The lab's name, with which those of its namespaces begin.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.ground.id
     }
 
     /// The lab's folder: configurations, sockets and what its processes print.
     pub fn folder(&self) -> PathBuf {
-        Path::new(FOLDER).join(&self.id)
+        self.ground.folder()
     }
 
     /// The lab's own BPF file system, where programs and maps are pinned.
@@ -89,7 +77,7 @@ impl Lab {
     ///
     /// A step failed.
     pub fn host(&self, name: &str) -> Result<Host> {
-        Host::new(name, format!("{}-{name}", self.id), self.folder())
+        self.ground.host(name)
     }
 
     /// Make a network: a bridge of its own.
@@ -98,7 +86,7 @@ impl Lab {
     ///
     /// A step failed.
     pub fn network(&self, name: &str) -> Result<()> {
-        self.switch.network(name)
+        switch::network(&self.switch, name)
     }
 
     /// Put an interface with an address, as `10.0.0.1/24`, into a host, and connect it to a network.
@@ -113,7 +101,7 @@ impl Lab {
         network: &str,
         address: &str,
     ) -> Result<()> {
-        self.switch.connect(host, interface, network, address)
+        switch::connect(&self.switch, host, interface, network, address)
     }
 
     /// Leave the lab up when we end.
@@ -123,13 +111,40 @@ impl Lab {
     /// The lab cannot be marked as kept.
     pub fn keep(mut self) -> Result<()> {
         fs::write(self.folder().join("kept"), "").context("cannot mark the lab as kept")?;
-        lock_live().retain(|id| *id != self.id);
-        self.keep = true;
+        lock_live().retain(|id| id != self.id());
+        self.ground.keep = true;
         Ok(())
     }
 }
 
-impl Drop for Lab {
+/// What a lab stands on, and what removes it however far it was built.
+struct Ground {
+    id: String,
+    keep: bool,
+}
+
+impl Ground {
+    fn new() -> Result<Self> {
+        let id = format!(
+            "lb-{}-{}",
+            std::process::id(),
+            MADE.fetch_add(1, Ordering::Relaxed)
+        );
+        make_folder(&id)?;
+        lock_live().push(id.clone());
+        Ok(Self { id, keep: false })
+    }
+
+    fn folder(&self) -> PathBuf {
+        Path::new(FOLDER).join(&self.id)
+    }
+
+    fn host(&self, name: &str) -> Result<Host> {
+        Host::new(name, format!("{}-{name}", self.id), &self.folder())
+    }
+}
+
+impl Drop for Ground {
     fn drop(&mut self) {
         if self.keep {
             return;
@@ -166,7 +181,7 @@ pub fn remove(id: &str) -> Result<()> {
     }
     for namespace in namespaces(id) {
         end_processes(&namespace)?;
-        check(std::process::Command::new("ip").args(["netns", "del", &namespace]))?;
+        check(Command::new("ip").args(["netns", "del", &namespace]))?;
     }
     let bpffs = folder.join("bpf");
     match nix::mount::umount2(&bpffs, MntFlags::MNT_DETACH) {
@@ -245,20 +260,18 @@ fn identity(pid: u32) -> Option<String> {
 }
 
 /// Make a lab's folder; it is never seen without its owner's name.
-fn make_folder(id: &str) -> Result<PathBuf> {
+fn make_folder(id: &str) -> Result<()> {
     let folder = Path::new(FOLDER).join(id);
     let unfinished = Path::new(FOLDER).join(format!(".{id}"));
     let make = || -> io::Result<()> {
-        fs::create_dir_all(&unfinished)?;
+        fs::create_dir_all(unfinished.join("bpf"))?;
         fs::write(
             unfinished.join("owner"),
             identity(std::process::id()).unwrap_or_default(),
         )?;
-        fs::create_dir_all(unfinished.join("bpf"))?;
         fs::rename(&unfinished, &folder)
     };
-    make().with_context(|| format!("cannot make {}", folder.display()))?;
-    Ok(folder)
+    make().with_context(|| format!("cannot make {}", folder.display()))
 }
 
 fn mount_bpffs(at: &Path) -> Result<()> {
@@ -296,7 +309,7 @@ fn end_processes(namespace: &str) -> Result<()> {
         &format!("processes in {namespace}"),
         Duration::from_secs(10),
         || {
-            let pids = check(std::process::Command::new("ip").args(["netns", "pids", namespace]))?;
+            let pids = check(Command::new("ip").args(["netns", "pids", namespace]))?;
             let pids: Vec<i32> = pids
                 .split_whitespace()
                 .filter_map(|pid| pid.parse().ok())
