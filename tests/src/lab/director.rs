@@ -104,9 +104,11 @@ impl Director {
         let line = self.command_line()?;
         let words: Vec<&str> = line.iter().map(String::as_str).collect();
         let mut lbd = self.host.start("lbd", &words)?;
-        poll("lbd to answer", Duration::from_secs(15), || match lbd.still_runs() {
-            Ok(()) => self.lbctl(&["status"]).map(Ok),
-            ended => Ok(ended.map(|()| String::new())),
+        poll("lbd to answer", Duration::from_secs(15), || {
+            match lbd.still_runs() {
+                Ok(()) => self.lbctl(&["status"]).map(Ok),
+                ended => Ok(ended.map(|()| String::new())),
+            }
         })??;
         self.lbd = Some(lbd);
         Ok(began.elapsed())
