@@ -24,7 +24,7 @@ fn the_next_daemon_finds_everything_as_it_was() {
     let slot = first.services().unwrap()[0].reals[0].slot;
     let pinned = Pinned::open(&sandbox.pin_dir);
     for port in 1000..1100 {
-        pinned.connect(0x0A00_0001, port, slot, State::Established, 1000);
+        assert!(pinned.connect(0x0A00_0001, port, slot, State::Established, 1000));
     }
     let before = first.services().unwrap();
     let links = links(&sandbox);
@@ -71,7 +71,7 @@ fn a_removed_real_server_goes_on_draining() {
         .apply(&desired(&[service(1, Rr, &[(1, 1), (2, 1)])]), &hop)
         .unwrap();
     let slot = first.services().unwrap()[0].reals[0].slot;
-    Pinned::open(&sandbox.pin_dir).connect(1, 1, slot, State::Established, 1000);
+    assert!(Pinned::open(&sandbox.pin_dir).connect(1, 1, slot, State::Established, 1000));
     let less = desired(&[service(1, Rr, &[(1, 1)])]);
     first.apply(&less, &hop).unwrap();
     drop(first);

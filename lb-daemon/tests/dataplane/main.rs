@@ -8,5 +8,6 @@ mod killing;
 mod refusing;
 mod running;
 mod sandbox;
+mod scale;
 mod sweeping;
 mod table;

@@ -48,7 +48,7 @@ fn expired_connections_are_freed_and_counted_out_of_the_load() {
         } else {
             (State::FinWait, 120)
         };
-        pinned.connect(7, port, slot, state, seconds_to_ticks(seconds));
+        assert!(pinned.connect(7, port, slot, state, seconds_to_ticks(seconds)));
     }
     assert_eq!(
         (pinned.load(slot).active(), pinned.load(slot).inactive()),
@@ -82,14 +82,14 @@ fn a_connection_is_listed_with_all_that_is_known_of_it() {
     };
     let (dataplane, pinned, slot) = one_real(&sandbox);
     let client = Ipv4Addr::new(198, 51, 100, 7);
-    pinned.connect(
+    assert!(pinned.connect(
         client.into(),
         4711,
         slot,
         State::Established,
         seconds_to_ticks(900),
-    );
-    pinned.connect(1, 4711, slot, State::SynRecv, seconds_to_ticks(60));
+    ));
+    assert!(pinned.connect(1, 4711, slot, State::SynRecv, seconds_to_ticks(60)));
     pinned.advance(30);
 
     let filter = ConnectionFilter {
@@ -125,7 +125,7 @@ fn a_drained_real_servers_slot_is_free_again_and_its_traffic_kept() {
     };
     let (mut dataplane, pinned, slot) = one_real(&sandbox);
     let mut now = Instant::now();
-    pinned.connect(1, 1, slot, State::Established, seconds_to_ticks(900));
+    assert!(pinned.connect(1, 1, slot, State::Established, seconds_to_ticks(900)));
     dataplane
         .apply(&desired(&[service(1, Rr, &[(1, 1)])]), &hop)
         .unwrap();
@@ -152,7 +152,7 @@ fn a_removed_real_server_can_be_cut_off() {
     let (mut dataplane, pinned, slot) = one_real(&sandbox);
     let mut now = Instant::now();
     for port in 0..50 {
-        pinned.connect(1, port, slot, State::Established, seconds_to_ticks(900));
+        assert!(pinned.connect(1, port, slot, State::Established, seconds_to_ticks(900)));
     }
     let real = SocketAddr::from(([10, 0, 0, 2], 80));
     assert!(!dataplane.cut(id(1), real), "it is not removed yet");
@@ -175,8 +175,8 @@ fn a_load_that_was_left_too_high_is_mended_and_a_right_one_left_alone() {
     let other = dataplane.services().unwrap()[0].reals[1].slot;
     let mut now = Instant::now();
     for port in 0..10 {
-        pinned.connect(1, port, slot, State::Established, seconds_to_ticks(900));
-        pinned.connect(2, port, other, State::Established, seconds_to_ticks(900));
+        assert!(pinned.connect(1, port, slot, State::Established, seconds_to_ticks(900)));
+        assert!(pinned.connect(2, port, other, State::Established, seconds_to_ticks(900)));
     }
     walk(&mut dataplane, &mut now);
     // What a daemon leaves that is killed after taking two entries out and before counting them out.

@@ -80,6 +80,7 @@ impl State {
                     record,
                     method,
                     phase,
+                    inherited_hop: record.dst != 0,
                 },
             );
         }

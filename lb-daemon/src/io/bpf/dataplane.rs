@@ -174,9 +174,7 @@ impl Dataplane {
             .sweeper
             .slice(&mut self.state.maps, now, tick, budget)?;
         let reals_freed = self.state.reap(|slot| self.sweeper.found(slot))?;
-        if self.growth.is_due(now) {
-            self.state.look_at_growth(&mut self.growth, now)?;
-        }
+        self.state.look_at_growth(&mut self.growth, now)?;
         Ok(Maintained {
             connections_freed: slice.freed,
             loads_mended: slice.mended,
@@ -187,7 +185,7 @@ impl Dataplane {
 
     /// Every service, with its real servers' loads, traffic and rates.
     pub fn services(&self) -> Result<Vec<ServiceReading>, ReadError> {
-        Ok(self.state.services(&self.growth)?)
+        Ok(self.state.read_all(&self.growth)?)
     }
 
     /// How many packets ended in each way.

@@ -32,10 +32,15 @@ impl State {
         let Some(server) = self.reals.get(&slot) else {
             return Ok(false);
         };
+        // Until the neighbour has answered this daemon too, what the last one knew is the best there is.
+        if server.inherited_hop && hop == Hop::Unresolved {
+            return Ok(false);
+        }
         let (old, method) = (server.record, server.method);
         let mut new = old;
         self.point(&mut new, method, hop)?;
         if new == old {
+            self.set_known_hop(slot, new);
             return Ok(false);
         }
         let moved = Real {
@@ -55,11 +60,16 @@ impl State {
         ] {
             self.maps.set_real_word(slot, word, &new)?;
         }
-        if let Some(server) = self.reals.get_mut(&slot) {
-            server.record = new;
-        }
+        self.set_known_hop(slot, new);
         self.sync_nat_keys()?;
         Ok(true)
+    }
+
+    fn set_known_hop(&mut self, slot: u32, record: Real) {
+        if let Some(server) = self.reals.get_mut(&slot) {
+            server.record = record;
+            server.inherited_hop = false;
+        }
     }
 
     /// Sets the fields of a record that say how it is reached.

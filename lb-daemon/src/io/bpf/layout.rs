@@ -45,7 +45,7 @@ pub(super) fn layouts(capacity: Capacity) -> Vec<Layout> {
         mapped::<u64>(map::CURRENT, services),
         mapped::<Generation>(map::GENERATIONS, services.saturating_mul(2).max(64)),
         mapped::<[Member; MEMBERS_LEN as usize]>(map::MEMBERS, 1),
-        mapped::<u64>(map::SLOTS, slots(services)),
+        mapped::<u64>(map::SLOTS, slots(services, reals)),
         mapped::<Real>(map::REALS, reals),
         mapped::<[Load; LOADS_LEN as usize]>(map::LOADS, 1),
         per_cpu::<Traffic>(map::TRAFFIC, reals),
@@ -98,10 +98,11 @@ pub(super) fn buckets(connections: u32) -> u32 {
     u32::try_from(buckets).unwrap_or(1 << 31)
 }
 
-/// Words for schedules: a fallback table and a middling schedule for each service, twice; and never fewer than two of the
-/// largest schedules take.
-fn slots(services: u32) -> u32 {
-    services.saturating_mul(256).clamp(1 << 19, 1 << 24)
+/// Words for schedules, of two generations: a small fallback table and a middling schedule for each service and as much
+/// again as its real servers ask for, but never fewer than a few of the largest schedules take.
+fn slots(services: u32, reals: u32) -> u32 {
+    let words = 2 * (64 * u64::from(services) + 24 * u64::from(reals));
+    words.clamp(1 << 19, 1 << 24) as u32
 }
 
 const fn mapped<V>(name: &'static str, entries: u32) -> Layout {

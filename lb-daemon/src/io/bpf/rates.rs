@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 
 use super::report::{Rates, TrafficSum};
 
-/// Between two looks.
-const PERIOD: Duration = Duration::from_secs(2);
+/// Between two looks at the same thing.
+pub(super) const PERIOD: Duration = Duration::from_secs(2);
 
 /// The rates of many things, by what tells them apart.
 #[derive(Debug)]
 pub(super) struct Estimator<K> {
     known: HashMap<K, Known>,
-    last: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Known {
+    at: Instant,
     sum: TrafficSum,
     rates: [f64; 5],
 }
@@ -26,39 +26,28 @@ impl<K> Default for Estimator<K> {
     fn default() -> Self {
         Self {
             known: HashMap::new(),
-            last: None,
         }
     }
 }
 
 impl<K: std::hash::Hash + Eq> Estimator<K> {
-    /// Whether it is time to look again.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.last
-            .is_none_or(|last| now.saturating_duration_since(last) >= PERIOD)
+    /// Looks at one thing. What is new begins with no rate; a look too soon after the last one changes nothing.
+    pub(super) fn look(&mut self, key: K, now: Instant, sum: TrafficSum) {
+        let new = Known {
+            at: now,
+            sum,
+            rates: [0.0; 5],
+        };
+        let known = self.known.entry(key).or_insert(new);
+        let passed = now.saturating_duration_since(known.at);
+        if passed >= PERIOD / 2 {
+            *known = known.after(now, sum, passed);
+        }
     }
 
-    /// Looks at all sums. What is not among them any more is forgotten; what is new begins with no rate.
-    pub(super) fn look(&mut self, now: Instant, sums: impl IntoIterator<Item = (K, TrafficSum)>) {
-        let passed = self
-            .last
-            .replace(now)
-            .map(|last| now.saturating_duration_since(last).as_secs_f64());
-        let mut before = std::mem::take(&mut self.known);
-        self.known = sums
-            .into_iter()
-            .map(|(key, sum)| {
-                let known = match (before.remove(&key), passed) {
-                    (Some(known), Some(seconds)) if seconds > 0.0 => known.after(sum, seconds),
-                    (Some(known), _) => Known { sum, ..known },
-                    (None, _) => Known {
-                        sum,
-                        rates: [0.0; 5],
-                    },
-                };
-                (key, known)
-            })
-            .collect();
+    /// Forgets what is gone.
+    pub(super) fn retain(&mut self, still_there: impl Fn(&K) -> bool) {
+        self.known.retain(|key, _| still_there(key));
     }
 
     /// The rates of one thing; none when it is not known.
@@ -76,13 +65,17 @@ impl<K: std::hash::Hash + Eq> Estimator<K> {
 }
 
 impl Known {
-    fn after(mut self, sum: TrafficSum, seconds: f64) -> Self {
+    fn after(mut self, now: Instant, sum: TrafficSum, passed: Duration) -> Self {
         let grown = sum.to_words().into_iter().zip(self.sum.to_words());
         for (rate, (now, before)) in self.rates.iter_mut().zip(grown) {
-            let sample = now.saturating_sub(before) as f64 / seconds;
+            let sample = now.saturating_sub(before) as f64 / passed.as_secs_f64();
             *rate += (sample - *rate) / 4.0;
         }
-        Self { sum, ..self }
+        Self {
+            at: now,
+            sum,
+            ..self
+        }
     }
 }
 
@@ -101,16 +94,16 @@ mod tests {
     fn a_rate_goes_a_quarter_of_the_way_each_time() {
         let start = Instant::now();
         let mut estimator = Estimator::default();
-        assert!(estimator.is_due(start));
-        estimator.look(start, [("web", sum(1000))]);
+        estimator.look("web", start, sum(1000));
         assert_eq!(estimator.rates(&"web").in_packets, 0.0);
-        assert!(!estimator.is_due(start + PERIOD / 2));
+        estimator.look("web", start + PERIOD / 4, sum(1100));
+        assert_eq!(estimator.rates(&"web").in_packets, 0.0);
 
-        estimator.look(start + PERIOD, [("web", sum(1200))]);
+        estimator.look("web", start + PERIOD, sum(1200));
         assert_eq!(estimator.rates(&"web").in_packets, 25.0);
-        estimator.look(start + 2 * PERIOD, [("web", sum(1400))]);
+        estimator.look("web", start + 2 * PERIOD, sum(1400));
         assert_eq!(estimator.rates(&"web").in_packets, 43.75);
-        estimator.look(start + 4 * PERIOD, [("web", sum(1400))]);
+        estimator.look("web", start + 4 * PERIOD, sum(1400));
         assert_eq!(estimator.rates(&"web").in_packets, 43.75 * 0.75);
     }
 
@@ -118,14 +111,11 @@ mod tests {
     fn what_is_gone_is_forgotten_and_what_is_new_has_no_rate() {
         let start = Instant::now();
         let mut estimator = Estimator::default();
-        estimator.look(start, [("web", sum(0))]);
-        estimator.look(start + PERIOD, [("dns", sum(1_000_000))]);
+        estimator.look("web", start, sum(0));
+        estimator.look("web", start + PERIOD, sum(100));
+        estimator.look("dns", start + PERIOD, sum(1_000_000));
         assert_eq!(estimator.rates(&"dns"), Rates::default());
-        assert_eq!(estimator.rates(&"web"), Rates::default());
-        estimator.look(
-            start + 2 * PERIOD,
-            [("web", sum(10)), ("dns", sum(1_000_000))],
-        );
+        estimator.retain(|key| *key == "dns");
         assert_eq!(estimator.rates(&"web"), Rates::default());
     }
 }

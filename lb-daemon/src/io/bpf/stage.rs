@@ -190,6 +190,7 @@ impl State {
                 record,
                 method: wanted.method,
                 phase: Phase::Live,
+                inherited_hop: false,
             },
         );
         self.maps.set_real(slot, &record)?;

@@ -125,6 +125,8 @@ pub(super) struct RealServer {
     pub method: Method,
     /// Where it stands.
     pub phase: Phase,
+    /// Its next hop is what an earlier daemon knew.
+    pub inherited_hop: bool,
 }
 
 /// Where a real server stands between being added and its slot being free again.

@@ -301,6 +301,22 @@ fn a_next_hop_is_written_to_every_slot_of_the_address() {
 }
 
 #[test]
+fn an_inherited_next_hop_is_kept_until_another_is_known() {
+    let mut state = empty();
+    state
+        .apply(&desired(&[service(1, Rr, &[(1, 1)])]), &hop)
+        .unwrap();
+    let before = state.maps.real(0).unwrap();
+    let mut state = restarted(state);
+    let addr = Ipv4Addr::new(10, 0, 0, 1);
+    assert_eq!(state.set_next_hop(addr, Hop::Unresolved).unwrap(), 0);
+    assert_eq!(state.maps.real(0).unwrap(), before);
+    assert_eq!(state.set_next_hop(addr, hop(addr)).unwrap(), 0);
+    assert_eq!(state.set_next_hop(addr, Hop::Unresolved).unwrap(), 1);
+    assert_eq!(state.maps.real(0).unwrap().dst, 0);
+}
+
+#[test]
 fn the_next_hops_mac_is_away_while_anything_else_of_it_changes() {
     let mut state = empty();
     state
