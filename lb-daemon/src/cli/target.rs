@@ -193,8 +193,8 @@ fn port_number(text: &str) -> Result<u16, String> {
 }
 
 /// Why a text is not what it should be, for a usage error.
-fn usage(wrong: Wrong) -> String {
-    format!("{}; {}", wrong.takes, wrong.hint)
+fn usage(Wrong { takes, hint }: Wrong) -> String {
+    format!("{takes}; {hint}")
 }
 
 fn named_port(services: &str, wanted: &str) -> Option<u16> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::network::Network;
+use crate::config::model::Service;
 use crate::config::{Environment, Model};
 use crate::core::hop::{Link, Via};
 
@@ -69,7 +70,7 @@ pub async fn interfaces(network: &dyn Network, model: &Model) -> Vec<String> {
         model
             .services
             .iter()
-            .flat_map(|service| service.listeners())
+            .flat_map(Service::listeners)
             .map(|listener| listener.addr)
     };
     for addr in reals(model).into_iter().chain(vips()).chain([ELSEWHERE]) {

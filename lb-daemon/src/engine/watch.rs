@@ -109,18 +109,11 @@ fn tell_hop(real: IpAddr, hop: Option<&NextHop>) {
         warn!("there is no route to real server {real}");
         return;
     };
+    let on = &hop.interface;
     match (hop.reach, hop.mac) {
-        (Reach::Reachable, Some(mac)) => {
-            info!("real server {real}: next hop {mac} on {}", hop.interface)
-        }
-        (Reach::Reachable, None) => info!("real server {real}: reached over {}", hop.interface),
-        (Reach::Unknown, _) => info!(
-            "real server {real}: the next hop on {} is not known yet",
-            hop.interface
-        ),
-        (Reach::Failed, _) => warn!(
-            "real server {real}: the next hop on {} does not answer",
-            hop.interface
-        ),
+        (Reach::Reachable, Some(mac)) => info!("real server {real}: next hop {mac} on {on}"),
+        (Reach::Reachable, None) => info!("real server {real}: reached over {on}"),
+        (Reach::Unknown, _) => info!("real server {real}: the next hop on {on} is not known yet"),
+        (Reach::Failed, _) => warn!("real server {real}: the next hop on {on} does not answer"),
     }
 }

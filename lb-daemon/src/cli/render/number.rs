@@ -7,10 +7,10 @@ pub fn large(n: u64, exact: bool) -> String {
         return format!(" {n:>8}");
     }
     match n {
-        ..100_000_000 => format!(" {n:>8}"),
-        ..1_000_000_000 => format!(" {:>7}K", n / 1_000),
-        ..100_000_000_000 => format!(" {:>7}M", n / 1_000_000),
-        ..100_000_000_000_000 => format!(" {:>7}G", n / 1_000_000_000),
+        0..100_000_000 => format!(" {n:>8}"),
+        100_000_000..1_000_000_000 => format!(" {:>7}K", n / 1_000),
+        1_000_000_000..100_000_000_000 => format!(" {:>7}M", n / 1_000_000),
+        100_000_000_000..100_000_000_000_000 => format!(" {:>7}G", n / 1_000_000_000),
         _ => format!(" {:>7}T", n / 1_000_000_000_000),
     }
 }
@@ -23,9 +23,9 @@ pub fn clock(seconds: u32) -> String {
 /// Seconds in one unit: `42s`, `17m`, `5h`, `3d`.
 pub fn short_time(seconds: u32) -> String {
     match seconds {
-        ..100 => format!("{seconds}s"),
-        ..6_000 => format!("{}m", seconds / 60),
-        ..360_000 => format!("{}h", seconds / 3_600),
+        0..100 => format!("{seconds}s"),
+        100..6_000 => format!("{}m", seconds / 60),
+        6_000..360_000 => format!("{}h", seconds / 3_600),
         _ => format!("{}d", seconds / 86_400),
     }
 }
@@ -51,7 +51,7 @@ pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
