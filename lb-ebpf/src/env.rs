@@ -31,6 +31,12 @@ impl Kernel {
         Self { ctx }
     }
 
+    /// The kernel for what asks neither for the interface nor for routes. (The verifier refuses a program that does.)
+    #[inline(always)]
+    pub(crate) const fn without_context() -> Self {
+        Self::new(core::ptr::null_mut())
+    }
+
     /// Counts a packet.
     #[inline(always)]
     pub(crate) fn count(&self, counter: Counter) {

@@ -12,24 +12,24 @@ mod ctx;
 mod env;
 mod fib;
 mod maps;
+mod steps;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
 use aya_ebpf::helpers::generated::bpf_redirect;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use lb_common::counter::Counter;
-use lb_common::forward::{self, Outcome, Verdict};
+use lb_common::forward::{self, Journey, Outcome, Verdict};
 
-use crate::ctx::Frame;
 use crate::env::Kernel;
+use crate::steps::Subprograms;
 
 /// Balances packets to virtual services.
 #[xdp]
 fn lb(ctx: XdpContext) -> u32 {
-    let kernel = Kernel::new(ctx.ctx);
-    let outcome = forward::handle(&kernel, &mut Frame::new(ctx.ctx));
+    let outcome = forward::handle(&mut Subprograms::new(ctx.ctx), &mut Journey::new());
     let (action, counter) = act(outcome);
-    kernel.count(counter);
+    Kernel::new(ctx.ctx).count(counter);
     action
 }
 

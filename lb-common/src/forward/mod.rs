@@ -1,196 +1,118 @@
 //! Which way does a packet go?
 //!
 //! ```text
-//! parse -> filter -> to a VIP:   connection lookup --hit----------------------------.
-//!             |                     \--miss--> service lookup -> schedule -> record -+-> dr | tun | nat | local
-//!             |                                   \--none--> PASS     \--no real--> ICMP
-//!             +----> from a NAT real server: reply lookup -> nat back -> route
-//!             \----> neither: PASS
+//! established: parse -> filter -> to a VIP: connection lookup --hit--> dr | tun | nat | local
+//!                          |                  `-- miss --> choose: service, scheduler
+//!                          |                                  |-> record -> deliver: dr | tun | nat | local
+//!                          |                                  |-> refuse: no real server, ICMP
+//!                          |                                  `-> no service: PASS
+//!                          |-> from a NAT real server --> reply: connection lookup -> nat back -> route
+//!                          `-> neither: PASS
 //! ```
 //!
-//! [`handle`] is the whole data plane. It returns what to do with the frame and the one counter of how the packet ended;
-//! only the caller counts, so no packet is counted twice or not at all.
-//!
-//! The way of a packet of an established connection is one function: one bucket, one real server, one rewrite. What happens
-//! once a connection, and what packets that go nowhere need, is in functions of their own. [`handle`] calls one after the
-//! other rather than one from the other, because the kernel limits the stack of nested calls, and its verifier would look at
-//! the inner ones once for each way there.
+//! A packet goes through [`Steps`], from one to the next by what its [`Journey`] says, and most need only the first: one bucket, one real
+//! server, one rewrite. In the kernel each step is a function that the verifier checks by itself, whatever way led there,
+//! and whose stack is free again when it returns. [`handle`] returns what to do with the frame and the one counter of how
+//! the packet ended; only the caller counts, so no packet is counted twice or not at all.
 
-mod client;
+mod established;
+mod journey;
 mod open;
 mod pool;
 mod reject;
 mod reply;
 mod send;
 
+pub use established::established;
+pub use journey::{Journey, Next, Outcome, Verdict};
+pub use open::{choose, deliver, record};
+pub use reject::refuse;
+pub use reply::reply;
+
 use crate::abi::{FILTER_REAL, Settings, filter_cell, setting};
 use crate::conn::Tick;
-use crate::counter::Counter;
 use crate::env::Env;
-use crate::net::{Be16, Be32, Flow4, Proto};
-use crate::packet::wire::tcp_flag;
-use crate::packet::{Bytes, Network, Transport};
+use crate::net::Be32;
+use crate::packet::{Bytes, Network};
 use crate::table::Table;
 
-/// What to do with the frame.
-#[repr(u8)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// Leave it to the director's own stack.
-    Pass,
-    /// Drop it.
-    Drop,
-    /// Send it by the interface it came from.
-    Tx,
-    /// Send it by the interface in slot [`Outcome::to`] of `EGRESS`.
-    Slot,
-    /// Send it by the interface of index [`Outcome::to`].
-    Interface,
-}
-
-/// How a packet ended: eight bytes, so that it fits a register.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Outcome {
-    /// What to do with the frame.
-    pub verdict: Verdict,
-    /// What to count.
-    pub counter: Counter,
-    /// Where to send it, if the verdict needs to say.
-    pub to: u32,
-}
-
-impl Outcome {
-    #[inline(always)]
-    const fn new(verdict: Verdict, counter: Counter) -> Self {
-        Self {
-            verdict,
-            counter,
-            to: 0,
-        }
-    }
-
-    /// A packet that goes no further here: dropped if the counter is one of drops, else left to the stack.
-    #[inline(always)]
-    const fn end(counter: Counter) -> Self {
-        let verdict = if counter.is_drop() {
-            Verdict::Drop
-        } else {
-            Verdict::Pass
-        };
-        Self::new(verdict, counter)
-    }
-
-    #[inline(always)]
-    const fn counted_as(self, counter: Counter) -> Self {
-        Self { counter, ..self }
-    }
-}
-
-/// What is known of a packet when no established connection was found.
-///
-/// Functions that stay functions hand it on in memory: the kernel knows no type that is one of several.
-#[derive(Clone, Copy, Debug)]
-struct Arrival {
-    packet: Packet,
-    /// When it came.
-    now: Tick,
-    /// The connection table may have had no place for its flow: then a segment within a connection is not left to the
-    /// stack, which would reset it, but goes where the flow's hash says.
-    turned_away: bool,
-    next: Next,
-}
-
-/// What else is to be done with a packet.
-#[repr(u8)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Next {
-    /// Nothing: its outcome is known.
-    Nothing,
-    /// It may open a connection.
-    Open,
-    /// It may be from a NAT real server.
-    Reply,
-}
-
-impl Default for Arrival {
-    #[inline(always)]
-    fn default() -> Self {
-        let network = Network {
-            src: Be32(0),
-            dst: Be32(0),
-        };
-        let transport = Transport {
-            proto: Proto::Tcp,
-            ports: 0,
-            tcp_flags: 0,
-            l4: 0,
-            len: 0,
-        };
-        Self {
-            packet: Packet { network, transport },
-            now: Tick(0),
-            turned_away: false,
-            next: Next::Nothing,
-        }
-    }
-}
-
-/// A whole TCP segment or UDP datagram, as it came.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Packet {
-    network: Network,
-    transport: Transport,
-}
-
-impl Packet {
-    #[inline(always)]
-    fn parse<B: Bytes>(frame: &B, network: Network) -> Result<Self, Counter> {
-        Ok(Self {
-            network,
-            transport: Transport::parse(frame)?,
-        })
-    }
-
-    #[inline(always)]
-    const fn source_port(&self) -> Be16 {
-        let [a, b, ..] = self.transport.ports.to_ne_bytes();
-        Be16(u16::from_ne_bytes([a, b]))
-    }
-
-    #[inline(always)]
-    const fn destination_port(&self) -> Be16 {
-        let [.., c, d] = self.transport.ports.to_ne_bytes();
-        Be16(u16::from_ne_bytes([c, d]))
-    }
-
-    /// The flow of a packet that a client sent.
-    #[inline(always)]
-    const fn flow(&self) -> Flow4 {
-        Flow4 {
-            client: self.network.src,
-            vip: self.network.dst,
-            client_port: self.source_port(),
-            vip_port: self.destination_port(),
-            proto: self.transport.proto,
-        }
-    }
+/// The steps that a packet may need; each does what the function of its name in this module does.
+pub trait Steps {
+    /// Forwards a packet of an established connection, and finds out what any other is.
+    fn established(&mut self, journey: &mut Journey);
+    /// Chooses a real server for a new connection.
+    fn choose(&mut self, journey: &mut Journey);
+    /// Records a new connection.
+    fn record(&mut self, journey: &mut Journey);
+    /// Sends a packet to the real server that was chosen.
+    fn deliver(&mut self, journey: &mut Journey);
+    /// Tells the sender that its packet goes no further.
+    fn refuse(&mut self, journey: &mut Journey);
+    /// Forwards a packet from a NAT real server.
+    fn reply(&mut self, journey: &mut Journey);
 }
 
 /// Decides what becomes of a frame, and changes it accordingly.
 #[inline(always)]
-pub fn handle<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Outcome {
-    let mut arrival = Arrival::default();
-    let outcome = client::forward(env, frame, &mut arrival);
-    match arrival.next {
-        Next::Nothing => return outcome,
-        Next::Open => {
-            if let Some(outcome) = open::forward(env, frame, &arrival) {
-                return outcome;
-            }
-        }
-        Next::Reply => {}
+pub fn handle(steps: &mut impl Steps, journey: &mut Journey) -> Outcome {
+    steps.established(journey);
+    if journey.next == Next::Nothing {
+        return journey.outcome;
     }
-    reply::forward(env, frame)
+    if journey.next == Next::Choose {
+        steps.choose(journey);
+    }
+    if journey.next == Next::Record {
+        steps.record(journey);
+    }
+    if journey.next == Next::ChooseByHash {
+        steps.choose(journey);
+    }
+    if journey.next == Next::Deliver {
+        steps.deliver(journey);
+    }
+    if journey.next == Next::Refuse {
+        steps.refuse(journey);
+    }
+    if journey.next == Next::Reply {
+        steps.reply(journey);
+    }
+    journey.outcome
+}
+
+/// The steps as plain calls, for the host.
+#[derive(Debug)]
+pub struct Direct<'a, E, B> {
+    /// What surrounds the data plane.
+    pub env: &'a E,
+    /// The frame.
+    pub frame: &'a mut B,
+}
+
+impl<E: Env, B: Bytes> Steps for Direct<'_, E, B> {
+    fn established(&mut self, journey: &mut Journey) {
+        established(self.env, self.frame, journey);
+    }
+
+    fn choose(&mut self, journey: &mut Journey) {
+        choose(self.env, journey);
+    }
+
+    fn record(&mut self, journey: &mut Journey) {
+        record(self.env, journey);
+    }
+
+    fn deliver(&mut self, journey: &mut Journey) {
+        deliver(self.env, self.frame, journey);
+    }
+
+    fn refuse(&mut self, journey: &mut Journey) {
+        refuse(self.env, self.frame, journey);
+    }
+
+    fn reply(&mut self, journey: &mut Journey) {
+        reply(self.env, self.frame, journey);
+    }
 }
 
 /// Whether a packet may be from a NAT real server.
@@ -204,15 +126,6 @@ fn may_be_reply<E: Env>(env: &E, settings: &Settings, network: Network) -> bool 
 fn concerns<E: Env>(env: &E, addr: Be32, kind: u64) -> bool {
     let (word, shift) = filter_cell(addr);
     env.filter(word) >> shift & kind != 0
-}
-
-/// Whether a packet may open a connection: any datagram, and a segment with SYN, whatever else but RST is set.
-#[inline(always)]
-const fn opens(packet: &Packet) -> bool {
-    match packet.transport.proto {
-        Proto::Udp => true,
-        Proto::Tcp => packet.transport.tcp_flags & (tcp_flag::SYN | tcp_flag::RST) == tcp_flag::SYN,
-    }
 }
 
 /// The connection table under the current settings.

@@ -1,45 +1,42 @@
 //! A packet that goes no further: what is its sender told?
 
-use super::{Outcome, Packet, Verdict};
+use super::journey::{Journey, Outcome, Verdict};
 use crate::counter::Counter;
 use crate::env::Env;
 use crate::net::Be16;
+use crate::packet::Bytes;
 use crate::packet::icmp::{self, Error, Kind};
 use crate::packet::wire::Ethernet;
-use crate::packet::{Bytes, Network};
 
 /// Answers a packet with an ICMP error, from the address it was sent to.
-///
-/// Kept out of the caller: it is rare, and large.
-#[inline(never)]
-pub(super) fn packet<E: Env, B: Bytes>(
-    env: &E,
-    frame: &mut B,
-    packet: &Packet,
-    error: Error,
-) -> Outcome {
-    if is_martian(packet.network) || is_to_many(frame) {
+#[inline(always)]
+pub fn refuse<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
+    let outcome = answer(env, frame, journey);
+    journey.end(outcome);
+}
+
+#[inline(always)]
+fn answer<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey) -> Outcome {
+    let packet = &journey.packet;
+    if packet.is_martian() || is_to_many(frame) {
         return Outcome::end(Counter::DropMartian);
     }
     if !is_due(env) {
         return Outcome::end(Counter::DropIcmpRate);
     }
-    let counter = match error.kind {
+    let counter = match journey.refusal {
         Kind::TimeExceeded => Counter::RejectTtl,
         Kind::PortUnreachable => Counter::RejectNoReal,
         Kind::FragmentationNeeded => Counter::RejectTooBig,
     };
+    let error = Error {
+        kind: journey.refusal,
+        mtu: journey.mtu,
+    };
     match icmp::reply(frame, packet.transport.len, error, ident(env)) {
-        Some(()) => Outcome::new(Verdict::Tx, counter),
+        Some(()) => Outcome::new(Verdict::Tx, counter, 0),
         None => Outcome::end(Counter::DropResize),
     }
-}
-
-/// Whether a source is no host's: nothing, loopback, multicast and above (RFC 1812 5.3.7), or the VIP itself.
-#[inline(always)]
-pub(super) fn is_martian(network: Network) -> bool {
-    let [first, ..] = network.src.to_bytes();
-    first == 0 || first == 127 || first >= 224 || network.src == network.dst
 }
 
 /// Whether a frame was sent to more than one host, who would all answer (RFC 1812 4.3.2.7).

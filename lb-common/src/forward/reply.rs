@@ -1,6 +1,7 @@
 //! A packet from a NAT real server: which connection is it a reply of, and where does it go from here?
 
-use super::{Outcome, Packet, Verdict, may_be_reply, now, table};
+use super::journey::{Journey, Outcome, Packet, Verdict};
+use super::{may_be_reply, now, table};
 use crate::abi::{Method, Real, RealKey4, ServiceKey4, Settings};
 use crate::conn::{Meta, State, Tick};
 use crate::counter::Counter;
@@ -16,9 +17,10 @@ use crate::tcp::{self, Event, View};
 /// Forwards a packet whose source may be a NAT real server.
 ///
 /// A packet of a real server that belongs to no connection is left to the stack as it is, as IPVS does (`nat_icmp_send=0`).
-#[inline(never)]
-pub(super) fn forward<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Outcome {
-    translate(env, frame).unwrap_or(Outcome::end(Counter::PassNoService))
+#[inline(always)]
+pub fn reply<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
+    let outcome = translate(env, frame).unwrap_or(Outcome::end(Counter::PassNoService));
+    journey.end(outcome);
 }
 
 /// Forwards a reply; `None` when the packet is none.
@@ -137,7 +139,7 @@ fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, packet: &Packet, origin: Origi
         return Outcome::end(Counter::DropInternal);
     };
     if ip.ttl() <= 1 {
-        return Outcome::new(Verdict::Pass, Counter::RejectTtl);
+        return Outcome::new(Verdict::Pass, Counter::RejectTtl, 0);
     }
     let dont_fragment = ip.dont_fragment();
     let route = env.route(&Query {
@@ -158,22 +160,12 @@ fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, packet: &Packet, origin: Origi
             } else {
                 Counter::ForwardedStateless
             };
-            (
-                Onward::Send(macs),
-                Outcome {
-                    verdict,
-                    counter,
-                    to: ifindex,
-                },
-            )
+            (Onward::Send(macs), Outcome::new(verdict, counter, ifindex))
         }
         Route::TooBig if dont_fragment => {
-            return Outcome::new(Verdict::Pass, Counter::RejectTooBig);
+            return Outcome::new(Verdict::Pass, Counter::RejectTooBig, 0);
         }
-        Route::TooBig | Route::Stack => (
-            Onward::Stack,
-            Outcome::new(Verdict::Pass, Counter::PassUnresolved),
-        ),
+        Route::TooBig | Route::Stack => (Onward::Stack, Outcome::end(Counter::PassUnresolved)),
     };
     if rewrite::nat_source(frame, transport, origin.vip, onward).is_none() {
         return Outcome::end(Counter::DropResize);

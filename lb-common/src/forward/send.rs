@@ -1,7 +1,7 @@
 //! A packet and its real server: how does it get there?
 
+use super::journey::{Journey, Outcome, Packet, Verdict};
 use super::reject;
-use super::{Outcome, Packet, Verdict};
 use crate::abi::{Method, Real};
 use crate::counter::Counter;
 use crate::env::Env;
@@ -25,31 +25,27 @@ pub(super) struct To<'e> {
 pub(super) fn forward<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
-    packet: &Packet,
+    packet: Packet,
     to: To<'_>,
-) -> Outcome {
-    let method = Method::from_number(to.real.method);
-    let outcome = match method {
-        Some(Method::Dr) => dr(env, frame, packet, to.real),
-        Some(Method::Tun) => tun(env, frame, packet, to.real),
-        Some(Method::Nat) => nat(env, frame, packet, to.real),
+    journey: &mut Journey,
+) {
+    let sent = match Method::from_number(to.real.method) {
+        Some(Method::Dr) => dr(env, frame, &packet, to.real),
+        Some(Method::Tun) => tun(env, frame, &packet, to.real),
+        Some(Method::Nat) => nat(env, frame, &packet, to.real),
         Some(Method::Local) => Ok(Outcome::end(Counter::DeliveredLocal)),
         None => Err(Obstacle::Lost(Counter::DropInternal)),
     };
-    match outcome {
+    match sent {
         Ok(outcome) => {
             env.traffic(to.slot, |t| {
                 t.in_packets = t.in_packets.wrapping_add(1);
                 t.in_bytes = t.in_bytes.wrapping_add(packet.transport.len.into());
             });
-            outcome
+            journey.end(outcome);
         }
-        Err(Obstacle::Lost(counter)) => Outcome::end(counter),
-        Err(Obstacle::Refused(error)) => {
-            // A copy: the address of the original would keep it in memory on every packet's way.
-            let packet = *packet;
-            reject::packet(env, frame, &packet, error)
-        }
+        Err(Obstacle::Lost(counter)) => journey.end(Outcome::end(counter)),
+        Err(Obstacle::Refused(error)) => journey.refuse(packet, error),
     }
 }
 
@@ -91,11 +87,7 @@ impl Hop {
 
     #[inline(always)]
     const fn outcome(&self, counter: Counter) -> Outcome {
-        Outcome {
-            verdict: self.verdict,
-            counter,
-            to: self.to,
-        }
+        Outcome::new(self.verdict, counter, self.to)
     }
 }
 
@@ -169,6 +161,6 @@ fn nat<E: Env, B: Bytes>(
         Ok(hop.outcome(Counter::ForwardedNat))
     } else {
         rewrite::nat_destination(frame, &packet.transport, to, Onward::Stack).ok_or(LOST)?;
-        Ok(Outcome::new(Verdict::Pass, Counter::PassUnresolved))
+        Ok(Outcome::end(Counter::PassUnresolved))
     }
 }

@@ -25,10 +25,10 @@ const TTL: u8 = 64;
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// Its TTL ran out.
-    TimeExceeded,
     /// There is nobody to serve it.
     PortUnreachable,
+    /// Its TTL ran out.
+    TimeExceeded,
     /// It does not fit into packets of a size on its way, and is not to be fragmented.
     FragmentationNeeded,
 }

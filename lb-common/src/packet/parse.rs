@@ -13,6 +13,7 @@ use crate::net::{Be32, Proto};
 pub const L3: usize = ETH_LEN;
 
 /// What the network header says.
+#[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network {
     /// Source address.
@@ -47,21 +48,33 @@ impl Network {
 }
 
 /// What the network and transport headers say of a whole TCP segment or UDP datagram.
+#[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transport {
-    /// The protocol.
-    pub proto: Proto,
     /// Source and destination port as they stand in the packet, the source port in the first two bytes.
     pub ports: u32,
+    /// Length of the IP packet.
+    pub len: u16,
     /// Bits of [`tcp_flag`](super::wire::tcp_flag); 0 with UDP.
     pub tcp_flags: u8,
     /// Where the transport header is.
     pub l4: u8,
-    /// Length of the IP packet.
-    pub len: u16,
+    /// The protocol.
+    pub proto: Proto,
+    pad: [u8; 7],
 }
 
 impl Transport {
+    /// That of no packet.
+    pub const NONE: Self = Self {
+        ports: 0,
+        len: 0,
+        tcp_flags: 0,
+        l4: 0,
+        proto: Proto::Tcp,
+        pad: [0; 7],
+    };
+
     /// The transport header behind an IPv4 header that [`Network::parse`] found.
     ///
     /// # Errors
@@ -103,6 +116,7 @@ impl Transport {
             tcp_flags,
             l4: l4 as u8,
             len,
+            pad: [0; 7],
         })
     }
 }

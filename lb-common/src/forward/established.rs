@@ -1,7 +1,8 @@
 //! A packet to a VIP: which connection is it of?
 
+use super::journey::{Journey, Next, Outcome, Packet};
 use super::send::{self, To};
-use super::{Arrival, Next, Outcome, Packet, concerns, may_be_reply, now, opens, table};
+use super::{concerns, may_be_reply, now, table};
 use crate::abi::{FILTER_VIP, Real, Settings, real};
 use crate::conn::{Meta, State, Tick};
 use crate::counter::Counter;
@@ -11,26 +12,27 @@ use crate::packet::{Bytes, Network};
 use crate::table::{Hit, Lookup};
 use crate::tcp::{self, Event, View};
 
-/// Forwards a packet of an established connection. Of any other it finds out what it may be, and says so in
-/// [`Arrival::next`]; what is returned then counts for nothing.
-#[inline(never)]
-pub(super) fn forward<E: Env, B: Bytes>(env: &E, frame: &mut B, arrival: &mut Arrival) -> Outcome {
+/// Forwards a packet of an established connection, and finds out what any other is.
+#[inline(always)]
+pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
     let network = match Network::parse(frame) {
         Ok(network) => network,
-        Err(counter) => return Outcome::end(counter),
+        Err(counter) => return journey.end(Outcome::end(counter)),
     };
     let Some(settings) = env.settings() else {
-        return Outcome::end(Counter::DropInternal);
+        return journey.end(Outcome::end(Counter::DropInternal));
     };
     if !concerns(env, network.dst, FILTER_VIP) {
         if may_be_reply(env, settings, network) {
-            arrival.next = Next::Reply;
+            journey.next = Next::Reply;
+        } else {
+            journey.end(Outcome::end(Counter::PassNoService));
         }
-        return Outcome::end(Counter::PassNoService);
+        return;
     }
     let packet = match Packet::parse(frame, network) {
         Ok(packet) => packet,
-        Err(counter) => return Outcome::end(counter),
+        Err(counter) => return journey.end(Outcome::end(counter)),
     };
     let table = table(env, settings);
     let flow = packet.flow();
@@ -39,35 +41,32 @@ pub(super) fn forward<E: Env, B: Bytes>(env: &E, frame: &mut B, arrival: &mut Ar
         Lookup::Hit(hit) => {
             let slot = hit.meta.real();
             let Some(real) = env.real(slot) else {
-                return Outcome::end(Counter::DropInternal);
+                return journey.end(Outcome::end(Counter::DropInternal));
             };
-            if !is_void(&packet, hit.meta, real) {
+            if !is_over(&packet, hit.meta, real) {
                 keep(env, settings, &packet, &hit, real, now);
-                return send::forward(env, frame, &packet, To { slot, real });
+                return send::forward(env, frame, packet, To { slot, real }, journey);
             }
             table.remove(&hit, env);
             false
         }
         Lookup::Miss { turned_away } => turned_away,
     };
-    *arrival = Arrival {
-        packet,
-        now,
-        turned_away,
-        next: Next::Open,
-    };
-    Outcome::end(Counter::PassNoService)
+    journey.packet = packet;
+    journey.now = now;
+    journey.turned_away = turned_away;
+    journey.next = Next::Choose;
 }
 
-/// Whether a packet of a recorded connection is to be scheduled as if there were no record.
+/// Whether a recorded connection is over for a packet, which then may open another.
 ///
-/// - A SYN on a connection that is over (TIME_WAIT, CLOSE) opens another one at once; in FIN_WAIT it stays, as with
-///   IPVS's `conn_reuse_mode=1`.
-/// - A real server found dead is left by UDP flows and by SYNs; established TCP is not cut, for only the server can tell.
+/// - A SYN on a connection in TIME_WAIT or CLOSE opens another one at once; in FIN_WAIT it stays, as with IPVS's
+///   `conn_reuse_mode=1`.
+/// - A real server found dead is left by UDP flows and by SYNs. Established TCP is not cut: only its server can tell.
 /// - A slot no longer in use means that the real server was removed by force.
 #[inline(always)]
-fn is_void(packet: &Packet, meta: Meta, real: &Real) -> bool {
-    if !opens(packet) {
+fn is_over(packet: &Packet, meta: Meta, real: &Real) -> bool {
+    if !packet.opens() {
         return real.flags & real::USED == 0;
     }
     real.flags & (real::USED | real::DOWN) != real::USED

@@ -1,0 +1,223 @@
+//! What is known of a packet on its way, and how does it end?
+
+use crate::conn::Tick;
+use crate::counter::Counter;
+use crate::net::{Be16, Be32, Flow4, Proto};
+use crate::packet::icmp::{Error, Kind};
+use crate::packet::wire::tcp_flag;
+use crate::packet::{Bytes, Network, Transport};
+
+/// What to do with the frame.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Leave it to the director's own stack.
+    Pass = 0,
+    /// Drop it.
+    Drop = 1,
+    /// Send it by the interface it came from.
+    Tx = 2,
+    /// Send it by the interface in slot [`Outcome::to`] of `EGRESS`.
+    Slot = 3,
+    /// Send it by the interface of index [`Outcome::to`].
+    Interface = 4,
+}
+
+/// How a packet ended.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// What to do with the frame.
+    pub verdict: Verdict,
+    /// What to count.
+    pub counter: Counter,
+    pad: u16,
+    /// Where to send it, if the verdict needs to say.
+    pub to: u32,
+}
+
+impl Outcome {
+    #[inline(always)]
+    pub(super) const fn new(verdict: Verdict, counter: Counter, to: u32) -> Self {
+        Self {
+            verdict,
+            counter,
+            pad: 0,
+            to,
+        }
+    }
+
+    /// A packet that goes no further here: dropped if the counter is one of drops, else left to the stack.
+    #[inline(always)]
+    pub(super) const fn end(counter: Counter) -> Self {
+        let verdict = if counter.is_drop() {
+            Verdict::Drop
+        } else {
+            Verdict::Pass
+        };
+        Self::new(verdict, counter, 0)
+    }
+}
+
+/// Which step a packet needs next.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// None: its outcome is known.
+    Nothing = 0,
+    /// A real server for a new connection.
+    Choose = 1,
+    /// An entry in the connection table.
+    Record = 2,
+    /// A real server by the flow's hash, because the table has no place for it.
+    ChooseByHash = 3,
+    /// To be sent to the real server that was chosen.
+    Deliver = 4,
+    /// An answer that it goes no further.
+    Refuse = 5,
+    /// The connection of which it may be a reply.
+    Reply = 6,
+}
+
+/// A packet on its way from step to step.
+///
+/// It lies in memory that a BPF program hands from function to function: plain words without gaps, as the verifier wants every byte
+/// written.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Journey {
+    pub(super) packet: Packet,
+    /// Which step is next.
+    pub next: Next,
+    /// The connection table may have had no place for the flow: then a segment within a connection is not left to the
+    /// stack, which would reset it, but goes where the flow's hash says.
+    pub(super) turned_away: bool,
+    /// Whether the connection is in the table.
+    pub(super) recorded: bool,
+    /// What the sender is told if it is refused.
+    pub(super) refusal: Kind,
+    /// The most that fits, if it was too big.
+    pub(super) mtu: u16,
+    pad: u16,
+    /// When it came.
+    pub(super) now: Tick,
+    /// The slot of the real server that was chosen.
+    pub(super) slot: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+const _: () = {
+    assert!(size_of::<Journey>() == 48 && size_of::<Packet>() == 24 && size_of::<Outcome>() == 8);
+};
+
+impl Journey {
+    /// A packet that nothing is known of.
+    #[inline(always)]
+    pub const fn new() -> Self {
+        Self {
+            packet: Packet {
+                network: Network {
+                    src: Be32(0),
+                    dst: Be32(0),
+                },
+                transport: Transport::NONE,
+            },
+            next: Next::Nothing,
+            turned_away: false,
+            recorded: false,
+            refusal: Kind::PortUnreachable,
+            mtu: 0,
+            pad: 0,
+            now: Tick(0),
+            slot: 0,
+            outcome: Outcome::end(Counter::PassNoService),
+        }
+    }
+
+    /// Ends the journey.
+    #[inline(always)]
+    pub(super) fn end(&mut self, outcome: Outcome) {
+        self.next = Next::Nothing;
+        self.outcome = outcome;
+    }
+
+    /// Ends the journey with a refusal.
+    #[inline(always)]
+    pub(super) fn refuse(&mut self, packet: Packet, error: Error) {
+        self.next = Next::Refuse;
+        self.packet = packet;
+        self.refusal = error.kind;
+        self.mtu = error.mtu;
+    }
+}
+
+impl Default for Journey {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A whole TCP segment or UDP datagram, as it came.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Packet {
+    pub(super) network: Network,
+    pub(super) transport: Transport,
+}
+
+impl Packet {
+    #[inline(always)]
+    pub(super) fn parse<B: Bytes>(frame: &B, network: Network) -> Result<Self, Counter> {
+        let transport = Transport::parse(frame)?;
+        Ok(Self { network, transport })
+    }
+
+    #[inline(always)]
+    pub(super) const fn source_port(&self) -> Be16 {
+        let [a, b, ..] = self.transport.ports.to_ne_bytes();
+        Be16(u16::from_ne_bytes([a, b]))
+    }
+
+    #[inline(always)]
+    pub(super) const fn destination_port(&self) -> Be16 {
+        let [.., c, d] = self.transport.ports.to_ne_bytes();
+        Be16(u16::from_ne_bytes([c, d]))
+    }
+
+    /// The flow of a packet that a client sent.
+    #[inline(always)]
+    pub(super) const fn flow(&self) -> Flow4 {
+        Flow4 {
+            client: self.network.src,
+            vip: self.network.dst,
+            client_port: self.source_port(),
+            vip_port: self.destination_port(),
+            proto: self.transport.proto,
+        }
+    }
+
+    /// Whether it may open a connection: any datagram, and a segment with SYN, whatever else but RST is set.
+    #[inline(always)]
+    pub(super) const fn opens(&self) -> bool {
+        match self.transport.proto {
+            Proto::Udp => true,
+            Proto::Tcp => {
+                self.transport.tcp_flags & (tcp_flag::SYN | tcp_flag::RST) == tcp_flag::SYN
+            }
+        }
+    }
+
+    /// Whether it is a segment that breaks a connection off.
+    #[inline(always)]
+    pub(super) const fn is_reset(&self) -> bool {
+        self.transport.tcp_flags & tcp_flag::RST != 0
+    }
+
+    /// Whether its source is no host's: nothing, loopback, multicast and above (RFC 1812 5.3.7), or the VIP itself.
+    #[inline(always)]
+    pub(super) const fn is_martian(&self) -> bool {
+        let [first, ..] = self.network.src.to_bytes();
+        first == 0 || first == 127 || first >= 224 || self.network.src.0 == self.network.dst.0
+    }
+}

@@ -1,0 +1,91 @@
+//! The steps of a packet as functions that the verifier checks one by one.
+//!
+//! A function that other files may call (`extern "C"`, its name as it is) is *global* to the kernel: it is checked once,
+//! for any argument, instead of once for each way that leads to it. In turn it may only be given the context, numbers, and
+//! memory of a known size, and must look whether the memory is there.
+
+use aya_ebpf::bindings::xdp_md;
+use lb_common::forward::{self, Journey, Steps};
+
+use crate::ctx::Frame;
+use crate::env::Kernel;
+
+/// The steps for the frame of a context.
+pub(crate) struct Subprograms {
+    ctx: *mut xdp_md,
+}
+
+/// Steps that need the frame.
+macro_rules! with_frame {
+    ($($step:ident)+) => {
+        $(
+            #[unsafe(no_mangle)]
+            extern "C" fn $step(ctx: *mut xdp_md, journey: *mut Journey) -> u32 {
+                // SAFETY: the verifier makes sure that a pointer is null or that of a `Journey`, which callers own.
+                if let Some(journey) = unsafe { journey.as_mut() } {
+                    forward::$step(&Kernel::new(ctx), &mut Frame::new(ctx), journey);
+                }
+                0
+            }
+        )+
+    };
+}
+
+/// Steps that need none: the context may not be an argument, for the compiler would leave out what is not used.
+macro_rules! without_frame {
+    ($($step:ident)+) => {
+        $(
+            #[unsafe(no_mangle)]
+            extern "C" fn $step(journey: *mut Journey) -> u32 {
+                // SAFETY: the verifier makes sure that a pointer is null or that of a `Journey`, which callers own.
+                if let Some(journey) = unsafe { journey.as_mut() } {
+                    forward::$step(&Kernel::without_context(), journey);
+                }
+                0
+            }
+        )+
+    };
+}
+
+with_frame!(established deliver refuse reply);
+without_frame!(choose record);
+
+impl Subprograms {
+    /// The steps for the frame of a context.
+    #[inline(always)]
+    pub(crate) const fn new(ctx: *mut xdp_md) -> Self {
+        Self { ctx }
+    }
+}
+
+impl Steps for Subprograms {
+    #[inline(always)]
+    fn established(&mut self, journey: &mut Journey) {
+        established(self.ctx, journey);
+    }
+
+    #[inline(always)]
+    fn choose(&mut self, journey: &mut Journey) {
+        choose(journey);
+    }
+
+    #[inline(always)]
+    fn record(&mut self, journey: &mut Journey) {
+        record(journey);
+    }
+
+    #[inline(always)]
+    fn deliver(&mut self, journey: &mut Journey) {
+        deliver(self.ctx, journey);
+    }
+
+    #[inline(always)]
+    fn refuse(&mut self, journey: &mut Journey) {
+        refuse(self.ctx, journey);
+    }
+
+    #[inline(always)]
+    fn reply(&mut self, journey: &mut Journey) {
+        reply(self.ctx, journey);
+    }
+}
