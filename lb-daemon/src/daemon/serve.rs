@@ -17,6 +17,7 @@ use crate::config::model::Api;
 use crate::engine::{Engine, Handle, Places, Reload, begin, interfaces, problem, run};
 use crate::io::bpf::{self, Capacity, Dataplane};
 use crate::io::net::{Net, Settings};
+use crate::io::preflight;
 use crate::io::store::Store;
 use crate::stop::{self, Stopper};
 
@@ -35,6 +36,7 @@ pub(super) fn serve(options: &Options) -> Result<(), Problem> {
 }
 
 async fn director(options: &Options) -> Result<(), Problem> {
+    preflight::capabilities().map_err(|err| problem("cannot be a director", &err))?;
     let (network, events) = Net::start(Settings::default())
         .await
         .map_err(|err| problem("cannot follow the network", &err))?;

@@ -85,7 +85,7 @@ fn without_root_or_a_capability() -> Result<()> {
             "--clear-groups",
             "--inh-caps=-all",
         ],
-        &["root"],
+        &["CAP_BPF", "root"],
     )?;
     for (capability, name) in [("net_admin", "CAP_NET_ADMIN"), ("net_raw", "CAP_NET_RAW")] {
         let without = format!("--bounding-set=-{capability}");
