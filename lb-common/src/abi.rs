@@ -59,6 +59,10 @@ pub mod map {
     pub const CPU: &str = "CPU";
     /// Egress interfaces by slot.
     pub const EGRESS: &str = "EGRESS";
+    /// On a real server: the addresses at which its tunnels end, with no meaning in the value.
+    pub const TUNNELS: &str = "TUNNELS";
+    /// On a real server: one `u64` per [`Decap`](crate::decap::Decap), per CPU.
+    pub const DECAPS: &str = "DECAPS";
 }
 
 /// What holds for the whole data plane.

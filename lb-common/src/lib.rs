@@ -9,6 +9,7 @@ pub mod abi;
 pub mod atomic;
 pub mod conn;
 pub mod counter;
+pub mod decap;
 pub mod env;
 pub mod forward;
 pub mod load;

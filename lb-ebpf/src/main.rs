@@ -19,8 +19,10 @@ use aya_ebpf::helpers::generated::bpf_redirect;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use lb_common::counter::Counter;
+use lb_common::decap::{self, Decap};
 use lb_common::forward::{self, Journey, Outcome, Verdict};
 
+use crate::ctx::Frame;
 use crate::env::Kernel;
 use crate::steps::Subprograms;
 
@@ -31,6 +33,21 @@ fn lb(ctx: XdpContext) -> u32 {
     let (action, counter) = act(outcome);
     Kernel::new(ctx.ctx).count(counter);
     action
+}
+
+/// Takes packets out of the tunnels that end here, for the stack.
+#[xdp]
+fn decap(ctx: XdpContext) -> u32 {
+    let mut frame = Frame::new(ctx.ctx);
+    let ended = decap::handle(&mut frame, |addr| maps::TUNNELS.get_ptr(&addr).is_some());
+    if let Some(count) = maps::DECAPS.get_ptr_mut(ended as u32) {
+        // SAFETY: the element is this CPU's own, and the program is not preempted by another of its kind.
+        unsafe { *count = (*count).wrapping_add(1) };
+    }
+    match ended {
+        Decap::Congested => XDP_DROP,
+        Decap::TakenOff | Decap::NotOurs | Decap::Left => XDP_PASS,
+    }
 }
 
 /// Leaves every packet to the stack: a veth takes frames that a program sends it only while it has a program itself.

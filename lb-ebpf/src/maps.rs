@@ -10,6 +10,8 @@ use lb_common::abi::{
     Real, RealKey4, ServiceKey4, Settings, Timeouts, Traffic,
 };
 use lb_common::counter;
+use lb_common::decap::DECAPS as ENDS;
+use lb_common::net::Be32;
 use lb_common::table::Bucket;
 
 use crate::atomic::{Atomic, Bpf};
@@ -70,3 +72,11 @@ pub(crate) static CPU: PerCpuArray<CpuState, 1> = PerCpuArray::new();
 
 #[btf_map]
 pub(crate) static EGRESS: DevMap<256> = DevMap::new();
+
+/// On a real server: the addresses at which its tunnels end.
+#[btf_map]
+pub(crate) static TUNNELS: HashMap<Be32, u32, 256> = HashMap::new();
+
+/// On a real server: how frames ended, by [`Decap`](lb_common::decap::Decap).
+#[btf_map]
+pub(crate) static DECAPS: PerCpuArray<u64, { ENDS as usize }> = PerCpuArray::new();

@@ -26,6 +26,8 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use aya::EbpfLoader;
+use aya::maps::{HashMap, Map, MapData};
+use lb_common::abi::map;
 
 use super::client::{Checksum, sha256};
 use super::director::Director;
@@ -273,6 +275,7 @@ impl Site {
             &format!("rule add from {} lookup 100", Vip::Dr.address()),
             &format!("rule add from {} lookup 100", Vip::Tun.address()),
         ])?;
+        end_tunnels_at(&self.lab, address)?;
         let decap = self.lab.bpffs().join("decap");
         host.run(&[
             "ip",
@@ -349,6 +352,12 @@ fn pin_decap(lab: &Lab) -> Result<()> {
     let mut object = object
         .load_file(&path)
         .with_context(|| format!("cannot load {}", path.display()))?;
+    let tunnels = object
+        .map(map::TUNNELS)
+        .context("the object has no map of tunnels")?;
+    tunnels
+        .pin(lab.bpffs().join(map::TUNNELS))
+        .context("cannot pin the map of tunnels")?;
     let program = object
         .program_mut("decap")
         .context("the object has no program `decap`")?;
@@ -359,6 +368,17 @@ fn pin_decap(lab: &Lab) -> Result<()> {
     program
         .pin(&path)
         .with_context(|| format!("cannot pin {}", path.display()))
+}
+
+/// Have the pinned program take the tunnel's header off of what goes to this address.
+fn end_tunnels_at(lab: &Lab, address: Ipv4Addr) -> Result<()> {
+    let path = lab.bpffs().join(map::TUNNELS);
+    let tunnels =
+        MapData::from_pin(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut tunnels: HashMap<_, u32, u32> = HashMap::try_from(Map::HashMap(tunnels))?;
+    tunnels
+        .insert(u32::from_ne_bytes(address.octets()), 1, 0)
+        .with_context(|| format!("cannot end tunnels at {address}"))
 }
 
 fn checksum(path: &Path) -> Result<Checksum> {
