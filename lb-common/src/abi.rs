@@ -383,16 +383,41 @@ pub struct Locality {
     pub changed: u32,
     /// Number of real servers in the set.
     pub len: u32,
-    /// Slots in `REALS`, the one added last first.
-    pub set: [u32; LOCALITY_SET],
+    /// The one added last first.
+    pub set: [LocalityEntry; LOCALITY_SET],
+}
+
+/// A remembered real server: its slot in `REALS` in the low 17 bits, and above where it was in its service's list.
+#[repr(transparent)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct LocalityEntry(pub u32);
+
+impl LocalityEntry {
+    /// The real server in a slot, at a place of the list.
+    #[inline(always)]
+    pub const fn new(real: u32, index: u32) -> Self {
+        Self(real & MAX_REALS | index << 17)
+    }
+
+    /// The slot.
+    #[inline(always)]
+    pub const fn real(self) -> u32 {
+        self.0 & MAX_REALS
+    }
+
+    /// Where it was in the list; it may have moved since.
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        self.0 >> 17
+    }
 }
 
 impl Locality {
     /// A set of one.
     #[inline(always)]
-    pub fn one(real: u32, now: u32) -> Self {
-        let mut set = [0; LOCALITY_SET];
-        set[0] = real;
+    pub fn one(entry: LocalityEntry, now: u32) -> Self {
+        let mut set = [LocalityEntry(0); LOCALITY_SET];
+        set[0] = entry;
         Self {
             used: now,
             changed: now,
@@ -403,19 +428,16 @@ impl Locality {
 
     /// Puts a real server in front, unless it is in the set.
     #[inline(always)]
-    pub fn insert(&mut self, real: u32, now: u32) {
-        let mut carried = real;
-        for (i, place) in self.set.iter_mut().enumerate() {
-            if i as u32 >= self.len {
-                break;
-            }
-            if *place == real {
+    pub fn insert(&mut self, entry: LocalityEntry, now: u32) {
+        for (i, known) in self.set.iter().enumerate() {
+            if (i as u32) < self.len && known.real() == entry.real() {
                 return;
             }
         }
-        for place in &mut self.set {
-            core::mem::swap(place, &mut carried);
+        for i in (1..LOCALITY_SET).rev() {
+            self.set[i] = self.set[i - 1];
         }
+        self.set[0] = entry;
         self.len = (self.len + 1).min(LOCALITY_SET as u32);
         self.changed = now;
     }

@@ -4,8 +4,8 @@
 //! over vectors, and [`forward`](crate::forward) is the same code in both.
 
 use crate::abi::{
-    CpuState, Locality, LocalityKey4, Member, Plan, Real, RealKey4, ServiceKey4, Settings,
-    Timeouts, Traffic,
+    CpuState, LOADS_LEN, Locality, LocalityKey4, MEMBERS_LEN, Member, Plan, Real, RealKey4,
+    ServiceKey4, Settings, Timeouts, Traffic,
 };
 use crate::atomic::Atoms;
 use crate::conn::Loads;
@@ -48,14 +48,14 @@ pub trait Env: Buckets + Loads {
     /// The turn of a generation: [`Generation::turn`](crate::abi::Generation::turn).
     fn turn(&self, generation: u32) -> Option<&<Self::Atoms as Atoms>::U64>;
 
-    /// An element of `MEMBERS`; any index is answered.
-    fn member(&self, index: u32) -> Member;
+    /// The one value of `MEMBERS`.
+    fn members(&self) -> Option<&[Member; MEMBERS_LEN as usize]>;
 
     /// A word of `SLOTS`; any index is answered.
     fn slots(&self, index: u32) -> u64;
 
-    /// The connections of a real server ([`Load::conns`](crate::abi::Load::conns)).
-    fn load(&self, real: u32) -> Option<&<Self::Atoms as Atoms>::U64>;
+    /// The one value of `LOADS`, as the words that change ([`Load::conns`](crate::abi::Load::conns)).
+    fn loads(&self) -> Option<&[<Self::Atoms as Atoms>::U64; LOADS_LEN as usize]>;
 
     /// What lblc and lblcr remember of a destination.
     fn locality(&self, key: &LocalityKey4) -> Option<Locality>;
@@ -78,8 +78,8 @@ pub trait Env: Buckets + Loads {
     /// Where the kernel would send a packet.
     fn route(&self, query: &Query) -> Route;
 
-    /// Calls `step` with 0, 1, … below `times` until it answers `false`.
-    fn repeat<P: Pool, S: Step<P>>(&self, pool: &P, times: u32, step: &mut S);
+    /// Calls `step` with 0, 1, … below `times` until it answers `false`, and gives it back.
+    fn repeat<P: Pool, S: Step<P>>(&self, pool: &P, times: u32, step: S) -> S;
 }
 
 /// A question to the routing table.

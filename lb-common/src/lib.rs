@@ -13,6 +13,8 @@ pub mod decap;
 pub mod env;
 pub mod forward;
 pub mod load;
+#[cfg(any(test, feature = "host"))]
+pub mod model;
 pub mod net;
 pub mod packet;
 pub mod sched;

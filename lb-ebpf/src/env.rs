@@ -59,12 +59,20 @@ impl Buckets for Kernel {
 impl Loads for Kernel {
     #[inline(always)]
     fn add(&self, real: u32, change: u64) {
-        if let Some(load) = self.load(real)
-            && let Some(real) = self.real(real)
-        {
-            load::add(load, real, change);
-        }
+        add_load(real, change);
     }
+}
+
+/// Adds to the load of a real server. It is done in many places, so the verifier is to look at it once.
+#[unsafe(no_mangle)]
+extern "C" fn add_load(real: u32, change: u64) -> u32 {
+    let kernel = Kernel::without_context();
+    if let Some(loads) = kernel.loads()
+        && let Some(record) = kernel.real(real)
+    {
+        load::add(&loads[(real & (LOADS_LEN - 1)) as usize], record, change);
+    }
+    0
 }
 
 impl Env for Kernel {
@@ -124,10 +132,8 @@ impl Env for Kernel {
     }
 
     #[inline(always)]
-    fn member(&self, index: u32) -> Member {
-        maps::MEMBERS.get(0).map_or(Member::default(), |members| {
-            members[(index & (MEMBERS_LEN - 1)) as usize]
-        })
+    fn members(&self) -> Option<&[Member; MEMBERS_LEN as usize]> {
+        maps::MEMBERS.get(0)
     }
 
     #[inline(always)]
@@ -136,8 +142,8 @@ impl Env for Kernel {
     }
 
     #[inline(always)]
-    fn load(&self, real: u32) -> Option<&Atomic<u64>> {
-        Some(&maps::LOADS.get(0)?[(real & (LOADS_LEN - 1)) as usize])
+    fn loads(&self) -> Option<&[Atomic<u64>; LOADS_LEN as usize]> {
+        maps::LOADS.get(0)
     }
 
     #[inline(always)]
@@ -185,25 +191,41 @@ impl Env for Kernel {
     }
 
     #[inline(always)]
-    fn repeat<P: Pool, S: Step<P>>(&self, pool: &P, times: u32, step: &mut S) {
-        let mut round = Round { pool, step };
+    fn repeat<P: Pool, S: Step<P>>(&self, pool: &P, times: u32, step: S) -> S {
+        const {
+            assert!(size_of::<S>() <= size_of::<maps::Scratch>() && align_of::<S>() <= 8);
+        }
+        let Some(place) = maps::SCRATCH.get_ptr_mut(0) else {
+            return step;
+        };
+        let place = place.cast::<S>();
+        let mut round = Round { pool, step: place };
         let body: unsafe extern "C" fn(u64, *mut c_void) -> i64 = once::<P, S>;
-        // SAFETY: `once` gets the address of `round` back, which outlives the call.
+        // SAFETY: the place is this CPU's own, large enough and aligned, and loops are not nested; `once` gets the address of
+        // `round` back, which outlives the call.
         unsafe {
+            place.write(step);
             bpf_loop(times, body as *mut c_void, (&raw mut round).cast(), 0);
+            place.read()
         }
     }
 }
 
 /// What a round of a loop works on.
+///
+/// The step's state lies in a map: there the verifier knows nothing of its values, so after one round it has seen them all. On the stack
+/// it would follow them from round to round.
 struct Round<'a, P, S> {
     pool: &'a P,
-    step: &'a mut S,
+    step: *mut S,
 }
 
 /// The body of a loop: 1 ends it.
 unsafe extern "C" fn once<P: Pool, S: Step<P>>(index: u64, round: *mut c_void) -> i64 {
-    // SAFETY: `repeat` passes the address of a `Round` of these types, and nobody else uses it meanwhile.
-    let Round { pool, step } = unsafe { &mut *round.cast::<Round<'_, P, S>>() };
+    // SAFETY: `repeat` passes the address of a `Round` of these types, and nobody else uses it or the step meanwhile.
+    let (pool, step) = unsafe {
+        let round = &*round.cast::<Round<'_, P, S>>();
+        (round.pool, &mut *round.step)
+    };
     i64::from(!step.step(pool, index as u32))
 }

@@ -70,6 +70,12 @@ pub(crate) static LOCALITY4: LruHashMap<LocalityKey4, Locality, 16_384> = LruHas
 #[btf_map]
 pub(crate) static CPU: PerCpuArray<CpuState, 1> = PerCpuArray::new();
 
+/// Room for the state of a loop.
+pub(crate) type Scratch = [u64; 16];
+
+#[btf_map]
+pub(crate) static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+
 #[btf_map]
 pub(crate) static EGRESS: DevMap<256> = DevMap::new();
 

@@ -1,4 +1,5 @@
 //! The shared fixtures of the tests.
 
 pub mod lab;
+pub mod plane;
 pub mod replay;

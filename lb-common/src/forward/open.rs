@@ -49,7 +49,9 @@ fn find<E: Env>(env: &E, journey: &Journey, packet: &Packet, service: u32) -> Re
         return Err(Counter::DropMartian);
     }
     let flow = packet.flow();
-    let pool = Service::of(env, service, flow.vip, journey.now).ok_or(Counter::DropInternal)?;
+    let Some(pool) = Service::of(env, service, flow.vip, journey.now) else {
+        return Err(Counter::DropInternal);
+    };
     // A datagram of a flow that may be under way without a record keeps to its hash, as segments do.
     let under_way = journey.turned_away && (!opens || flow.proto == Proto::Udp);
     let choice = if under_way || journey.next == Next::ChooseByHash {
@@ -58,7 +60,7 @@ fn find<E: Env>(env: &E, journey: &Journey, packet: &Packet, service: u32) -> Re
         sched::choose(&pool, &Request::from(&flow))
     };
     choice
-        .map(|choice| choice.real)
+        .map(|choice| choice.real())
         .ok_or(Counter::RejectNoReal)
 }
 

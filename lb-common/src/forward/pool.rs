@@ -1,11 +1,11 @@
 //! A service's real servers as its scheduler sees them.
 
-use crate::abi::{Load, Locality, LocalityKey4, Member, Plan};
+use crate::abi::{LOADS_LEN, Load, Locality, LocalityKey4, MEMBERS_LEN, Member, Plan};
 use crate::atomic::{Atoms, Word};
 use crate::conn::Tick;
 use crate::env::Env;
 use crate::net::Be32;
-use crate::sched::{Pool, Step};
+use crate::sched::{self, Pool, Step};
 
 /// The current generation of a service, and what a choice depends on.
 pub(super) struct Service<'e, E: Env> {
@@ -37,20 +37,23 @@ impl<'e, E: Env> Service<'e, E> {
 }
 
 impl<E: Env> Pool for Service<'_, E> {
+    type Lists<'a>
+        = Lists<'a, E::Atoms>
+    where
+        Self: 'a;
+
     #[inline(always)]
     fn plan(&self) -> &Plan {
         self.plan
     }
 
     #[inline(always)]
-    fn member(&self, index: u32) -> Member {
-        self.env.member(self.plan.members_off.wrapping_add(index))
-    }
-
-    #[inline(always)]
-    fn load(&self, real: u32) -> Load {
-        let conns = self.env.load(real).map_or(0, Word::load);
-        Load { conns }
+    fn lists(&self) -> Option<Lists<'_, E::Atoms>> {
+        Some(Lists {
+            members: self.env.members()?,
+            loads: self.env.loads()?,
+            first: self.plan.members_off,
+        })
     }
 
     #[inline(always)]
@@ -89,7 +92,35 @@ impl<E: Env> Pool for Service<'_, E> {
     }
 
     #[inline(always)]
-    fn repeat<S: Step<Self>>(&self, times: u32, step: &mut S) {
-        self.env.repeat(self, times, step);
+    fn repeat<S: Step<Self>>(&self, times: u32, step: S) -> S {
+        self.env.repeat(self, times, step)
+    }
+}
+
+/// The members of a plan, and all loads.
+pub(super) struct Lists<'e, A: Atoms> {
+    members: &'e [Member; MEMBERS_LEN as usize],
+    loads: &'e [A::U64; LOADS_LEN as usize],
+    first: u32,
+}
+
+impl<A: Atoms> Clone for Lists<'_, A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A: Atoms> Copy for Lists<'_, A> {}
+
+impl<A: Atoms> sched::Lists for Lists<'_, A> {
+    #[inline(always)]
+    fn member(self, index: u32) -> Member {
+        self.members[(self.first.wrapping_add(index) & (MEMBERS_LEN - 1)) as usize]
+    }
+
+    #[inline(always)]
+    fn load(self, real: u32) -> Load {
+        let conns = self.loads[(real & (LOADS_LEN - 1)) as usize].load();
+        Load { conns }
     }
 }

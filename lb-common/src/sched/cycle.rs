@@ -15,7 +15,7 @@
 //!
 //! A place is found by the guide in about one step, whatever the number of segments.
 
-use super::pool::Pool;
+use super::pool::{Pool, Step};
 
 /// The head of a wrr schedule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,42 +79,54 @@ impl Cycle {
         (1 + 2 * self.segments) * 4
     }
 
-    /// The segment that a place is in.
+    /// The number of the segment that a place is in.
     #[inline(always)]
     pub(super) fn segment_of<P: Pool>(self, pool: &P, place: u32) -> u32 {
         let base = pool.plan().slots_off;
         let entry = self.guide() + (place >> self.shift);
-        let (mut low, mut high) = (pool.slot(base, entry), pool.slot(base, entry + 1));
-        for _ in 0..SEARCH_STEPS {
-            if low >= high {
-                break;
-            }
-            let middle = (low + high).div_ceil(2);
-            if Segment::first(pool, middle) <= place {
-                low = middle;
-            } else {
-                high = middle - 1;
-            }
+        let search = Bisection {
+            place,
+            low: pool.slot(base, entry),
+            high: pool.slot(base, entry + 1),
+        };
+        if search.low >= search.high {
+            return search.low;
         }
-        low
+        pool.repeat(SEARCH_STEPS, search).low
     }
 
-    /// The first segment that every weight from `weight` up is served in.
+    /// The first place behind a segment.
     #[inline(always)]
-    pub(super) fn segment_for_weight<P: Pool>(self, pool: &P, weight: u32) -> u32 {
-        let (mut low, mut high) = (0, self.segments.saturating_sub(1));
-        for _ in 0..SEARCH_STEPS {
-            if low >= high {
-                break;
-            }
-            let middle = (low + high) / 2;
-            if Segment::read(pool, middle).weight <= weight {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
+    pub(super) fn end_of<P: Pool>(self, pool: &P, number: u32) -> u32 {
+        if number + 1 < self.segments {
+            Segment::first(pool, number + 1)
+        } else {
+            self.length
         }
-        low
+    }
+}
+
+/// Finds the segment of a place among those from `low` to `high`.
+#[derive(Clone, Copy)]
+struct Bisection {
+    place: u32,
+    low: u32,
+    high: u32,
+}
+
+impl<P: Pool> Step<P> for Bisection {
+    #[inline(always)]
+    fn step(&mut self, pool: &P, _round: u32) -> bool {
+        if self.low >= self.high {
+            return false;
+        }
+        let middle = (self.low + self.high).div_ceil(2);
+        if Segment::first(pool, middle) <= self.place {
+            self.low = middle;
+        } else {
+            self.high = middle - 1;
+        }
+        true
     }
 }
 
@@ -126,6 +138,14 @@ impl Segment {
         Self::from_words([pool.word(at), pool.word(at + 1)])
     }
 
+    /// The member whose turn a place of this segment is.
+    #[inline(always)]
+    pub(super) fn member_at<P: Pool>(self, pool: &P, place: u32) -> u32 {
+        let in_level = place.wrapping_sub(self.first) % self.len.max(1);
+        pool.slot(pool.plan().slots_off, self.list.wrapping_add(in_level))
+    }
+
+    /// The first place of the segment of a number.
     #[inline(always)]
     fn first<P: Pool>(pool: &P, segment: u32) -> u32 {
         pool.word(pool.plan().slots_off + 1 + 2 * segment) as u32

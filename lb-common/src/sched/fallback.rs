@@ -1,7 +1,7 @@
 //! Who takes a packet of a flow that has no entry, because the connection table had no place for it.
 
-use super::Choice;
-use super::pool::Pool;
+use super::choice::Choice;
+use super::pool::{Lists, Pool};
 
 /// The member that every packet with this hash goes to, by the plan's small Maglev table.
 ///
@@ -14,5 +14,5 @@ pub fn fallback<P: Pool>(pool: &P, hash: u32) -> Option<Choice> {
         return None;
     }
     let index = pool.slot(plan.fallback_off, hash % plan.fallback_len);
-    Some(Choice::of(index, pool.member(index)))
+    Some(Choice::of(index, pool.lists()?.member(index)))
 }

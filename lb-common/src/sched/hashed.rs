@@ -1,9 +1,10 @@
 //! sh, dh, mh: the real server that a hash of an address leads to.
 
+use super::Request;
+use super::choice::{Choice, Found};
 use super::hash::{MH_FIRST, bucket, mh_hash};
-use super::pool::{Pool, Step};
+use super::pool::{Lists, Pool, Step};
 use super::scan::{self, Visit};
-use super::{Choice, Request};
 use crate::abi::{Load, Member, service};
 
 /// Buckets of sh and dh.
@@ -25,25 +26,25 @@ pub(super) fn sh<P: Pool>(pool: &P, request: &Request) -> Option<Choice> {
         return first;
     }
     // The kernel adds the hash to the offset and then again to the sum: it starts from twice the home bucket.
-    let mut search = BucketSearch {
+    let search = BucketSearch {
         bucket: 2 * home,
-        found: None,
+        found: Found::NONE,
     };
-    pool.repeat(BUCKETS, &mut search);
-    search.found
+    pool.repeat(BUCKETS, search).found.get()
 }
 
+#[derive(Clone, Copy)]
 struct BucketSearch {
     bucket: u32,
-    found: Option<Choice>,
+    found: Found,
 }
 
 impl<P: Pool> Step<P> for BucketSearch {
     #[inline(always)]
     fn step(&mut self, pool: &P, _round: u32) -> bool {
-        self.found = in_bucket(pool, self.bucket % BUCKETS);
+        self.found = Found::from(in_bucket(pool, self.bucket % BUCKETS));
         self.bucket += 1;
-        self.found.is_none()
+        !self.found.is_some()
     }
 }
 
@@ -76,37 +77,38 @@ pub(super) fn mh<P: Pool>(pool: &P, request: &Request) -> Option<Choice> {
     if !scan::available(pool, Any(false)).0 {
         return None;
     }
-    let mut search = TableSearch {
+    let search = TableSearch {
         size,
         key,
         offset: home,
-        found: None,
+        found: Found::NONE,
     };
-    pool.repeat(size, &mut search);
-    search.found
+    pool.repeat(size, search).found.get()
 }
 
+#[derive(Clone, Copy)]
 struct TableSearch {
     size: u32,
     key: u32,
     offset: u32,
-    found: Option<Choice>,
+    found: Found,
 }
 
 impl<P: Pool> Step<P> for TableSearch {
     #[inline(always)]
     fn step(&mut self, pool: &P, _round: u32) -> bool {
         let place = mh_hash(MH_FIRST, self.key.wrapping_add(self.offset)) % self.size.max(1);
-        self.found = in_table(pool, place);
+        self.found = Found::from(in_table(pool, place));
         self.offset += 1;
         if self.offset >= self.size {
             self.offset = 0;
         }
-        self.found.is_none()
+        !self.found.is_some()
     }
 }
 
 /// Whether any member is available.
+#[derive(Clone, Copy)]
 struct Any(bool);
 
 impl Visit for Any {
@@ -127,8 +129,9 @@ fn in_table<P: Pool>(pool: &P, place: u32) -> Option<Choice> {
 
 #[inline(always)]
 fn if_available<P: Pool>(pool: &P, index: u32) -> Option<Choice> {
-    let member = pool.member(index);
-    let available = member.weight > 0 && !pool.load(member.real).overloaded();
+    let lists = pool.lists()?;
+    let member = lists.member(index);
+    let available = member.weight > 0 && !lists.load(member.real).overloaded();
     available.then_some(Choice::of(index, member))
 }
 

@@ -1,6 +1,6 @@
 //! lc, wlc, sed, nq: the real server with the least load.
 
-use super::Choice;
+use super::choice::Choice;
 use super::pool::Pool;
 use super::scan::{self, Least, Visit};
 use crate::abi::{Load, Member};
@@ -24,27 +24,28 @@ pub const fn expected(load: Load) -> u64 {
 /// Least connections, whatever the weights.
 #[inline(always)]
 pub(super) fn lc<P: Pool>(pool: &P) -> Option<Choice> {
+    #[derive(Clone, Copy)]
     struct Lc(Least);
     impl Visit for Lc {
         #[inline(always)]
         fn visit(&mut self, index: u32, member: Member, load: Load) -> bool {
-            self.0.offer(index, member.real, 1, overhead(load));
+            self.0.offer(index, member, 1, overhead(load));
             true
         }
     }
-    let least = scan::available(pool, Lc(Least::NONE)).0.choice()?;
-    Some(Choice::of(least.index, pool.member(least.index)))
+    scan::available(pool, Lc(Least::NONE)).0.choice()
 }
 
 /// Least connections for their weight.
 #[inline(always)]
 pub(super) fn wlc<P: Pool>(pool: &P) -> Option<Choice> {
+    #[derive(Clone, Copy)]
     struct Wlc(Least);
     impl Visit for Wlc {
         #[inline(always)]
         fn visit(&mut self, index: u32, member: Member, load: Load) -> bool {
             self.0
-                .offer(index, member.real, member.weight.into(), overhead(load));
+                .offer(index, member, member.weight.into(), overhead(load));
             true
         }
     }
@@ -54,12 +55,13 @@ pub(super) fn wlc<P: Pool>(pool: &P) -> Option<Choice> {
 /// The shortest expected delay: active connections with this one, for their weight.
 #[inline(always)]
 pub(super) fn sed<P: Pool>(pool: &P) -> Option<Choice> {
+    #[derive(Clone, Copy)]
     struct Sed(Least);
     impl Visit for Sed {
         #[inline(always)]
         fn visit(&mut self, index: u32, member: Member, load: Load) -> bool {
             self.0
-                .offer(index, member.real, member.weight.into(), expected(load));
+                .offer(index, member, member.weight.into(), expected(load));
             true
         }
     }
@@ -69,6 +71,7 @@ pub(super) fn sed<P: Pool>(pool: &P) -> Option<Choice> {
 /// Never queue: the first idle one whatever its weight, else as sed.
 #[inline(always)]
 pub(super) fn nq<P: Pool>(pool: &P) -> Option<Choice> {
+    #[derive(Clone, Copy)]
     struct Nq(Least);
     impl Visit for Nq {
         #[inline(always)]
@@ -77,7 +80,7 @@ pub(super) fn nq<P: Pool>(pool: &P) -> Option<Choice> {
                 self.0 = Least::NONE;
             }
             self.0
-                .offer(index, member.real, member.weight.into(), expected(load));
+                .offer(index, member, member.weight.into(), expected(load));
             load.active() != 0
         }
     }

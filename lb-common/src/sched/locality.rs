@@ -3,11 +3,11 @@
 //! Made for farms of transparent caches: what a cache has fetched from a destination it can serve again. The memory of
 //! destinations is a map that drops those that were not asked for the longest, so it needs no sweeping.
 
-use super::Choice;
+use super::choice::{Choice, Found};
 use super::least::{overhead, wlc};
-use super::pool::{Pool, Step};
+use super::pool::{Lists, Pool, Step};
 use super::scan::Least;
-use crate::abi::{LOCALITY_SET, Locality, seconds_to_ticks};
+use crate::abi::{Load, Locality, LocalityEntry, seconds_to_ticks};
 
 /// How long a destination is remembered without a connection, and how long a set of several real servers may stay
 /// as it is before the most loaded one leaves it: `lblc_expiration` and `lblcr_expiration`.
@@ -20,19 +20,16 @@ const USE_NOTED_WITHIN: u32 = seconds_to_ticks(60);
 #[inline(always)]
 pub(super) fn lblc<P: Pool>(pool: &P) -> Option<Choice> {
     let now = pool.now();
-    let known = remembered(pool, now);
-    if let Some(mut known) = known {
-        let choice = known.set.first().and_then(|&real| find(pool, real));
-        if let Some(choice) = choice
-            && choice.weight > 0
-            && !is_overloaded(pool, choice)
-        {
-            note_use(pool, &mut known, now);
-            return Some(choice);
-        }
+    if let Some(mut known) = remembered(pool, now)
+        && let Some(choice) = find(pool, known.set[0])
+        && choice.weight() > 0
+        && !is_overloaded(pool, choice)
+    {
+        note_use(pool, &mut known, now);
+        return Some(choice);
     }
     let choice = wlc(pool)?;
-    pool.remember(&Locality::one(choice.real, now));
+    pool.remember(&Locality::one(entry(choice), now));
     Some(choice)
 }
 
@@ -42,26 +39,16 @@ pub(super) fn lblcr<P: Pool>(pool: &P) -> Option<Choice> {
     let now = pool.now();
     let Some(mut known) = remembered(pool, now) else {
         let choice = wlc(pool)?;
-        pool.remember(&Locality::one(choice.real, now));
+        pool.remember(&Locality::one(entry(choice), now));
         return Some(choice);
     };
-    let mut range = Range {
-        set: known.set,
-        len: known.len,
-        at: 0,
-        least: Least::NONE,
-        most: Most::NONE,
-    };
-    pool.repeat(LOCALITY_SET as u32, &mut range);
-    let least = range.least.choice();
-
+    let range = Range::of(pool, &known)?;
     let mut changed = false;
-    if known.len > 1 && is_past(now, known.changed.wrapping_add(EXPIRATION)) && range.most.is_some()
-    {
-        known.remove(range.most.at, now);
+    if known.len > 1 && is_past(now, known.changed.wrapping_add(EXPIRATION)) && range.has_most() {
+        known.remove(range.most_at, now);
         changed = true;
     }
-    if let Some(choice) = least
+    if let Some(choice) = range.least.choice()
         && !is_overloaded(pool, choice)
     {
         if changed {
@@ -72,10 +59,16 @@ pub(super) fn lblcr<P: Pool>(pool: &P) -> Option<Choice> {
         return Some(choice);
     }
     let choice = wlc(pool)?;
-    known.insert(choice.real, now);
+    known.insert(entry(choice), now);
     known.used = now;
     pool.remember(&known);
     Some(choice)
+}
+
+/// A choice as the memory keeps it.
+#[inline(always)]
+fn entry(choice: Choice) -> LocalityEntry {
+    LocalityEntry::new(choice.real(), choice.index())
 }
 
 /// What is known of the destination, if it is not too old.
@@ -99,109 +92,124 @@ const fn is_past(now: u32, then: u32) -> bool {
     (now.wrapping_sub(then) as i32) > 0
 }
 
-/// The member that is this real server, wherever it is in the list now.
-#[inline(always)]
-fn find<P: Pool>(pool: &P, real: u32) -> Option<Choice> {
-    let mut search = Search { real, found: None };
-    pool.repeat(pool.plan().members_len, &mut search);
-    search.found
+/// The member that is a remembered real server: where it was, or wherever it is in the list now.
+#[inline(never)]
+fn find<P: Pool>(pool: &P, entry: LocalityEntry) -> Option<Choice> {
+    let index = entry.index();
+    let member = pool.lists()?.member(index);
+    if member.real == entry.real() && index < pool.plan().members_len {
+        return Some(Choice::of(index, member));
+    }
+    let search = Search {
+        real: entry.real(),
+        found: Found::NONE,
+    };
+    pool.repeat(pool.plan().members_len, search).found.get()
 }
 
+#[derive(Clone, Copy)]
 struct Search {
     real: u32,
-    found: Option<Choice>,
+    found: Found,
 }
 
 impl<P: Pool> Step<P> for Search {
     #[inline(always)]
     fn step(&mut self, pool: &P, round: u32) -> bool {
-        let member = pool.member(round);
-        if member.real == self.real {
-            self.found = Some(Choice::of(round, member));
+        let Some(lists) = pool.lists() else {
             return false;
+        };
+        let member = lists.member(round);
+        if member.real != self.real {
+            return true;
         }
-        true
+        self.found.set(round, member);
+        false
     }
 }
 
-/// Whether it has more active connections than its weight, and another one less than half as many as its own.
+/// Whether it has more active connections than its weight, and some member less than half as many as its own.
 #[inline(always)]
 fn is_overloaded<P: Pool>(pool: &P, choice: Choice) -> bool {
-    if pool.load(choice.real).active() <= choice.weight {
-        return false;
-    }
-    let mut search = HalfIdle(false);
-    pool.repeat(pool.plan().eligible_len, &mut search);
-    search.0
+    let load = pool
+        .lists()
+        .map_or(Load::default(), |lists| lists.load(choice.real()));
+    load.active() > choice.weight() && is_any_half_idle(pool)
 }
 
-struct HalfIdle(bool);
+/// Whether some member has less than half as many active connections as its weight.
+#[inline(never)]
+fn is_any_half_idle<P: Pool>(pool: &P) -> bool {
+    let search = HalfIdle { found: Found::NONE };
+    pool.repeat(pool.plan().eligible_len, search)
+        .found
+        .is_some()
+}
+
+#[derive(Clone, Copy)]
+struct HalfIdle {
+    found: Found,
+}
 
 impl<P: Pool> Step<P> for HalfIdle {
     #[inline(always)]
     fn step(&mut self, pool: &P, round: u32) -> bool {
-        let member = pool.member(round);
-        self.0 = u64::from(pool.load(member.real).active()) * 2 < u64::from(member.weight);
-        !self.0
+        let Some(lists) = pool.lists() else {
+            return false;
+        };
+        let member = lists.member(round);
+        let is_half_idle =
+            u64::from(lists.load(member.real).active()) * 2 < u64::from(member.weight);
+        if is_half_idle {
+            self.found.set(round, member);
+        }
+        !is_half_idle
     }
 }
 
 /// The least and the most loaded of a set.
 struct Range {
-    set: [u32; LOCALITY_SET],
-    len: u32,
-    at: u32,
     least: Least,
-    most: Most,
+    most_at: u32,
+    most_weight: u64,
+    most_score: u64,
 }
 
-/// The most loaded one so far, and its place in the set.
-#[derive(Clone, Copy)]
-struct Most {
-    at: u32,
-    weight: u64,
-    score: u64,
-}
-
-impl Most {
-    const NONE: Self = Self {
-        at: 0,
-        weight: 0,
-        score: 0,
-    };
-
+impl Range {
     #[inline(always)]
-    fn is_some(&self) -> bool {
-        self.weight != 0
-    }
-}
-
-impl<P: Pool> Step<P> for Range {
-    #[inline(always)]
-    fn step(&mut self, pool: &P, round: u32) -> bool {
-        if round >= self.len {
-            return false;
-        }
-        let Some(&real) = self.set.get(round as usize) else {
-            return false;
+    fn of<P: Pool>(pool: &P, known: &Locality) -> Option<Self> {
+        let lists = pool.lists()?;
+        let mut range = Self {
+            least: Least::NONE,
+            most_at: 0,
+            most_weight: 0,
+            most_score: 0,
         };
-        self.at = round;
-        // Quiesced ones stay in the set, but are neither the least nor the most loaded.
-        let Some(choice) = find(pool, real).filter(|c| c.weight > 0) else {
-            return true;
-        };
-        let load = pool.load(real);
-        let (weight, score) = (u64::from(choice.weight), overhead(load));
-        if !load.overloaded() {
-            self.least.offer(choice.index, real, weight, score);
-        }
-        if !self.most.is_some() || self.most.score * weight < score * self.most.weight {
-            self.most = Most {
-                at: round,
-                weight,
-                score,
+        for (at, &entry) in known.set.iter().enumerate() {
+            if at as u32 >= known.len {
+                break;
+            }
+            // Quiesced ones stay in the set, but are neither the least nor the most loaded.
+            let Some(choice) = find(pool, entry) else {
+                continue;
             };
+            if choice.weight() == 0 {
+                continue;
+            }
+            let load = lists.load(choice.real());
+            let (weight, score) = (u64::from(choice.weight()), overhead(load));
+            if !load.overloaded() {
+                range.least.offer_choice(choice, weight, score);
+            }
+            if !range.has_most() || range.most_score * weight < score * range.most_weight {
+                (range.most_at, range.most_weight, range.most_score) = (at as u32, weight, score);
+            }
         }
-        true
+        Some(range)
+    }
+
+    #[inline(always)]
+    const fn has_most(&self) -> bool {
+        self.most_weight != 0
     }
 }

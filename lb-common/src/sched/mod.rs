@@ -4,6 +4,7 @@
 //! and `lbctl simulate` run the very same code. What a scheduler needs beyond the members and their loads
 //! is laid out by user space in words of `SLOTS`; the module that reads a layout describes it.
 
+mod choice;
 mod cycle;
 mod fallback;
 pub mod hash;
@@ -18,13 +19,13 @@ pub mod threshold;
 mod twos;
 mod wrr;
 
+pub use choice::Choice;
 pub use cycle::{Cycle, Segment};
 pub use fallback::fallback;
 pub use hashed::BUCKETS;
 pub use least::{expected, overhead};
-pub use pool::{Pool, Step};
+pub use pool::{Lists, Pool, Step};
 
-use crate::abi::Member;
 use crate::net::Flow4;
 
 macro_rules! schedulers {
@@ -119,32 +120,16 @@ impl From<&Flow4> for Request {
     }
 }
 
-/// The member that takes the connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Choice {
-    /// Its place in the generation's list.
-    pub index: u32,
-    /// Its slot in `REALS`.
-    pub real: u32,
-    /// Its weight.
-    pub weight: u32,
-}
-
-impl Choice {
-    #[inline(always)]
-    fn of(index: u32, member: Member) -> Self {
-        Self {
-            index,
-            real: member.real,
-            weight: u32::from(member.weight),
-        }
-    }
-}
-
 /// Chooses the real server for a new connection; `None` when there is none to take it.
 #[inline(always)]
 pub fn choose<P: Pool>(pool: &P, request: &Request) -> Option<Choice> {
-    match Scheduler::from_number(pool.plan().scheduler)? {
+    choose_as(Scheduler::Dh, pool, request)
+}
+
+/// Chooses as a scheduler does, whose tables the plan must have.
+#[inline(always)]
+pub fn choose_as<P: Pool>(scheduler: Scheduler, pool: &P, request: &Request) -> Option<Choice> {
+    match scheduler {
         Scheduler::Rr => rr::choose(pool),
         Scheduler::Wrr => wrr::choose(pool),
         Scheduler::Lc => least::lc(pool),

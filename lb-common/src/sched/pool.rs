@@ -7,14 +7,16 @@ use crate::abi::{Load, Locality, Member, Plan};
 /// Indices come from layouts that user space wrote. An implementation answers any index with some value
 /// (the maps mask them) and never panics.
 pub trait Pool {
+    /// The members and loads.
+    type Lists<'a>: Lists
+    where
+        Self: 'a;
+
     /// The current plan.
     fn plan(&self) -> &Plan;
 
-    /// The member at a place of the plan's list.
-    fn member(&self, index: u32) -> Member;
-
-    /// The connections of a real server, by slot.
-    fn load(&self, real: u32) -> Load;
+    /// The members and loads, looked up once for many questions.
+    fn lists(&self) -> Option<Self::Lists<'_>>;
 
     /// A word of `SLOTS`.
     fn word(&self, index: u32) -> u64;
@@ -37,9 +39,11 @@ pub trait Pool {
     /// Remembers this of the connection's destination.
     fn remember(&self, locality: &Locality);
 
-    /// Calls `step` with 0, 1, … below `times` until it answers `false`. The kernel's verifier looks at a step once,
-    /// however often it runs.
-    fn repeat<S: Step<Self>>(&self, times: u32, step: &mut S);
+    /// Calls `step` with 0, 1, … below `times` until it answers `false`, and returns what the step has become.
+    ///
+    /// Loops do not nest: the XDP program keeps the step in memory of the CPU's, where the kernel's verifier, which
+    /// looks at a loop's body once for every state that it can be in, keeps no track of it.
+    fn repeat<S: Step<Self>>(&self, times: u32, step: S) -> S;
 
     /// A 16-bit slot of the words from `base` on: four of them make a word, the first in its low bits.
     #[inline(always)]
@@ -48,8 +52,17 @@ pub trait Pool {
     }
 }
 
-/// The body of a loop over members or slots.
-pub trait Step<P: ?Sized> {
+/// The members of a plan, and the loads of all real servers.
+pub trait Lists: Copy {
+    /// The member at a place of the plan's list.
+    fn member(self, index: u32) -> Member;
+
+    /// The connections of a real server, by slot.
+    fn load(self, real: u32) -> Load;
+}
+
+/// The body of a loop over members or slots, and what it remembers from round to round.
+pub trait Step<P: ?Sized>: Copy {
     /// Does one round; `false` ends the loop.
     fn step(&mut self, pool: &P, round: u32) -> bool;
 }

@@ -1,7 +1,7 @@
 //! rr: each eligible real server in its turn, from the newest on; an overloaded one loses its turn.
 
-use super::Choice;
-use super::pool::{Pool, Step};
+use super::choice::{Choice, Found};
+use super::pool::{Lists, Pool, Step};
 
 #[inline(always)]
 pub(super) fn choose<P: Pool>(pool: &P) -> Option<Choice> {
@@ -11,8 +11,9 @@ pub(super) fn choose<P: Pool>(pool: &P) -> Option<Choice> {
     }
     let turn = pool.take_turn();
     let index = (turn % u64::from(len)) as u32;
-    let member = pool.member(index);
-    if !pool.load(member.real).overloaded() {
+    let lists = pool.lists()?;
+    let member = lists.member(index);
+    if !lists.load(member.real).overloaded() {
         return Some(Choice::of(index, member));
     }
     next_available(pool, turn, index, len)
@@ -21,27 +22,29 @@ pub(super) fn choose<P: Pool>(pool: &P) -> Option<Choice> {
 /// The first available one after an overloaded one, and the turn moved behind it.
 #[inline(always)]
 fn next_available<P: Pool>(pool: &P, turn: u64, index: u32, len: u32) -> Option<Choice> {
-    let mut search = Search {
+    let search = Search {
         index,
         len,
         skipped: 0,
-        found: None,
+        found: Found::NONE,
     };
-    pool.repeat(len - 1, &mut search);
+    let search = pool.repeat(len - 1, search);
     // With none available the turn stays: the same one is asked first next time.
-    let next = match search.found {
-        Some(_) => turn + u64::from(search.skipped) + 1,
-        None => turn,
+    let next = if search.found.is_some() {
+        turn + u64::from(search.skipped) + 1
+    } else {
+        turn
     };
     pool.move_turn(turn + 1, next);
-    search.found
+    search.found.get()
 }
 
+#[derive(Clone, Copy)]
 struct Search {
     index: u32,
     len: u32,
     skipped: u32,
-    found: Option<Choice>,
+    found: Found,
 }
 
 impl<P: Pool> Step<P> for Search {
@@ -52,11 +55,14 @@ impl<P: Pool> Step<P> for Search {
             self.index = 0;
         }
         self.skipped += 1;
-        let member = pool.member(self.index);
-        if pool.load(member.real).overloaded() {
+        let Some(lists) = pool.lists() else {
+            return false;
+        };
+        let member = lists.member(self.index);
+        if lists.load(member.real).overloaded() {
             return true;
         }
-        self.found = Some(Choice::of(self.index, member));
+        self.found.set(self.index, member);
         false
     }
 }

@@ -1,14 +1,14 @@
 //! Walks over all eligible members, a chunk of them in each round of the loop.
 
-use super::Choice;
-use super::pool::{Pool, Step};
+use super::choice::{Choice, Found};
+use super::pool::{Lists, Pool, Step};
 use crate::abi::{Load, Member};
 
-/// Members in a round: a round costs a call, a member a few instructions.
+/// Members in a round: a round costs a call and two look-ups, a member a few instructions.
 const CHUNK: u32 = 16;
 
 /// What a walk over the eligible members does with each of them that is not overloaded.
-pub(super) trait Visit {
+pub(super) trait Visit: Copy {
     /// Sees one member; `false` ends the walk.
     fn visit(&mut self, index: u32, member: Member, load: Load) -> bool;
 }
@@ -17,11 +17,10 @@ pub(super) trait Visit {
 #[inline(always)]
 pub(super) fn available<P: Pool, V: Visit>(pool: &P, visit: V) -> V {
     let len = pool.plan().eligible_len;
-    let mut walk = Walk { visit, len };
-    pool.repeat(len.div_ceil(CHUNK), &mut walk);
-    walk.visit
+    pool.repeat(len.div_ceil(CHUNK), Walk { visit, len }).visit
 }
 
+#[derive(Clone, Copy)]
 struct Walk<V> {
     visit: V,
     len: u32,
@@ -30,75 +29,89 @@ struct Walk<V> {
 impl<P: Pool, V: Visit> Step<P> for Walk<V> {
     #[inline(always)]
     fn step(&mut self, pool: &P, round: u32) -> bool {
+        let Some(lists) = pool.lists() else {
+            return false;
+        };
+        // A copy stays in registers from member to member.
+        let (mut visit, len) = (self.visit, self.len);
         let first = round * CHUNK;
+        let mut goes_on = true;
         for i in 0..CHUNK {
             let index = first + i;
-            if index >= self.len {
-                return false;
+            if index >= len {
+                goes_on = false;
+                break;
             }
-            let member = pool.member(index);
-            let load = pool.load(member.real);
-            if !load.overloaded() && !self.visit.visit(index, member, load) {
-                return false;
+            let member = lists.member(index);
+            let load = lists.load(member.real);
+            if !load.overloaded() && !visit.visit(index, member, load) {
+                goes_on = false;
+                break;
             }
         }
-        true
+        self.visit = visit;
+        goes_on
     }
 }
 
 /// The best one seen so far, by a ratio to weight that is the smaller the better.
 #[derive(Clone, Copy)]
 pub(super) struct Least {
-    index: u32,
-    real: u32,
-    weight: u64,
     score: u64,
+    weight: u64,
+    found: Found,
 }
 
 impl Least {
     /// Worse than any.
     pub(super) const NONE: Self = Self {
-        index: 0,
-        real: 0,
-        weight: 0,
         score: 1,
+        weight: 0,
+        found: Found::NONE,
     };
 
     /// Takes this one if its `score / weight` is strictly smaller, so that of equals the first stays. Scores stay
     /// below 2^41 and weights below 2^16: the products fit.
     #[inline(always)]
-    pub(super) fn offer(&mut self, index: u32, real: u32, weight: u64, score: u64) {
+    pub(super) fn offer(&mut self, index: u32, member: Member, weight: u64, score: u64) {
         if score * self.weight < self.score * weight {
-            *self = Self {
-                index,
-                real,
-                weight,
-                score,
-            };
+            self.score = score;
+            self.weight = weight;
+            self.found.set(index, member);
         }
     }
 
-    /// Takes another one that was found, if it is strictly better.
+    /// The same of a member that was found already.
     #[inline(always)]
-    pub(super) fn replace_if_better(&mut self, other: Self) {
-        if other.is_some() {
-            self.offer(other.index, other.real, other.weight, other.score);
+    pub(super) fn offer_choice(&mut self, choice: Choice, weight: u64, score: u64) {
+        if score * self.weight < self.score * weight {
+            *self = Self {
+                score,
+                weight,
+                found: Found::from(Some(choice)),
+            };
         }
     }
 
     /// Whether there is one.
     #[inline(always)]
-    pub(super) fn is_some(&self) -> bool {
-        self.weight != 0
+    pub(super) const fn is_some(&self) -> bool {
+        self.found.is_some()
+    }
+
+    /// The less loaded of two that were found, the first one where both are equal.
+    #[inline(always)]
+    pub(super) const fn or_less(self, other: Self) -> Self {
+        if other.is_some() && other.score * self.weight < self.score * other.weight {
+            other
+        } else {
+            self
+        }
     }
 
     /// The one it came to.
     #[inline(always)]
-    pub(super) fn choice(self) -> Option<Choice> {
-        self.is_some().then_some(Choice {
-            index: self.index,
-            real: self.real,
-            weight: self.weight as u32,
-        })
+    pub(super) const fn choice(self) -> Option<Choice> {
+        self.found.get()
     }
 }

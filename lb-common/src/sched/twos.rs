@@ -1,6 +1,6 @@
 //! twos: two drawn at random in proportion to their weights, and the less loaded of them.
 
-use super::Choice;
+use super::choice::Choice;
 use super::least::overhead;
 use super::pool::Pool;
 use super::scan::{self, Least, Visit};
@@ -19,9 +19,8 @@ pub(super) fn choose<P: Pool>(pool: &P) -> Option<Choice> {
             drawn: [Least::NONE; 2],
         },
     );
-    let [mut first, second] = pair.drawn;
-    first.replace_if_better(second);
-    first.choice()
+    let [first, second] = pair.drawn;
+    first.or_less(second).choice()
 }
 
 /// A number from 0 to `total`, both included: the one too many favours the first member a little, as in the kernel.
@@ -31,6 +30,7 @@ fn draw<P: Pool>(pool: &P, total: u32) -> u32 {
 }
 
 /// The sum of weights.
+#[derive(Clone, Copy)]
 struct Total(u32);
 
 impl Visit for Total {
@@ -42,6 +42,7 @@ impl Visit for Total {
 }
 
 /// Walks both draws down to their members; the same one may be drawn twice.
+#[derive(Clone, Copy)]
 struct Pair {
     draws: [u32; 2],
     drawn: [Least; 2],
@@ -55,10 +56,10 @@ impl Visit for Pair {
         let [first, second] = &mut self.drawn;
         let (had_first, had_second) = (first.is_some(), second.is_some());
         if !had_first && *a <= weight {
-            first.offer(index, member.real, weight.into(), overhead(load));
+            first.offer(index, member, weight.into(), overhead(load));
         }
         if !had_second && *b <= weight {
-            second.offer(index, member.real, weight.into(), overhead(load));
+            second.offer(index, member, weight.into(), overhead(load));
         }
         *a = a.saturating_sub(weight);
         *b = b.saturating_sub(weight);

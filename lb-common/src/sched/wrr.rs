@@ -3,9 +3,11 @@
 //! The kernel keeps a pointer into its list and a current weight. Here both are one number, the place in the
 //! [`Cycle`]: so any number of CPUs share the state by one atomic addition.
 
-use super::Choice;
+use super::choice::{Choice, Found};
 use super::cycle::{Cycle, Segment};
-use super::pool::{Pool, Step};
+use super::pool::{Lists, Pool, Step};
+use super::scan::{self, Visit};
+use crate::abi::{Load, Member};
 
 #[inline(always)]
 pub(super) fn choose<P: Pool>(pool: &P) -> Option<Choice> {
@@ -15,83 +17,57 @@ pub(super) fn choose<P: Pool>(pool: &P) -> Option<Choice> {
     }
     let turn = pool.take_turn();
     let place = (turn % u64::from(cycle.length)) as u32;
-    let segment = cycle.segment_of(pool, place);
-    let (index, _) = member_at(pool, segment, place);
-    let member = pool.member(index);
-    if !pool.load(member.real).overloaded() {
+    let number = cycle.segment_of(pool, place);
+    let index = Segment::read(pool, number).member_at(pool, place);
+    let lists = pool.lists()?;
+    let member = lists.member(index);
+    if !lists.load(member.real).overloaded() {
         return Some(Choice::of(index, member));
     }
-    next_available(pool, cycle, turn, place, segment)
-}
-
-/// Which member a place is, and how many places its level has from there on.
-#[inline(always)]
-fn member_at<P: Pool>(pool: &P, segment: u32, place: u32) -> (u32, u32) {
-    let segment = Segment::read(pool, segment);
-    let len = segment.len.max(1);
-    let in_level = place.wrapping_sub(segment.first) % len;
-    (
-        pool.slot(pool.plan().slots_off, segment.list + in_level),
-        len - in_level,
-    )
+    next_available(pool, cycle, turn, place, number)
 }
 
 /// The first available member after a place whose member is overloaded, and the turn moved behind it.
 ///
 /// Levels above the heaviest available weight have nobody to serve, and there may be 65,534 of them: they are jumped
 /// over. From there on each level has somebody, so two lists at most are walked.
-#[inline(always)]
+#[inline(never)]
 fn next_available<P: Pool>(
     pool: &P,
     cycle: Cycle,
     turn: u64,
     place: u32,
-    segment: u32,
+    number: u32,
 ) -> Option<Choice> {
-    let mut heaviest = Heaviest {
-        index: 0,
-        weight: 0,
-    };
-    pool.repeat(pool.plan().eligible_len, &mut heaviest);
-    if heaviest.weight == 0 {
+    let heaviest = scan::available(pool, Heaviest(0)).0;
+    if heaviest == 0 {
         pool.move_turn(turn + 1, turn_after_failure(pool, cycle, turn, place));
         return None;
     }
-    let served_from = cycle.segment_for_weight(pool, heaviest.weight);
-    let jump_to = Segment::read(pool, served_from).first;
-
-    let round = turn - u64::from(place);
-    let mut walk = Walk {
-        place,
-        slot: 0,
-        found: None,
+    let served = FirstServed {
+        weight: heaviest,
+        number: 0,
     };
-    let mut base = round;
-    if segment >= served_from {
-        // The rest of this level, then the next one: which may be in another segment, or in the next cycle.
-        let current = Segment::read(pool, segment);
-        let (_, left) = member_at(pool, segment, place);
-        walk.slot = current.list + current.len - left;
-        pool.repeat(left, &mut walk);
-        if walk.found.is_none() {
-            if walk.place >= cycle.length {
-                base += u64::from(cycle.length);
-                walk.place = jump_to;
-            }
-            let next = Segment::read(pool, cycle.segment_of(pool, walk.place));
-            walk.slot = next.list;
-            pool.repeat(next.len, &mut walk);
-        }
-    } else {
-        walk.place = jump_to;
-        let next = Segment::read(pool, served_from);
-        walk.slot = next.list;
-        pool.repeat(next.len, &mut walk);
+    let served = pool.repeat(cycle.segments, served);
+
+    let mut walk = Walk {
+        cycle,
+        from: served.number,
+        number,
+        segment: Segment::read(pool, number),
+        end: cycle.end_of(pool, number),
+        place,
+        round: turn - u64::from(place),
+        found: Found::NONE,
+    };
+    if number < served.number {
+        walk.enter(pool, served.number);
     }
+    let walk = pool.repeat(2 * pool.plan().eligible_len, walk);
     if walk.found.is_some() {
-        pool.move_turn(turn + 1, base + u64::from(walk.place) + 1);
+        pool.move_turn(turn + 1, walk.round + u64::from(walk.place) + 1);
     }
-    walk.found
+    walk.found.get()
 }
 
 /// Where the kernel's state is when every real server was found overloaded: behind the one that was served last if
@@ -108,43 +84,82 @@ fn turn_after_failure<P: Pool>(pool: &P, cycle: Cycle, turn: u64, place: u32) ->
     if last < lowest_level { top } else { turn }
 }
 
-/// Finds the heaviest member that is not overloaded.
-struct Heaviest {
-    index: u32,
-    weight: u32,
-}
+/// The heaviest weight that is available.
+#[derive(Clone, Copy)]
+struct Heaviest(u32);
 
-impl<P: Pool> Step<P> for Heaviest {
+impl Visit for Heaviest {
     #[inline(always)]
-    fn step(&mut self, pool: &P, _round: u32) -> bool {
-        let member = pool.member(self.index);
-        self.index += 1;
-        let weight = u32::from(member.weight);
-        if weight > self.weight && !pool.load(member.real).overloaded() {
-            self.weight = weight;
-        }
+    fn visit(&mut self, _index: u32, member: Member, _load: Load) -> bool {
+        self.0 = self.0.max(member.weight.into());
         true
     }
 }
 
-/// Walks one level's list for a member that is not overloaded.
+/// Finds the first segment whose list has a weight.
+#[derive(Clone, Copy)]
+struct FirstServed {
+    weight: u32,
+    number: u32,
+}
+
+impl<P: Pool> Step<P> for FirstServed {
+    #[inline(always)]
+    fn step(&mut self, pool: &P, round: u32) -> bool {
+        self.number = round;
+        Segment::read(pool, round).weight > self.weight
+    }
+}
+
+/// Walks places for a member that is not overloaded.
+#[derive(Clone, Copy)]
 struct Walk {
+    cycle: Cycle,
+    /// The first segment that is worth walking.
+    from: u32,
+    /// The segment walked now, and where it ends.
+    number: u32,
+    segment: Segment,
+    end: u32,
+    /// The place walked now, and the turn of the first place of its cycle.
     place: u32,
-    slot: u32,
-    found: Option<Choice>,
+    round: u64,
+    found: Found,
+}
+
+impl Walk {
+    /// Goes to the beginning of a segment.
+    #[inline(always)]
+    fn enter<P: Pool>(&mut self, pool: &P, number: u32) {
+        self.number = number;
+        self.segment = Segment::read(pool, number);
+        self.end = self.cycle.end_of(pool, number);
+        self.place = self.segment.first;
+    }
 }
 
 impl<P: Pool> Step<P> for Walk {
     #[inline(always)]
     fn step(&mut self, pool: &P, _round: u32) -> bool {
-        let index = pool.slot(pool.plan().slots_off, self.slot);
-        let member = pool.member(index);
-        if !pool.load(member.real).overloaded() {
-            self.found = Some(Choice::of(index, member));
+        let Some(lists) = pool.lists() else {
+            return false;
+        };
+        let index = self.segment.member_at(pool, self.place);
+        let member = lists.member(index);
+        if !lists.load(member.real).overloaded() {
+            self.found.set(index, member);
             return false;
         }
-        self.slot += 1;
         self.place += 1;
+        if self.place >= self.end {
+            let next = self.number + 1;
+            if next < self.cycle.segments {
+                self.enter(pool, next);
+            } else {
+                self.round += u64::from(self.cycle.length);
+                self.enter(pool, self.from);
+            }
+        }
         true
     }
 }

@@ -185,7 +185,7 @@ impl Rules {
         if let Some(locality) = model.locality.get() {
             scheduled.localities.insert(packet.vip.ip(), locality);
         }
-        Ok(choice.map(|c| c.real as usize))
+        Ok(choice.map(|c| c.real() as usize))
     }
 
     fn add(&mut self, slot: usize, state: State) {

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lb_common::abi::{Load, Locality, Member, Plan};
-use lb_common::sched::{Pool, Scheduler, Step};
+use lb_common::sched::{Lists, Pool, Scheduler, Step};
 
 use super::Layout;
 
@@ -73,18 +73,26 @@ impl Model {
     }
 }
 
-impl Pool for Model {
-    fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    fn member(&self, index: u32) -> Member {
+impl Lists for &Model {
+    fn member(self, index: u32) -> Member {
         let at = self.plan.members_off.wrapping_add(index);
         self.members.get(at as usize).copied().unwrap_or_default()
     }
 
-    fn load(&self, real: u32) -> Load {
+    fn load(self, real: u32) -> Load {
         self.loads.get(real as usize).copied().unwrap_or_default()
+    }
+}
+
+impl Pool for Model {
+    type Lists<'a> = &'a Self;
+
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn lists(&self) -> Option<&Self> {
+        Some(self)
     }
 
     fn word(&self, index: u32) -> u64 {
@@ -126,11 +134,12 @@ impl Pool for Model {
         self.locality.set(Some(*locality));
     }
 
-    fn repeat<S: Step<Self>>(&self, times: u32, step: &mut S) {
+    fn repeat<S: Step<Self>>(&self, times: u32, mut step: S) -> S {
         for round in 0..times {
             if !step.step(self, round) {
                 break;
             }
         }
+        step
     }
 }

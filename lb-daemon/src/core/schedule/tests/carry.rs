@@ -78,7 +78,7 @@ impl Both {
         match *op {
             Op::Choose(times) => {
                 for _ in 0..times {
-                    let chosen = choose(&self.model, &REQUEST).map(|c| c.real as u8);
+                    let chosen = choose(&self.model, &REQUEST).map(|c| c.real() as u8);
                     prop_assert_eq!(chosen, self.kernel.choose(), "{:?}", &self.kernel);
                 }
                 return Ok(());

@@ -26,12 +26,15 @@ fn active(n: u32) -> Load {
 }
 
 fn chosen(model: &Model) -> u32 {
-    choose(model, &REQUEST).unwrap().real
+    choose(model, &REQUEST).unwrap().real()
 }
 
 fn set(model: &Model) -> Vec<u32> {
     let known = model.locality.get().unwrap();
-    known.set[..known.len as usize].to_vec()
+    known.set[..known.len as usize]
+        .iter()
+        .map(|entry| entry.real())
+        .collect()
 }
 
 #[test]

@@ -1,0 +1,319 @@
+//! What would the data plane do? The whole of it on the host, over plain vectors.
+//!
+//! Tests, `lbctl explain` and `lbctl simulate` send packets through the very code that runs in the driver. The memory of a
+//! [`World`] has the values of the maps, so what is set up here can be copied into them, word by word.
+
+use std::boxed::Box;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::vec;
+use std::vec::Vec;
+
+use crate::abi::{
+    CpuState, FILTER_REAL, FILTER_VIP, FILTER_WORDS, LOADS_LEN, Load, Locality, LocalityKey4,
+    MEMBERS_LEN, Member, Method, Plan, Real, RealKey4, ServiceKey4, Settings, Timeouts, Traffic,
+    filter_cell, setting,
+};
+use crate::atomic::Host;
+use crate::conn::Loads;
+use crate::env::{Env, Query, Route};
+use crate::forward::{self, Direct, Journey, Outcome};
+use crate::load;
+use crate::net::Be32;
+use crate::packet::SliceFrame;
+use crate::sched::{Pool, Scheduler, Step};
+use crate::table::{Bucket, Buckets, Table};
+
+/// Room in front of a frame, as drivers leave it.
+const HEADROOM: usize = 256;
+
+/// The surroundings of the data plane, in memory.
+#[derive(Debug)]
+pub struct World {
+    /// What holds for the whole data plane.
+    pub settings: Settings,
+    /// The clock, in nanoseconds: it stands still until it is moved.
+    pub clock: Cell<u64>,
+    /// The interface by which packets come.
+    pub ingress: Cell<u32>,
+    /// Routes by destination; all others are the stack's.
+    pub routes: HashMap<Be32, Route>,
+    /// Real servers by slot.
+    pub reals: Vec<Real>,
+    /// Services by key.
+    pub services: HashMap<ServiceKey4, u32>,
+    /// The plans of generations.
+    pub plans: Vec<Plan>,
+    /// The turns of generations.
+    pub turns: Vec<AtomicU64>,
+    /// Services' current generations.
+    pub current: Vec<u32>,
+    /// Members of generations.
+    pub members: Box<[Member; MEMBERS_LEN as usize]>,
+    /// Words of schedules.
+    pub slots: Vec<u64>,
+    /// Timeouts by profile.
+    pub timeouts: Vec<Timeouts>,
+    /// The services of NAT real servers.
+    pub nat_reals: HashMap<RealKey4, ServiceKey4>,
+    /// Which addresses concern us.
+    pub filter: Vec<u64>,
+    buckets: Vec<Bucket<Host>>,
+    loads: Box<[AtomicU64; LOADS_LEN as usize]>,
+    locality: RefCell<HashMap<LocalityKey4, Locality>>,
+    traffic: RefCell<HashMap<u32, Traffic>>,
+    cpu: RefCell<CpuState>,
+    random: Cell<u32>,
+}
+
+impl World {
+    /// A director without a service, whose connection table has so many buckets (a power of two).
+    pub fn new(buckets: u32) -> Self {
+        Self {
+            settings: Settings {
+                abi: crate::abi::ABI,
+                bucket_mask: buckets - 1,
+                hash_key: [0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344],
+                ..Settings::default()
+            },
+            clock: Cell::new(1 << 40),
+            ingress: Cell::new(1),
+            routes: HashMap::new(),
+            reals: Vec::new(),
+            services: HashMap::new(),
+            plans: Vec::new(),
+            turns: Vec::new(),
+            current: Vec::new(),
+            members: zeroed(|_| Member::default()),
+            slots: Vec::new(),
+            timeouts: vec![Timeouts::ipvs()],
+            nat_reals: HashMap::new(),
+            filter: vec![0; FILTER_WORDS as usize],
+            buckets: (0..buckets).map(|_| Bucket::empty()).collect(),
+            loads: zeroed(|_| AtomicU64::new(0)),
+            locality: RefCell::new(HashMap::new()),
+            traffic: RefCell::new(HashMap::new()),
+            cpu: RefCell::new(CpuState::default()),
+            random: Cell::new(1),
+        }
+    }
+
+    /// Adds a service with a scheduler that needs no schedule, and its real servers in the order in which it lists them (the
+    /// newest first), each with its weight. The service's fallback table has each of them once.
+    pub fn add_service(&mut self, key: ServiceKey4, scheduler: Scheduler, reals: &[(Real, u16)]) {
+        let service = self.current.len() as u32;
+        let members_off = self.plans.iter().map(|plan| plan.members_len).sum::<u32>();
+        let fallback_off = self.slots.len() as u32;
+        for (index, (real, weight)) in (0..).zip(reals) {
+            let slot = self.reals.len() as u32;
+            self.reals.push(Real {
+                service,
+                proto: key.proto,
+                ..*real
+            });
+            self.members[(members_off + index) as usize] = Member {
+                real: slot,
+                weight: *weight,
+                last_weight: *weight,
+            };
+            if real.method == Method::Nat as u8 {
+                self.add_nat_real(key, real);
+            }
+        }
+        let places: Vec<u64> = (0..reals.len() as u64).collect();
+        let words = places.chunks(4).map(|four| {
+            four.iter()
+                .rev()
+                .fold(0, |word, place| word << 16 | place)
+        });
+        self.slots.extend(words);
+        self.services.insert(key, service);
+        self.current.push(self.plans.len() as u32);
+        self.turns.push(AtomicU64::new(0));
+        self.plans.push(Plan {
+            scheduler: scheduler as u8,
+            members_len: reals.len() as u32,
+            eligible_len: reals.iter().filter(|(_, weight)| *weight > 0).count() as u32,
+            members_off,
+            fallback_off,
+            fallback_len: reals.len() as u32,
+            service,
+            ..Plan::default()
+        });
+        self.admit(key.vip, FILTER_VIP);
+    }
+
+    fn add_nat_real(&mut self, service: ServiceKey4, real: &Real) {
+        let key = RealKey4 {
+            addr: real.addr,
+            port: real.port,
+            proto: service.proto,
+            pad: 0,
+        };
+        self.nat_reals
+            .entry(key)
+            .and_modify(|of| *of = ServiceKey4::default())
+            .or_insert(service);
+        self.settings.flags |= setting::HAS_NAT;
+        self.admit(real.addr, FILTER_REAL);
+    }
+
+    fn admit(&mut self, addr: Be32, kind: u64) {
+        let (word, shift) = filter_cell(addr);
+        if let Some(word) = self.filter.get_mut(word as usize) {
+            *word |= kind << shift;
+        }
+    }
+
+    /// Sends a frame through the data plane: how it ended, and what it is then.
+    pub fn send(&self, frame: &[u8]) -> (Outcome, Vec<u8>) {
+        let mut buffer = vec![0; HEADROOM + frame.len()];
+        buffer[HEADROOM..].copy_from_slice(frame);
+        let mut frame = SliceFrame::new(&mut buffer, HEADROOM);
+        let mut steps = Direct {
+            env: self,
+            frame: &mut frame,
+        };
+        let outcome = forward::handle(&mut steps, &mut Journey::new());
+        (outcome, frame.as_slice().to_vec())
+    }
+
+    /// The connection table.
+    pub fn table(&self) -> Table<'_, Self> {
+        Table::new(self, self.settings.bucket_mask, self.settings.hash_key)
+    }
+
+    /// The connections of a real server.
+    pub fn load_of(&self, slot: u32) -> Load {
+        let conns = self.loads[(slot & (LOADS_LEN - 1)) as usize].load(Ordering::SeqCst);
+        Load { conns }
+    }
+
+    /// What a real server was sent and sent back.
+    pub fn traffic_of(&self, slot: u32) -> Traffic {
+        self.traffic.borrow().get(&slot).copied().unwrap_or_default()
+    }
+}
+
+/// A large array, made where it is to be.
+fn zeroed<T, const N: usize>(make: impl Fn(usize) -> T) -> Box<[T; N]> {
+    let values: Box<[T]> = (0..N).map(make).collect();
+    match values.try_into() {
+        Ok(array) => array,
+        Err(_) => unreachable!("it was made of that length"),
+    }
+}
+
+impl Buckets for World {
+    type Atoms = Host;
+
+    fn bucket(&self, index: u32) -> Option<&Bucket<Host>> {
+        self.buckets.get(index as usize)
+    }
+}
+
+impl Loads for World {
+    fn add(&self, real: u32, change: u64) {
+        if let Some(record) = self.real(real) {
+            load::add(&self.loads[(real & (LOADS_LEN - 1)) as usize], record, change);
+        }
+    }
+}
+
+impl Env for World {
+    fn settings(&self) -> Option<&Settings> {
+        Some(&self.settings)
+    }
+
+    fn clock(&self) -> u64 {
+        self.clock.get()
+    }
+
+    fn random(&self) -> u32 {
+        // Xorshift (Marsaglia, 2003): good enough to model a random number, and the same in each run.
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        self.random.set(x);
+        x
+    }
+
+    fn filter(&self, word: u32) -> u64 {
+        self.filter.get(word as usize).copied().unwrap_or_default()
+    }
+
+    fn real(&self, slot: u32) -> Option<&Real> {
+        self.reals.get(slot as usize)
+    }
+
+    fn timeouts(&self, profile: u32) -> Option<&Timeouts> {
+        self.timeouts.get(profile as usize)
+    }
+
+    fn service(&self, key: &ServiceKey4) -> Option<u32> {
+        self.services.get(key).copied()
+    }
+
+    fn current(&self, service: u32) -> Option<u32> {
+        self.current.get(service as usize).copied()
+    }
+
+    fn plan(&self, generation: u32) -> Option<&Plan> {
+        self.plans.get(generation as usize)
+    }
+
+    fn turn(&self, generation: u32) -> Option<&AtomicU64> {
+        self.turns.get(generation as usize)
+    }
+
+    fn members(&self) -> Option<&[Member; MEMBERS_LEN as usize]> {
+        Some(&self.members)
+    }
+
+    fn slots(&self, index: u32) -> u64 {
+        self.slots.get(index as usize).copied().unwrap_or_default()
+    }
+
+    fn loads(&self) -> Option<&[AtomicU64; LOADS_LEN as usize]> {
+        Some(&self.loads)
+    }
+
+    fn locality(&self, key: &LocalityKey4) -> Option<Locality> {
+        self.locality.borrow().get(key).copied()
+    }
+
+    fn remember(&self, key: &LocalityKey4, locality: &Locality) {
+        self.locality.borrow_mut().insert(*key, *locality);
+    }
+
+    fn nat_real(&self, key: &RealKey4) -> Option<ServiceKey4> {
+        self.nat_reals.get(key).copied()
+    }
+
+    fn traffic(&self, real: u32, change: impl FnOnce(&mut Traffic)) {
+        change(self.traffic.borrow_mut().entry(real).or_default());
+    }
+
+    fn cpu<R>(&self, change: impl FnOnce(&mut CpuState) -> R) -> Option<R> {
+        Some(change(&mut self.cpu.borrow_mut()))
+    }
+
+    fn ingress(&self) -> u32 {
+        self.ingress.get()
+    }
+
+    fn route(&self, query: &Query) -> Route {
+        self.routes.get(&query.dst).copied().unwrap_or(Route::Stack)
+    }
+
+    fn repeat<P: Pool, S: Step<P>>(&self, pool: &P, times: u32, mut step: S) -> S {
+        for round in 0..times {
+            if !step.step(pool, round) {
+                break;
+            }
+        }
+        step
+    }
+}

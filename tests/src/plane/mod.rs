@@ -1,0 +1,10 @@
+//! The XDP programs by themselves: loaded, given maps and frames, asked for their verdicts. No interface, no traffic.
+
+mod golden;
+mod kernel;
+mod raw;
+mod room;
+
+pub use golden::{Case, Event, Golden, Host, Step, frame_of, same};
+pub use kernel::{Program, Run, Verdict};
+pub use room::Room;
