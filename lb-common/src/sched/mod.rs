@@ -123,7 +123,11 @@ impl From<&Flow4> for Request {
 /// Chooses the real server for a new connection; `None` when there is none to take it.
 #[inline(always)]
 pub fn choose<P: Pool>(pool: &P, request: &Request) -> Option<Choice> {
-    choose_as(Scheduler::Dh, pool, request)
+    choose_as(
+        Scheduler::from_number(pool.plan().scheduler)?,
+        pool,
+        request,
+    )
 }
 
 /// Chooses as a scheduler does, whose tables the plan must have.
