@@ -10,8 +10,7 @@ use crate::io::bpf::alloc::Block;
 use crate::io::bpf::error::ApplyError;
 use crate::io::bpf::grace::Grace;
 use crate::io::bpf::options::Hop;
-use crate::io::bpf::report::TrafficSum;
-use crate::io::bpf::{ledger, state::State};
+use crate::io::bpf::state::State;
 
 fn members(state: &State, vip: u8) -> Vec<(u8, u16)> {
     let seen = seen(state)
@@ -386,23 +385,6 @@ fn the_next_hops_mac_is_away_while_anything_else_of_it_changes() {
             break;
         }
     }
-}
-
-#[test]
-fn the_traffic_of_a_service_never_goes_back() {
-    let mut state = empty();
-    state
-        .apply(&desired(&[service(1, Rr, &[(1, 1), (2, 1)])]), &hop)
-        .unwrap();
-    assert_eq!(
-        ledger::traffic(&state.maps, 0).unwrap(),
-        TrafficSum::default()
-    );
-    state
-        .apply(&desired(&[service(1, Rr, &[(1, 1)])]), &hop)
-        .unwrap();
-    settle(&mut state);
-    assert_eq!(state.reals.len(), 1);
 }
 
 #[test]
