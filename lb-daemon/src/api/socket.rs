@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 
-use super::peer::Access;
+use super::peer::{Access, Peer};
 
 /// Why the socket could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +27,16 @@ pub enum SocketError {
     Occupied(PathBuf),
     /// A daemon answers on it.
     #[error(
-        "the control socket {0} is in use: another lbd answers there\nhint: stop it first, or give this one another --socket"
+        "the control socket {path} is in use: another lbd{} answers there\n\
+         hint: stop it first, or give this one another --socket",
+        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
     )]
-    InUse(PathBuf),
+    InUse {
+        /// The socket's path.
+        path: PathBuf,
+        /// Who answers, where the kernel tells.
+        pid: Option<i32>,
+    },
     /// It could not be made.
     #[error("cannot {action} the control socket {path}: {source}\nhint: {hint}")]
     Io {
@@ -75,7 +83,10 @@ impl ControlSocket {
         fresh.push(".new");
         let fresh = PathBuf::from(fresh);
         match check_place(&fresh) {
-            Err(SocketError::InUse(_)) => return Err(SocketError::InUse(path.to_owned())),
+            Err(SocketError::InUse { pid, .. }) => {
+                let path = path.to_owned();
+                return Err(SocketError::InUse { path, pid });
+            }
             other => other?,
         }
         remove_if_there(&fresh).map_err(failed(
@@ -156,7 +167,12 @@ fn check_place(path: &Path) -> Result<(), SocketError> {
         Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
         // Whatever else it answers, somebody may be listening.
-        Ok(_) | Err(_) => Err(SocketError::InUse(path.to_owned())),
+        answer => Err(SocketError::InUse {
+            path: path.to_owned(),
+            pid: answer
+                .ok()
+                .and_then(|stream| Some(Peer::of(stream.as_fd()).ok()?.pid)),
+        }),
     }
 }
 
@@ -170,6 +186,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     const ROOT_ONLY: Access = Access {
@@ -219,7 +236,7 @@ mod tests {
         let (_listener, _socket) = ControlSocket::bind(&path, &ROOT_ONLY).unwrap();
         assert!(matches!(
             ControlSocket::bind(&path, &ROOT_ONLY),
-            Err(SocketError::InUse(_))
+            Err(SocketError::InUse { pid: Some(pid), .. }) if pid.unsigned_abs() == std::process::id()
         ));
         UnixStream::connect(&path).unwrap();
     }

@@ -46,8 +46,11 @@ fn the_next_daemon_finds_everything_as_it_was() {
         self::links(&sandbox),
         "the program was attached anew"
     );
-    assert_ne!(xdp_on("lb0"), Some(program));
-    assert_eq!(xdp_on("lb0"), Some(second.status().unwrap().program));
+    assert_eq!(
+        second.status().unwrap().program,
+        program,
+        "the same program was loaded again"
+    );
 
     assert_eq!(second.services().unwrap(), before);
     assert_eq!(second.apply(&wanted, &hop).unwrap().writes, 0);
@@ -59,6 +62,52 @@ fn the_next_daemon_finds_everything_as_it_was() {
             .count(),
         100
     );
+}
+
+#[test]
+fn a_new_program_takes_the_place_of_the_old_one_in_its_links() {
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    let first = sandbox.start();
+    let program = first.status().unwrap().program;
+    let links = links(&sandbox);
+    drop(first);
+    // As if it were of another object.
+    let pin = pinned_program(&sandbox);
+    std::fs::rename(&pin, pin.with_file_name("program-0123456789abcdef")).unwrap();
+
+    let second = sandbox.start();
+    let new = second.status().unwrap().program;
+    assert_ne!(new, program);
+    assert_eq!((xdp_on("lb0"), xdp_on("lb1")), (Some(new), Some(new)));
+    assert_eq!(
+        links,
+        self::links(&sandbox),
+        "the program was attached anew"
+    );
+    assert_eq!(
+        pinned_program(&sandbox),
+        pin,
+        "the old program is still pinned"
+    );
+}
+
+fn pinned_program(sandbox: &Sandbox) -> std::path::PathBuf {
+    let entries = std::fs::read_dir(&sandbox.pin_dir)
+        .unwrap()
+        .map(|e| e.unwrap().path());
+    let is_program = |p: &std::path::PathBuf| {
+        p.file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("program")
+    };
+    let mut programs = entries.filter(is_program);
+    let program = programs.next().unwrap();
+    assert_eq!(programs.next(), None);
+    program
 }
 
 #[test]

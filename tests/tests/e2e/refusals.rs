@@ -184,7 +184,7 @@ fn a_real_server_that_direct_routing_cannot_reach() -> Result<()> {
 
 /// Give the pinned maps another layout's number.
 fn another_abi(site: &Site) -> Result<u32> {
-    let map = MapData::from_pin(site.director.paths().pins.join(map::SETTINGS))?;
+    let map = MapData::from_pin(site.director.paths().pins.join("maps").join(map::SETTINGS))?;
     let mut settings: Array<_, [u8; size_of::<Settings>()]> = Map::Array(map).try_into()?;
     let mut bytes = settings.get(&0, 0)?;
     let abi = ABI + 1000;

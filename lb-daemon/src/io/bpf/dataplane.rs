@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use aya::Ebpf;
+use aya::programs::Xdp;
 use lb_common::abi::{ABI, Settings, setting};
 use lb_common::counter::Counter;
 use lb_common::table::SLOTS_PER_BUCKET;
@@ -37,7 +37,7 @@ const PROGRAM: &str = "lb";
 #[derive(Debug)]
 pub struct Dataplane {
     pins: Pins,
-    ebpf: Ebpf,
+    program: Xdp,
     layouts: Vec<Layout>,
     state: State,
     sweeper: Sweeper,
@@ -85,29 +85,30 @@ impl Dataplane {
         adopted: bool,
         lock: InstanceLock,
     ) -> Result<Self, StartError> {
-        let mut ebpf = if adopted {
-            object::load(PROGRAM, &pins.maps(), &layouts)?
+        let mut program = if adopted {
+            program(&pins, &layouts)?
         } else {
             pins.begin_maps(&layouts)?;
-            let ebpf = object::load(PROGRAM, &pins.new_maps(), &layouts)?;
+            let pin = pins.program(object::digest());
+            let program = object::load(PROGRAM, &pins.new_maps(), &layouts, &pin)?;
             pins.finish_maps(&layouts, &settings(options)?)?;
-            ebpf
+            program
         };
         let mut maps = open(&pins, &layouts)?;
         set_options(&mut maps, options)?;
         let state = State::adopt(maps, Grace::of_kernel().map_err(no_grace)?)?;
         let sweeper = Sweeper::new(&state.maps)?;
-        pins.pin_program(object::xdp(&mut ebpf, PROGRAM)?)?;
         links::run_on(
             &pins,
-            object::xdp(&mut ebpf, PROGRAM)?,
+            &mut program,
             interfaces,
             options.mode,
             options.replace,
         )?;
+        pins.keep_program(object::digest())?;
         Ok(Self {
             pins,
-            ebpf,
+            program,
             layouts,
             state,
             sweeper,
@@ -144,8 +145,7 @@ impl Dataplane {
         if !replace {
             links::check(&self.pins, &interfaces)?;
         }
-        let program = object::xdp(&mut self.ebpf, PROGRAM)?;
-        links::run_on(&self.pins, program, &interfaces, mode, replace)
+        links::run_on(&self.pins, &mut self.program, &interfaces, mode, replace)
     }
 
     /// The addresses of all real servers in use, with those that are being drained: whose next hops matter.
@@ -224,11 +224,7 @@ impl Dataplane {
     }
 
     fn program_id(&self) -> u32 {
-        use aya::programs::Program;
-        let Some(Program::Xdp(program)) = self.ebpf.program(PROGRAM) else {
-            return 0;
-        };
-        program.info().map_or(0, |info| info.id())
+        self.program.info().map_or(0, |info| info.id())
     }
 
     /// Takes everything out of the kernel.
@@ -272,6 +268,20 @@ fn remove(pins: &Pins) -> Result<Detached, DetachError> {
     let interfaces = links::detach_all(pins).map_err(|e| failed(pins.links(), e))?;
     let maps = pins.remove().map_err(|(path, e)| failed(path, e))?;
     Ok(Detached { interfaces, maps })
+}
+
+/// Our program over the maps of an earlier daemon. If that loaded the same, it need not be verified again, which takes most
+/// of a start's time.
+fn program(pins: &Pins, layouts: &[Layout]) -> Result<Xdp, StartError> {
+    let pin = pins.program(object::digest());
+    if pin.exists() {
+        let program = object::open(&pin)?;
+        if object::uses(&program, &pins.map_ids(layouts)?) {
+            return Ok(program);
+        }
+        std::fs::remove_file(&pin).map_err(file("remove", &pin))?;
+    }
+    object::load(PROGRAM, &pins.maps(), layouts, &pin)
 }
 
 /// Opens all maps.

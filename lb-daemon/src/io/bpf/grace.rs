@@ -26,7 +26,20 @@ pub struct Ticket(u64);
 pub struct Grace {
     asked: u64,
     passed: Arc<Passed>,
-    waiter: Option<Sender<u64>>,
+    waiter: Waiter,
+}
+
+/// Who waits.
+#[derive(Debug)]
+enum Waiter {
+    /// A thread, for the kernel's programs.
+    Kernel(Sender<u64>),
+    /// Nobody: no program reads the maps.
+    #[cfg(test)]
+    Nobody,
+    /// The test says when.
+    #[cfg(test)]
+    Test,
 }
 
 impl Grace {
@@ -42,18 +55,33 @@ impl Grace {
         Ok(Self {
             asked: 0,
             passed,
-            waiter: Some(waiter),
+            waiter: Waiter::Kernel(waiter),
         })
     }
 
     /// For maps that no program reads: everything passes at once.
     #[cfg(test)]
-    pub fn of_nobody() -> Self {
+    pub(super) fn of_nobody() -> Self {
         Self {
             asked: 0,
             passed: Arc::default(),
-            waiter: None,
+            waiter: Waiter::Nobody,
         }
+    }
+
+    /// Passes only when told to.
+    #[cfg(test)]
+    pub(super) fn of_test() -> Self {
+        Self {
+            waiter: Waiter::Test,
+            ..Self::of_nobody()
+        }
+    }
+
+    /// Ends all grace periods.
+    #[cfg(test)]
+    pub(super) fn pass(&self) {
+        self.passed.set(self.asked);
     }
 
     /// Begins a grace period for all that is out of sight by now.
@@ -61,8 +89,11 @@ impl Grace {
         self.asked += 1;
         match &self.waiter {
             // Should the thread be gone, the ticket never passes, and what waits for it stays in place.
-            Some(waiter) => drop(waiter.send(self.asked)),
-            None => self.passed.set(self.asked),
+            Waiter::Kernel(waiter) => drop(waiter.send(self.asked)),
+            #[cfg(test)]
+            Waiter::Nobody => self.passed.set(self.asked),
+            #[cfg(test)]
+            Waiter::Test => {}
         }
         Ticket(self.asked)
     }

@@ -52,7 +52,6 @@ pub(super) fn traffic(maps: &Maps, service: u32) -> Result<TrafficSum, MapError>
 
 /// Moves a real server's traffic to the sum of its service.
 pub(super) fn fold(maps: &mut Maps, service: u32, slot: u32) -> Result<(), MapError> {
-    finish(maps, service)?;
     let traffic = maps.traffic(slot)?;
     if traffic == TrafficSum::default() {
         return Ok(());

@@ -1,12 +1,16 @@
 //! The compiled programs, and how the kernel takes them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::path::Path;
 
 use aya::programs::{Program, ProgramError, Xdp};
-use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya::{EbpfError, EbpfLoader};
+use aya_obj::programs::XdpAttachType;
 
 use super::error::StartError;
 use super::layout::Layout;
+use super::pins::file;
 
 /// The object with all programs and maps; `None` when the daemon was built without.
 pub(super) fn embedded() -> Option<&'static [u8]> {
@@ -23,36 +27,48 @@ pub(super) fn embedded() -> Option<&'static [u8]> {
     }
 }
 
-/// Has the kernel take the maps of the object, with these sizes, and one program.
+/// A number that tells this object from others.
+pub(super) fn digest() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    embedded().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Has the kernel take the maps of the object, with these sizes, and one program, which is pinned.
 ///
-/// Maps that are pinned under `pins` are used as they are, the others are made and pinned there.
+/// Maps that are pinned under `maps` are used as they are, the others are made and pinned there.
 pub(super) fn load(
-    program: &'static str,
-    pins: &Path,
+    name: &'static str,
+    maps: &Path,
     layouts: &[Layout],
-) -> Result<Ebpf, StartError> {
+    pin: &Path,
+) -> Result<Xdp, StartError> {
     let object = embedded().ok_or(StartError::NoProgram)?;
     let mut loader = EbpfLoader::new();
     for layout in layouts {
         loader.map_max_entries(layout.name, layout.shape.entries);
-        loader.map_pin_path(layout.name, pins.join(layout.name));
+        loader.map_pin_path(layout.name, maps.join(layout.name));
     }
     let mut ebpf = loader.load(object).map_err(|e| refused(&e))?;
-    xdp(&mut ebpf, program)?
-        .load()
-        .map_err(|e| refused_program(&e))?;
-    Ok(ebpf)
+    let Some(Program::Xdp(program)) = ebpf.program_mut(name) else {
+        return Err(StartError::NoProgram);
+    };
+    program.load().map_err(|e| refused_program(&e))?;
+    program
+        .pin(pin)
+        .map_err(|e| file("pin", pin)(io::Error::other(e)))?;
+    open(pin)
 }
 
-/// A program of the object.
-pub(super) fn xdp<'e>(
-    ebpf: &'e mut Ebpf,
-    program: &'static str,
-) -> Result<&'e mut Xdp, StartError> {
-    match ebpf.program_mut(program) {
-        Some(Program::Xdp(xdp)) => Ok(xdp),
-        _ => Err(StartError::NoProgram),
-    }
+/// Opens a pinned program.
+pub(super) fn open(pin: &Path) -> Result<Xdp, StartError> {
+    Xdp::from_pin(pin, XdpAttachType::Interface).map_err(|e| refused_program(&e))
+}
+
+/// Whether a program works on these very maps.
+pub(super) fn uses(program: &Xdp, maps: &[u32]) -> bool {
+    let used = program.info().and_then(|info| info.map_ids());
+    used.is_ok_and(|used| used.is_some_and(|used| maps.iter().all(|id| used.contains(id))))
 }
 
 fn refused(error: &EbpfError) -> StartError {
@@ -69,7 +85,7 @@ fn refused_program(error: &ProgramError) -> StartError {
     }
 }
 
-/// An error and what caused it, in one line; of the verifier's log the end.
+/// An error and what caused it, on one line; of a verifier's log the end, which says what is wrong.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -80,5 +96,34 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = e.source();
     }
-    text
+    shorten(&text)
+}
+
+/// The first line and the last ones of a long text.
+fn shorten(text: &str) -> String {
+    const LAST: usize = 20;
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    match lines.split_first() {
+        Some((first, rest)) if rest.len() > LAST => {
+            let (_, last) = rest.split_at(rest.len() - LAST);
+            format!("{first}\n…\n{}", last.join("\n"))
+        }
+        _ => text.trim_end().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_log_the_end_is_shown() {
+        let log: Vec<String> = (0..1000).map(|i| i.to_string()).collect();
+        let short = shorten(&log.join("\n"));
+        assert!(
+            short.starts_with("0\n…\n980\n") && short.ends_with("\n999"),
+            "{short}"
+        );
+        assert_eq!(shorten("one\ntwo\n"), "one\ntwo");
+    }
 }

@@ -4,7 +4,7 @@
 //! PIN-DIR/maps/NAME       the maps
 //! PIN-DIR/maps-new/NAME   the same while they are being made; left over by a kill
 //! PIN-DIR/links/IFINDEX   the program's attachments
-//! PIN-DIR/program         the program
+//! PIN-DIR/program-DIGEST  the program, by the object that it was loaded from
 //! ```
 //!
 //! Maps appear under their own name all at once, by the renaming of their directory.
@@ -15,7 +15,6 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapData;
-use aya::programs::Xdp;
 use lb_common::abi::{ABI, Settings, map};
 
 use super::error::{MapError, StartError};
@@ -23,6 +22,9 @@ use super::layout::{LEDGER, Layout};
 use super::region::Region;
 use super::sys;
 use super::tables::failed;
+
+/// What the names of pinned programs begin with.
+const PROGRAM: &str = "program-";
 
 /// The pin directory.
 #[derive(Clone, Debug)]
@@ -48,9 +50,22 @@ impl Pins {
         self.root.join("maps-new")
     }
 
-    /// Where the program is.
-    pub(super) fn program(&self) -> PathBuf {
-        self.root.join("program")
+    /// Where the program is of the object with this digest.
+    pub(super) fn program(&self, digest: u64) -> PathBuf {
+        self.root.join(format!("{PROGRAM}{digest:016x}"))
+    }
+
+    /// Where programs are.
+    fn programs(&self) -> io::Result<Vec<PathBuf>> {
+        let is_one = |path: &PathBuf| {
+            let name = path.file_name().and_then(|n| n.to_str());
+            name.is_some_and(|n| n.starts_with(PROGRAM))
+        };
+        match fs::read_dir(&self.root) {
+            Ok(entries) => Ok(entries.flatten().map(|e| e.path()).filter(is_one).collect()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(e) => Err(e),
+        }
     }
 
     /// Where the attachments are.
@@ -186,26 +201,34 @@ impl Pins {
         fs::rename(&dir, self.maps()).map_err(file("rename", &dir))
     }
 
-    /// Pins a program in the place of an earlier one.
-    pub(super) fn pin_program(&self, program: &mut Xdp) -> Result<(), StartError> {
-        let (new, path) = (self.root.join("program-new"), self.program());
-        remove_tree(&new).map_err(file("remove", &new))?;
-        program
-            .pin(&new)
-            .map_err(|e| file("pin", &new)(io::Error::other(e)))?;
-        fs::rename(&new, &path).map_err(file("rename", &new))
+    /// Removes the pins of all programs but this one's.
+    pub(super) fn keep_program(&self, digest: u64) -> Result<(), StartError> {
+        let keep = self.program(digest);
+        let programs = self.programs().map_err(file("read", &self.root))?;
+        programs
+            .iter()
+            .filter(|path| **path != keep)
+            .try_for_each(|path| fs::remove_file(path).map_err(file("remove", path)))
+    }
+
+    /// The ids of the maps.
+    pub(super) fn map_ids(&self, layouts: &[Layout]) -> Result<Vec<u32>, MapError> {
+        layouts
+            .iter()
+            .filter(|l| l.name != LEDGER)
+            .map(|l| {
+                let map = self.open(l.name)?;
+                sys::object_id(map.fd().as_fd()).map_err(failed("examine", l.name))
+            })
+            .collect()
     }
 
     /// Removes everything; how many maps there were. The directory itself too, unless it is a mount point.
     pub(super) fn remove(&self) -> Result<usize, (PathBuf, io::Error)> {
         let maps = fs::read_dir(self.maps()).map_or(0, Iterator::count);
-        for path in [
-            self.links(),
-            self.program(),
-            self.root.join("program-new"),
-            self.maps(),
-            self.new_maps(),
-        ] {
+        let programs = self.programs().map_err(|e| (self.root.clone(), e))?;
+        let all = [self.links(), self.maps(), self.new_maps()];
+        for path in programs.into_iter().chain(all) {
             remove_tree(&path).map_err(|e| (path, e))?;
         }
         match fs::remove_dir(&self.root) {

@@ -118,6 +118,12 @@ pub fn map_create(
     fd(unsafe { bpf(Command::MapCreate, &attr) }?)
 }
 
+/// The kernel's id of a map or a link.
+pub fn object_id(object: BorrowedFd<'_>) -> io::Result<u32> {
+    let [_kind, id] = object_info(object)?;
+    Ok(id)
+}
+
 /// What a map is made of.
 pub fn map_shape(map: BorrowedFd<'_>) -> io::Result<MapShape> {
     // The head of `struct bpf_map_info`.

@@ -231,6 +231,7 @@ pub(super) mod memory {
     //! The same in ordinary memory.
 
     use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 
@@ -240,7 +241,8 @@ pub(super) mod memory {
         pub services: BTreeMap<[u8; 8], u32>,
         pub nat_reals: BTreeMap<[u8; 8], [u8; 8]>,
         pub egress: BTreeMap<u32, u32>,
-        pub traffic: BTreeMap<u32, TrafficSum>,
+        /// Shared, so that a test can be the program.
+        pub traffic: Arc<Mutex<BTreeMap<u32, TrafficSum>>>,
     }
 
     impl Tables for MemoryTables {
@@ -291,11 +293,17 @@ pub(super) mod memory {
         }
 
         fn traffic(&self, slot: u32) -> Result<TrafficSum, MapError> {
-            Ok(self.traffic.get(&slot).copied().unwrap_or_default())
+            Ok(self
+                .traffic
+                .lock()
+                .unwrap()
+                .get(&slot)
+                .copied()
+                .unwrap_or_default())
         }
 
         fn clear_traffic(&mut self, slot: u32) -> Result<(), MapError> {
-            self.traffic.remove(&slot);
+            self.traffic.lock().unwrap().remove(&slot);
             Ok(())
         }
 

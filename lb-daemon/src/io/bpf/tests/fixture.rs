@@ -25,11 +25,16 @@ pub(super) const SMALL: Capacity = Capacity {
 
 /// Empty maps.
 pub(super) fn empty() -> State {
+    empty_over(MemoryTables::default())
+}
+
+/// Empty maps, over these tables.
+pub(super) fn empty_over(tables: MemoryTables) -> State {
     let layouts = layouts(SMALL);
     let open = |l: &crate::io::bpf::layout::Layout| {
         Ok(Region::in_memory(l.shape.entries, l.shape.value_size).unwrap())
     };
-    let maps = Maps::new(&layouts, open, Box::new(MemoryTables::default())).unwrap();
+    let maps = Maps::new(&layouts, open, Box::new(tables)).unwrap();
     State::adopt(maps, Grace::of_nobody()).unwrap()
 }
 

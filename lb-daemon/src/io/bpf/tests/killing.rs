@@ -1,5 +1,7 @@
 //! A daemon that is killed at any write leaves each service as it was or as desired, and the next one mends the rest.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use lb_common::abi::Method;
@@ -7,7 +9,10 @@ use lb_common::sched::Scheduler::{Rr, Wrr};
 
 use super::fixture::*;
 use crate::core::desired::{Desired, DesiredReal, DesiredService};
+use crate::io::bpf::ledger;
+use crate::io::bpf::report::TrafficSum;
 use crate::io::bpf::state::State;
+use crate::io::bpf::tables::memory::MemoryTables;
 
 /// Between these two everything changes that can.
 fn before_and_after() -> (Desired, Desired) {
@@ -89,6 +94,48 @@ fn a_change_of_everything_can_be_killed_at_every_write() {
     check_killed_at_every_write(&after, &before).unwrap();
     check_killed_at_every_write(&desired(&[]), &after).unwrap();
     check_killed_at_every_write(&before, &desired(&[])).unwrap();
+}
+
+/// A real server's slot is given back three times, each time by a daemon that is killed on the way.
+#[test]
+fn the_traffic_of_a_service_is_neither_lost_nor_counted_twice() {
+    let of = |conns| TrafficSum {
+        conns,
+        in_packets: 10 * conns,
+        ..TrafficSum::default()
+    };
+    let both = desired(&[service(1, Rr, &[(1, 1), (2, 1)])]);
+    let one = desired(&[service(1, Rr, &[(1, 1)])]);
+    for writes in 0..40 {
+        let tables = MemoryTables::default();
+        let traffic = Arc::clone(&tables.traffic);
+        let mut state = empty_over(tables);
+        let mut total = TrafficSum::default();
+        for round in 1..4 {
+            state.apply(&both, &hop).unwrap();
+            let slot = slot(&state, 1, 2);
+            traffic.lock().unwrap().insert(slot, of(round));
+            total = total.plus(of(round));
+            state.apply(&one, &hop).unwrap();
+            state.maps.stop_after(writes);
+            let killed = (0..4).any(|_| state.reap(|_| false).is_err());
+            state = restarted(state);
+            let left = traffic
+                .lock()
+                .unwrap()
+                .get(&slot)
+                .copied()
+                .unwrap_or_default();
+            let kept = ledger::traffic(&state.maps, 0).unwrap();
+            assert_eq!(
+                kept.plus(left),
+                total,
+                "round {round}, killed after {writes} writes: {killed}"
+            );
+            settle(&mut state);
+            assert_eq!(ledger::traffic(&state.maps, 0).unwrap(), total);
+        }
+    }
 }
 
 fn any_service(vip: u8) -> impl Strategy<Value = DesiredService> {
