@@ -29,15 +29,7 @@ use crate::steps::Subprograms;
 /// Balances packets to virtual services.
 #[xdp]
 fn lb(ctx: XdpContext) -> u32 {
-    let Some(journey) = maps::JOURNEY.get_ptr_mut(0) else {
-        return XDP_DROP;
-    };
-    // SAFETY: the element is this CPU's own, and programs on one CPU do not interrupt each other here.
-    let journey = unsafe {
-        journey.write(Journey::new());
-        &mut *journey
-    };
-    let outcome = forward::handle(&mut Subprograms::new(ctx.ctx), journey);
+    let outcome = forward::handle(&mut Subprograms::new(ctx.ctx), &mut Journey::new());
     let (action, counter) = act(outcome);
     Kernel::new(ctx.ctx).count(counter);
     action

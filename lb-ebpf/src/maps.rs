@@ -11,7 +11,6 @@ use lb_common::abi::{
 };
 use lb_common::counter;
 use lb_common::decap::DECAPS as ENDS;
-use lb_common::forward::Journey;
 use lb_common::net::Be32;
 use lb_common::table::Bucket;
 
@@ -87,7 +86,3 @@ pub(crate) static TUNNELS: HashMap<Be32, u32, 256> = HashMap::new();
 /// On a real server: how frames ended, by [`Decap`](lb_common::decap::Decap).
 #[btf_map]
 pub(crate) static DECAPS: PerCpuArray<u64, { ENDS as usize }> = PerCpuArray::new();
-
-/// The packet on its way: here rather than on the stack, of which the schedulers need all.
-#[btf_map]
-pub(crate) static JOURNEY: PerCpuArray<Journey, 1> = PerCpuArray::new();

@@ -48,7 +48,7 @@ macro_rules! without_frame {
 }
 
 with_frame!(established deliver refuse reply);
-without_frame!(choose record);
+without_frame!(open schedule hash record);
 
 impl Subprograms {
     /// The steps for the frame of a context.
@@ -58,34 +58,26 @@ impl Subprograms {
     }
 }
 
-impl Steps for Subprograms {
-    #[inline(always)]
-    fn established(&mut self, journey: &mut Journey) {
-        established(self.ctx, journey);
-    }
+macro_rules! call {
+    ($($step:ident($($argument:ident)?))+) => {
+        impl Steps for Subprograms {
+            $(
+                #[inline(always)]
+                fn $step(&mut self, journey: &mut Journey) {
+                    $step($(self.$argument,)? journey);
+                }
+            )+
+        }
+    };
+}
 
-    #[inline(always)]
-    fn choose(&mut self, journey: &mut Journey) {
-        choose(journey);
-    }
-
-    #[inline(always)]
-    fn record(&mut self, journey: &mut Journey) {
-        record(journey);
-    }
-
-    #[inline(always)]
-    fn deliver(&mut self, journey: &mut Journey) {
-        deliver(self.ctx, journey);
-    }
-
-    #[inline(always)]
-    fn refuse(&mut self, journey: &mut Journey) {
-        refuse(self.ctx, journey);
-    }
-
-    #[inline(always)]
-    fn reply(&mut self, journey: &mut Journey) {
-        reply(self.ctx, journey);
-    }
+call! {
+    established(ctx)
+    open()
+    schedule()
+    hash()
+    record()
+    deliver(ctx)
+    refuse(ctx)
+    reply(ctx)
 }

@@ -55,7 +55,7 @@ pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journ
     journey.packet = packet;
     journey.now = now;
     journey.turned_away = turned_away;
-    journey.next = Next::Choose;
+    journey.next = Next::Open;
 }
 
 /// Whether a recorded connection is over for a packet, which then may open another.

@@ -65,18 +65,20 @@ impl Outcome {
 pub enum Next {
     /// None: its outcome is known.
     Nothing = 0,
-    /// A real server for a new connection.
-    Choose = 1,
+    /// To find out whether it may open a connection.
+    Open = 1,
+    /// A real server that a scheduler chooses.
+    Schedule = 2,
+    /// A real server by the flow's hash.
+    Hash = 3,
     /// An entry in the connection table.
-    Record = 2,
-    /// A real server by the flow's hash, because the table has no place for it.
-    ChooseByHash = 3,
+    Record = 4,
     /// To be sent to the real server that was chosen.
-    Deliver = 4,
+    Deliver = 5,
     /// An answer that it goes no further.
-    Refuse = 5,
+    Refuse = 6,
     /// The connection of which it may be a reply.
-    Reply = 6,
+    Reply = 7,
 }
 
 /// A packet on its way from step to step.
@@ -92,23 +94,28 @@ pub struct Journey {
     /// The connection table may have had no place for the flow: then a segment within a connection is not left to the
     /// stack, which would reset it, but goes where the flow's hash says.
     pub(super) turned_away: bool,
-    /// Whether the connection is in the table.
-    pub(super) recorded: bool,
+    /// The connection table has no place for the flow now.
+    pub(super) has_no_place: bool,
+    /// The real server was chosen by the flow's hash.
+    pub(super) is_by_hash: bool,
     /// What the sender is told if it is refused.
     pub(super) refusal: Kind,
+    pad: u8,
     /// The most that fits, if it was too big.
     pub(super) mtu: u16,
-    pad: u16,
     /// When it came.
     pub(super) now: Tick,
+    /// The index of the service that it is for.
+    pub(super) service: u32,
     /// The slot of the real server that was chosen.
     pub(super) slot: u32,
+    pad2: u32,
     /// How it ended.
     pub outcome: Outcome,
 }
 
 const _: () = {
-    assert!(size_of::<Journey>() == 48 && size_of::<Packet>() == 24 && size_of::<Outcome>() == 8);
+    assert!(size_of::<Journey>() == 56 && size_of::<Packet>() == 24 && size_of::<Outcome>() == 8);
 };
 
 impl Journey {
@@ -125,12 +132,15 @@ impl Journey {
             },
             next: Next::Nothing,
             turned_away: false,
-            recorded: false,
+            has_no_place: false,
+            is_by_hash: false,
             refusal: Kind::PortUnreachable,
-            mtu: 0,
             pad: 0,
+            mtu: 0,
             now: Tick(0),
+            service: 0,
             slot: 0,
+            pad2: 0,
             outcome: Outcome::end(Counter::PassNoService),
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! established: parse -> filter -> to a VIP: connection lookup --hit--> dr | tun | nat | local
-//!                          |                  `-- miss --> choose: service, scheduler
-//!                          |                                  |-> record -> deliver: dr | tun | nat | local
+//!                          |                  `-- miss --> open: service? may it open?
+//!                          |                                  |-> schedule | hash -> record -> deliver: dr | tun | nat | local
 //!                          |                                  |-> refuse: no real server, ICMP
 //!                          |                                  `-> no service: PASS
 //!                          |-> from a NAT real server --> reply: connection lookup -> nat back -> route
@@ -25,7 +25,7 @@ mod send;
 
 pub use established::established;
 pub use journey::{Journey, Next, Outcome, Verdict};
-pub use open::{choose, deliver, record};
+pub use open::{deliver, hash, open, record, schedule};
 pub use reject::refuse;
 pub use reply::reply;
 
@@ -40,8 +40,12 @@ use crate::table::Table;
 pub trait Steps {
     /// Forwards a packet of an established connection, and finds out what any other is.
     fn established(&mut self, journey: &mut Journey);
-    /// Chooses a real server for a new connection.
-    fn choose(&mut self, journey: &mut Journey);
+    /// Finds out whether a packet may open a connection.
+    fn open(&mut self, journey: &mut Journey);
+    /// Has a scheduler choose a real server.
+    fn schedule(&mut self, journey: &mut Journey);
+    /// Chooses a real server by the flow's hash.
+    fn hash(&mut self, journey: &mut Journey);
     /// Records a new connection.
     fn record(&mut self, journey: &mut Journey);
     /// Sends a packet to the real server that was chosen.
@@ -59,14 +63,21 @@ pub fn handle(steps: &mut impl Steps, journey: &mut Journey) -> Outcome {
     if journey.next == Next::Nothing {
         return journey.outcome;
     }
-    if journey.next == Next::Choose {
-        steps.choose(journey);
+    // No step leads back, so one way down is enough: a choice by hash follows a record that had no place, or leads to one.
+    if journey.next == Next::Open {
+        steps.open(journey);
     }
-    if journey.next == Next::Record {
-        steps.record(journey);
+    if journey.next == Next::Schedule {
+        steps.schedule(journey);
+        if journey.next == Next::Record {
+            steps.record(journey);
+        }
     }
-    if journey.next == Next::ChooseByHash {
-        steps.choose(journey);
+    if journey.next == Next::Hash {
+        steps.hash(journey);
+        if journey.next == Next::Record {
+            steps.record(journey);
+        }
     }
     if journey.next == Next::Deliver {
         steps.deliver(journey);
@@ -94,8 +105,16 @@ impl<E: Env, B: Bytes> Steps for Direct<'_, E, B> {
         established(self.env, self.frame, journey);
     }
 
-    fn choose(&mut self, journey: &mut Journey) {
-        choose(self.env, journey);
+    fn open(&mut self, journey: &mut Journey) {
+        open(self.env, journey);
+    }
+
+    fn schedule(&mut self, journey: &mut Journey) {
+        schedule(self.env, journey);
+    }
+
+    fn hash(&mut self, journey: &mut Journey) {
+        hash(self.env, journey);
     }
 
     fn record(&mut self, journey: &mut Journey) {

@@ -11,34 +11,28 @@ use crate::env::Env;
 use crate::net::{Flow4, Proto};
 use crate::packet::Bytes;
 use crate::packet::icmp::Error;
-use crate::sched::{self, Request};
+use crate::sched::{self, Choice, Pool, Request, Scheduler};
 use crate::table::Insert;
 use crate::tcp::{self, Event, View};
 
-/// Chooses a real server for a packet that may open a connection.
+/// Finds out whether a packet may open a connection, and how its real server is to be chosen.
 #[inline(always)]
-pub fn choose<E: Env>(env: &E, journey: &mut Journey) {
-    let packet = journey.packet;
-    let Some(service) = env.service(&key(&packet)) else {
+pub fn open<E: Env>(env: &E, journey: &mut Journey) {
+    let Some(service) = env.service(&key(&journey.packet)) else {
         journey.next = Next::Reply;
         return;
     };
-    match find(env, journey, &packet, service) {
-        Ok(slot) => {
-            journey.slot = slot;
-            journey.next = match journey.next {
-                Next::ChooseByHash => Next::Deliver,
-                _ => Next::Record,
-            };
-        }
-        Err(Counter::RejectNoReal) => journey.refuse(packet, Error::PORT_UNREACHABLE),
+    journey.service = service;
+    match way(env, journey) {
+        Ok(next) => journey.next = next,
         Err(counter) => journey.end(Outcome::end(counter)),
     }
 }
 
-/// The real server for a packet, or how the packet ends.
+/// How the real server of a packet is chosen, or how the packet ends.
 #[inline(always)]
-fn find<E: Env>(env: &E, journey: &Journey, packet: &Packet, service: u32) -> Result<u32, Counter> {
+fn way<E: Env>(env: &E, journey: &Journey) -> Result<Next, Counter> {
+    let packet = &journey.packet;
     let settings = env.settings().ok_or(Counter::DropInternal)?;
     let is_sloppy = settings.flags & setting::SLOPPY_TCP != 0 && !packet.is_reset();
     let opens = packet.opens() || is_sloppy;
@@ -48,20 +42,79 @@ fn find<E: Env>(env: &E, journey: &Journey, packet: &Packet, service: u32) -> Re
     if packet.is_martian() {
         return Err(Counter::DropMartian);
     }
+    // What may be of a flow that is under way without a record keeps to the flow's hash.
+    if journey.turned_away && (!opens || packet.transport.proto == Proto::Udp) {
+        return Ok(Next::Hash);
+    }
+    Ok(Next::Schedule)
+}
+
+/// Has the service's scheduler choose a real server.
+#[inline(always)]
+pub fn schedule<E: Env>(env: &E, journey: &mut Journey) {
+    choose(env, journey, |pool, request| {
+        by_scheduler(
+            Scheduler::from_number(pool.plan().scheduler)?,
+            pool,
+            request,
+        )
+    });
+}
+
+macro_rules! each_by_itself {
+    ($($name:ident)+) => {
+        /// Runs a scheduler. Each is a function of its own: together they would need more of the stack than there is.
+        #[inline(always)]
+        fn by_scheduler<E: Env>(
+            scheduler: Scheduler,
+            pool: &Service<'_, E>,
+            request: &Request,
+        ) -> Option<Choice> {
+            match scheduler {
+                $(Scheduler::$name => run::<E, { Scheduler::$name as u8 }>(pool, request),)+
+            }
+        }
+    };
+}
+
+each_by_itself!(Rr Wrr Lc Wlc Sed Nq Sh Dh Lblc Lblcr Mh Fo Ovf Twos);
+
+#[inline(never)]
+fn run<E: Env, const NUMBER: u8>(pool: &Service<'_, E>, request: &Request) -> Option<Choice> {
+    sched::choose_as(Scheduler::from_number(NUMBER)?, pool, request)
+}
+
+/// Chooses a real server by the flow's hash.
+#[inline(always)]
+pub fn hash<E: Env>(env: &E, journey: &mut Journey) {
+    let hash = flow_hash(&journey.packet.flow());
+    journey.is_by_hash = true;
+    choose(env, journey, |pool, _| sched::fallback(pool, hash));
+}
+
+/// Chooses a real server: the packet is then to be recorded, or delivered if there was no place for it.
+#[inline(always)]
+fn choose<E: Env>(
+    env: &E,
+    journey: &mut Journey,
+    how: impl FnOnce(&Service<'_, E>, &Request) -> Option<Choice>,
+) {
+    let packet = journey.packet;
     let flow = packet.flow();
-    let Some(pool) = Service::of(env, service, flow.vip, journey.now) else {
-        return Err(Counter::DropInternal);
+    let Some(pool) = Service::of(env, journey.service, flow.vip, journey.now) else {
+        return journey.end(Outcome::end(Counter::DropInternal));
     };
-    // A datagram of a flow that may be under way without a record keeps to its hash, as segments do.
-    let under_way = journey.turned_away && (!opens || flow.proto == Proto::Udp);
-    let choice = if under_way || journey.next == Next::ChooseByHash {
-        sched::fallback(&pool, hash(&flow))
-    } else {
-        sched::choose(&pool, &Request::from(&flow))
-    };
-    choice
-        .map(|choice| choice.real())
-        .ok_or(Counter::RejectNoReal)
+    match how(&pool, &Request::from(&flow)) {
+        Some(choice) => {
+            journey.slot = choice.real();
+            journey.next = if journey.has_no_place {
+                Next::Deliver
+            } else {
+                Next::Record
+            };
+        }
+        None => journey.refuse(packet, Error::PORT_UNREACHABLE),
+    }
 }
 
 /// Records the connection that a packet opens with the real server that was chosen, or finds that there is no place.
@@ -70,10 +123,16 @@ pub fn record<E: Env>(env: &E, journey: &mut Journey) {
     match insert(env, journey) {
         Some(slot) => {
             journey.slot = slot;
-            journey.recorded = true;
             journey.next = Next::Deliver;
         }
-        None => journey.next = Next::ChooseByHash,
+        None => {
+            journey.has_no_place = true;
+            journey.next = if journey.is_by_hash {
+                Next::Deliver
+            } else {
+                Next::Hash
+            };
+        }
     }
 }
 
@@ -110,7 +169,7 @@ pub fn deliver<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) 
     send::forward(env, frame, journey.packet, To { slot, real }, journey);
     if let Counter::ForwardedDr | Counter::ForwardedTun | Counter::ForwardedNat =
         journey.outcome.counter
-        && !journey.recorded
+        && journey.has_no_place
     {
         journey.outcome.counter = Counter::ForwardedStateless;
     }
@@ -151,7 +210,7 @@ const fn no_output(real: &Real) -> bool {
 
 /// The hash by which a flow without a record goes: the same on every CPU and every director.
 #[inline(always)]
-fn hash(flow: &Flow4) -> u32 {
+fn flow_hash(flow: &Flow4) -> u32 {
     const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
     let ports =
         u64::from(flow.client_port.to_host()) << 32 | u64::from(flow.vip_port.to_host()) << 48;
