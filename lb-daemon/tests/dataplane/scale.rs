@@ -34,7 +34,7 @@ fn a_large_director_starts_and_changes_in_time() {
     let mut wanted = large();
     timed("apply all", 5000, || first.apply(&wanted, &hop).unwrap());
     timed("apply nothing", 1000, || {
-        assert_eq!(first.apply(&wanted, &hop).unwrap().writes, 0)
+        assert_eq!(first.apply(&wanted, &hop).unwrap().writes, 0);
     });
     wanted.services[500].reals[50].weight = 7;
     timed("apply one weight", 1000, || {
@@ -61,13 +61,13 @@ fn a_large_director_starts_and_changes_in_time() {
     println!("{:>20} {longest:?}", "longest slice");
     assert_eq!(first.status().unwrap().connections, recorded);
     timed("read all", 1000, || {
-        assert_eq!(first.services().unwrap().len(), SERVICES as usize)
+        assert_eq!(first.services().unwrap().len(), SERVICES as usize);
     });
     drop(first);
 
     let mut second = timed("adopt", 1000, || Dataplane::start(&options).unwrap());
     timed("apply nothing", 1000, || {
-        assert_eq!(second.apply(&wanted, &hop).unwrap().writes, 0)
+        assert_eq!(second.apply(&wanted, &hop).unwrap().writes, 0);
     });
     let listed = timed("list", 5000, || {
         second
@@ -85,7 +85,7 @@ fn a_large_director_starts_and_changes_in_time() {
 
 fn large() -> Desired {
     let one = |i: u32| {
-        let mut one = service(1, if i % 2 == 0 { Rr } else { Wrr }, &[]);
+        let mut one = service(1, if i.is_multiple_of(2) { Rr } else { Wrr }, &[]);
         one.id.addr = Ipv4Addr::from(0xC633_0000 + i).into();
         one.reals = (0..REALS)
             .map(|r| DesiredReal {

@@ -45,7 +45,7 @@ impl Pinned {
             self.settings
                 .as_mut_ptr()
                 .cast::<Settings>()
-                .write_volatile(settings)
+                .write_volatile(settings);
         }
     }
 

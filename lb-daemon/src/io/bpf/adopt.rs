@@ -32,6 +32,7 @@ impl State {
         self.room = Room::new(&self.maps);
         self.services.clear();
         self.reals.clear();
+        self.leaving.clear();
         self.retired.clear();
         self.profiles.fill(None);
         self.read()
@@ -209,6 +210,9 @@ impl State {
                 server.phase = Phase::Draining;
             } else if named.contains(slot) {
                 server.phase = Phase::Live;
+            }
+            if !server.is_live() {
+                self.leaving.insert(*slot);
             }
         }
     }

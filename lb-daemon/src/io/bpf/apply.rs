@@ -105,6 +105,7 @@ impl State {
             && (record.upper == 0 || record.upper > server.record.upper);
         server.record = *record;
         server.phase = Phase::Live;
+        self.leaving.remove(&slot);
         if relieved {
             self.maps.clear_overload(slot)?;
         }
@@ -168,6 +169,7 @@ impl State {
             self.maps
                 .set_real_word(*slot, RealWord::Identity, &server.record)?;
             server.phase = Phase::Draining;
+            self.leaving.insert(*slot);
             touched.insert(server.record.service);
         }
         Ok(())

@@ -6,7 +6,7 @@
 //!   still under way.
 //! - A removed service: when its last real server is gone.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use lb_common::abi::Real;
 
@@ -45,17 +45,17 @@ impl State {
     }
 
     fn reap_reals(&mut self, found: impl Fn(u32) -> bool) -> Result<u32, MapError> {
-        let named: HashSet<u32> = self
+        let named: BTreeSet<u32> = self
             .retired
             .iter()
             .flat_map(|(_, w)| w.entries.iter().map(|e| e.slot))
             .collect();
         let mut empty = Vec::new();
         let mut begin = Vec::new();
-        for (&slot, server) in &mut self.reals {
-            if server.is_live() || named.contains(&slot) {
+        for &slot in self.leaving.difference(&named) {
+            let Some(server) = self.reals.get_mut(&slot) else {
                 continue;
-            }
+            };
             let has_connections = self.maps.load(slot)?.total() > 0 || found(slot);
             match server.phase {
                 Phase::Empty(_) if has_connections => server.phase = Phase::Draining,
@@ -86,11 +86,15 @@ impl State {
         self.maps.clear_load(slot)?;
         self.maps.set_real(slot, &Real::default())?;
         self.reals.remove(&slot);
+        self.leaving.remove(&slot);
         self.room.reals.free(slot);
         Ok(())
     }
 
     fn reap_services(&mut self) -> Result<bool, MapError> {
+        if !self.services.values().any(Service::is_removed) {
+            return Ok(false);
+        }
         let reals = self.reals.values().map(|r| r.record.service);
         let busy: HashSet<u32> = reals
             .chain(self.retired.iter().map(|(_, w)| w.plan.service))

@@ -3,7 +3,7 @@
 //! Nothing that the maps do not say themselves: [`adopt`](super::adopt) reads it all from there, after a start as
 //! after a kill. It is kept because asking the maps each time would be slow.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use lb_common::abi::{self, Method, Plan, Real, RealKey4, ServiceKey4, Timeouts};
@@ -27,6 +27,8 @@ pub(super) struct State {
     pub services: BTreeMap<u32, Service>,
     /// Real servers by slot, with those that are being drained.
     pub reals: BTreeMap<u32, RealServer>,
+    /// The real servers among them that are not live: few, and looked at often.
+    pub leaving: BTreeSet<u32>,
     /// What is out of sight, and to be given back once nobody reads it.
     pub retired: Vec<(Ticket, Written)>,
     /// Free places of the maps.
@@ -172,6 +174,7 @@ impl State {
             grace,
             services: BTreeMap::new(),
             reals: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             retired: Vec::new(),
             profiles: vec![None; PROFILES as usize],
             egress: vec![0; EGRESS as usize],
@@ -201,7 +204,7 @@ impl State {
 
     /// How many real servers are being drained.
     pub(super) fn draining(&self) -> u32 {
-        self.reals.values().filter(|r| !r.is_live()).count() as u32
+        self.leaving.len() as u32
     }
 }
 
