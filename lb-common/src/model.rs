@@ -122,11 +122,9 @@ impl World {
             }
         }
         let places: Vec<u64> = (0..reals.len() as u64).collect();
-        let words = places.chunks(4).map(|four| {
-            four.iter()
-                .rev()
-                .fold(0, |word, place| word << 16 | place)
-        });
+        let words = places
+            .chunks(4)
+            .map(|four| four.iter().rev().fold(0, |word, place| word << 16 | place));
         self.slots.extend(words);
         self.services.insert(key, service);
         self.current.push(self.plans.len() as u32);
@@ -192,7 +190,11 @@ impl World {
 
     /// What a real server was sent and sent back.
     pub fn traffic_of(&self, slot: u32) -> Traffic {
-        self.traffic.borrow().get(&slot).copied().unwrap_or_default()
+        self.traffic
+            .borrow()
+            .get(&slot)
+            .copied()
+            .unwrap_or_default()
     }
 }
 
@@ -216,7 +218,11 @@ impl Buckets for World {
 impl Loads for World {
     fn add(&self, real: u32, change: u64) {
         if let Some(record) = self.real(real) {
-            load::add(&self.loads[(real & (LOADS_LEN - 1)) as usize], record, change);
+            load::add(
+                &self.loads[(real & (LOADS_LEN - 1)) as usize],
+                record,
+                change,
+            );
         }
     }
 }

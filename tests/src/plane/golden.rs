@@ -103,12 +103,16 @@ impl Golden {
     ///
     /// It cannot be read, or a line is not of the form.
     pub fn read(name: &str) -> Result<Self> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("golden")
+            .join(name);
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         let mut cases: Vec<Case> = Vec::new();
         let mut service = None;
         for (number, line) in (1..).zip(text.lines()) {
-            read_line(line, &mut cases, &mut service).with_context(|| format!("{name}:{number}: {line}"))?;
+            read_line(line, &mut cases, &mut service)
+                .with_context(|| format!("{name}:{number}: {line}"))?;
         }
         Ok(Self { cases })
     }
@@ -127,7 +131,11 @@ fn read_line(line: &str, cases: &mut Vec<Case>, service: &mut Option<String>) ->
         return Ok(());
     }
     if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
-        cases.push(Case { name: name.to_owned(), service: service.take(), steps: Vec::new() });
+        cases.push(Case {
+            name: name.to_owned(),
+            service: service.take(),
+            steps: Vec::new(),
+        });
         return Ok(());
     }
     let steps = &mut cases.last_mut().context("no case before it")?.steps;

@@ -68,23 +68,32 @@ impl Program {
             .load(&object)
             .context("make the maps")?;
         let mut program = Self { ebpf, name };
-        program.xdp()?.load().with_context(|| format!("load `{name}`"))?;
+        program
+            .xdp()?
+            .load()
+            .with_context(|| format!("load `{name}`"))?;
         program.install(world)?;
         Ok(program)
     }
 
     fn xdp(&mut self) -> Result<&mut Xdp> {
         let name = self.name;
-        let program = self.ebpf.program_mut(name).with_context(|| format!("no program `{name}`"))?;
+        let program = self
+            .ebpf
+            .program_mut(name)
+            .with_context(|| format!("no program `{name}`"))?;
         Ok(program.try_into()?)
     }
 
     fn map(&self, name: &str) -> Result<&Map> {
-        self.ebpf.map(name).with_context(|| format!("no map `{name}`"))
+        self.ebpf
+            .map(name)
+            .with_context(|| format!("no map `{name}`"))
     }
 
     fn put<K: Plain, V: Plain>(&self, name: &str, key: K, value: &V) -> Result<()> {
-        raw::update(self.map(name)?, key.bytes(), value.bytes()).with_context(|| format!("write `{name}`"))
+        raw::update(self.map(name)?, key.bytes(), value.bytes())
+            .with_context(|| format!("write `{name}`"))
     }
 
     /// Writes the model's memory into the maps; connections stay as they are.
@@ -104,7 +113,10 @@ impl Program {
             self.put(map::TIMEOUTS, profile, timeouts)?;
         }
         for (generation, plan) in (0u32..).zip(&world.plans) {
-            let generation_value = Generation { plan: *plan, ..Generation::default() };
+            let generation_value = Generation {
+                plan: *plan,
+                ..Generation::default()
+            };
             self.put(map::GENERATIONS, generation, &generation_value)?;
         }
         for (service, generation) in (0u32..).zip(&world.current) {
@@ -119,7 +131,11 @@ impl Program {
         for (key, service) in &world.nat_reals {
             self.put(map::NATREALS4, *key, service)?;
         }
-        let members: Vec<u8> = world.members.iter().flat_map(|member| member.bytes().to_vec()).collect();
+        let members: Vec<u8> = world
+            .members
+            .iter()
+            .flat_map(|member| member.bytes().to_vec())
+            .collect();
         raw::update(self.map(map::MEMBERS)?, 0u32.bytes(), &members).context("write `MEMBERS`")?;
         Ok(())
     }
@@ -159,9 +175,15 @@ impl Program {
             .counters()?
             .into_iter()
             .zip(before)
-            .filter_map(|((counter, now), (_, before))| (now > before).then_some((counter, now - before)))
+            .filter_map(|((counter, now), (_, before))| {
+                (now > before).then_some((counter, now - before))
+            })
             .collect();
-        Ok(Run { verdict, frame: out, counted })
+        Ok(Run {
+            verdict,
+            frame: out,
+            counted,
+        })
     }
 
     /// Every counter, over all CPUs.
@@ -204,15 +226,24 @@ impl Program {
         let mut all = vec![0; lb_common::abi::LOADS_LEN as usize * size_of::<Load>()];
         raw::lookup(self.map(map::LOADS)?, 0u32.bytes(), &mut all).context("read `LOADS`")?;
         let at = slot as usize * size_of::<Load>();
-        let conns = all.get(at..at + size_of::<Load>()).and_then(u64::from_bytes);
-        Ok(Load { conns: conns.context("no such slot")? })
+        let conns = all
+            .get(at..at + size_of::<Load>())
+            .and_then(u64::from_bytes);
+        Ok(Load {
+            conns: conns.context("no such slot")?,
+        })
     }
 
     fn per_cpu<V: Plain>(&self, name: &str, key: u32) -> Result<Vec<V>> {
         let size = size_of::<V>().next_multiple_of(8);
-        let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
+        let cpus =
+            aya::util::nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
         let mut all = vec![0; size * cpus];
-        raw::lookup(self.map(name)?, key.bytes(), &mut all).with_context(|| format!("read `{name}`"))?;
-        Ok(all.chunks(size).filter_map(|one| V::from_bytes(one.get(..size_of::<V>())?)).collect())
+        raw::lookup(self.map(name)?, key.bytes(), &mut all)
+            .with_context(|| format!("read `{name}`"))?;
+        Ok(all
+            .chunks(size)
+            .filter_map(|one| V::from_bytes(one.get(..size_of::<V>())?))
+            .collect())
     }
 }

@@ -22,7 +22,8 @@ pub(super) unsafe trait Plain: Copy {
     /// The value that bytes are, if their number is right.
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         // SAFETY: the length is checked, and by the trait's contract any bytes are a value.
-        (bytes.len() == size_of::<Self>()).then(|| unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
+        (bytes.len() == size_of::<Self>())
+            .then(|| unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
     }
 }
 
@@ -76,7 +77,12 @@ pub(super) fn lookup(map: &Map, key: &[u8], value: &mut [u8]) -> io::Result<()> 
 /// # Safety
 ///
 /// `key` and `value` point to as many bytes as the map's elements have.
-unsafe fn element(command: libc::c_long, map: &Map, key: *const u8, value: *mut u8) -> io::Result<()> {
+unsafe fn element(
+    command: libc::c_long,
+    map: &Map,
+    key: *const u8,
+    value: *mut u8,
+) -> io::Result<()> {
     let element = Element {
         map: fd(map)?.as_raw_fd() as u32,
         pad: 0,
@@ -85,13 +91,29 @@ unsafe fn element(command: libc::c_long, map: &Map, key: *const u8, value: *mut 
         flags: 0,
     };
     // SAFETY: the attribute is that of the command, and its pointers are good by this function's contract.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const element, size_of::<Element>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            &raw const element,
+            size_of::<Element>(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 fn fd(map: &Map) -> io::Result<BorrowedFd<'_>> {
     match map {
-        Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data) | Map::DevMap(data) => Ok(data.fd().as_fd()),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "a kind of map that tests do not write")),
+        Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data) | Map::DevMap(data) => {
+            Ok(data.fd().as_fd())
+        }
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a kind of map that tests do not write",
+        )),
     }
 }

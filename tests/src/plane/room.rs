@@ -16,7 +16,10 @@ impl Room {
     /// # Errors
     ///
     /// The namespace cannot be made, a command fails, or what the test says.
-    pub fn with<R: Send>(commands: &[&str], test: impl FnOnce(&Self) -> Result<R> + Send) -> Result<R> {
+    pub fn with<R: Send>(
+        commands: &[&str],
+        test: impl FnOnce(&Self) -> Result<R> + Send,
+    ) -> Result<R> {
         let entered = || {
             unshare(CloneFlags::CLONE_NEWNET).context("enter a new network namespace")?;
             // The stack forwards, as it does on a director.
@@ -45,9 +48,15 @@ impl Room {
 }
 
 fn ip(arguments: &str) -> Result<()> {
-    let output = Command::new("ip").args(arguments.split(' ')).output().context("run ip")?;
+    let output = Command::new("ip")
+        .args(arguments.split(' '))
+        .output()
+        .context("run ip")?;
     if !output.status.success() {
-        bail!("ip {arguments}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "ip {arguments}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }
