@@ -8,6 +8,7 @@ use super::super::model::Model;
 use super::super::nearest::nearest;
 use super::super::node::Path;
 use super::super::refusal::{Findings, Refusal};
+use super::real::within_limit;
 use super::service_path;
 use crate::core::desired::Method;
 use crate::core::hop::Via;
@@ -56,7 +57,7 @@ fn interfaces(model: &Model, environment: &dyn Environment, found: &mut Findings
 fn on_link(model: &Model, environment: &dyn Environment, found: &mut Findings) {
     let mut asked: HashMap<IpAddr, Option<Via>> = HashMap::new();
     for (s, service) in model.services.iter().enumerate() {
-        for (n, real) in service.reals.iter().enumerate() {
+        for (n, real) in within_limit(service) {
             if real.method.unwrap_or(service.method) != Method::Dr {
                 continue;
             }

@@ -17,7 +17,7 @@ pub(super) fn check(model: &Model, found: &mut Findings) {
     for (s, service) in model.services.iter().enumerate() {
         many(s, service, found);
         twice(s, service, found);
-        for (n, real) in service.reals.iter().enumerate() {
+        for (n, real) in within_limit(service) {
             alone(service, real, real_path(s, n), found);
             vip(service, real, &vips, &real_path(s, n), found);
         }
@@ -26,6 +26,11 @@ pub(super) fn check(model: &Model, found: &mut Findings) {
 
 fn real_path(service: usize, n: usize) -> Path {
     service_path(service).key("reals").item(n)
+}
+
+/// The real servers that a service may have: those beyond are refused as a whole.
+pub(super) fn within_limit(service: &Service) -> impl Iterator<Item = (usize, &Real)> {
+    service.reals.iter().take(MAX_REALS_PER_SERVICE).enumerate()
 }
 
 /// The virtual addresses, with the first service of each and the path of its address.
@@ -54,8 +59,8 @@ fn many(s: usize, service: &Service, found: &mut Findings) {
 }
 
 fn twice(s: usize, service: &Service, found: &mut Findings) {
-    let mut seen: HashMap<SocketAddr, usize> = HashMap::with_capacity(service.reals.len());
-    for (n, real) in service.reals.iter().enumerate() {
+    let mut seen: HashMap<SocketAddr, usize> = HashMap::new();
+    for (n, real) in within_limit(service) {
         if let Some(first) = seen.insert(real.id(), n) {
             found.push(
                 Refusal::new(

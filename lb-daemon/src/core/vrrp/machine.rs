@@ -259,12 +259,20 @@ impl Machine {
     }
 
     /// Does what follows from an event.
+    ///
+    /// A master that was asleep for so long that others have given it up is a backup before it looks at anything
+    /// else: what it then hears was said by somebody who may have taken its place.
     pub fn handle(&mut self, now: Instant, event: Event, out: &mut Vec<Effect>) {
+        let late = self.due.and_then(|due| now.checked_duration_since(due));
+        let overslept = self.state == State::Master && late.is_some_and(|l| self.overslept(l));
         let mut turn = Turn {
             machine: self,
             now,
             out,
         };
+        if overslept {
+            turn.step(Event::AdvertDue(late.unwrap_or_default()));
+        }
         turn.step(event);
     }
 

@@ -22,7 +22,7 @@ mod tracking;
 
 pub use group::{Instance, Router};
 pub use machine::{Cause, Effect, Event, Heard, Machine, State};
-pub use packet::{Auth, Claim, Packet, Password, Reject, Version};
+pub use packet::{Auth, Claim, Datagram, Packet, Password, Reject, Version, multicast_group};
 pub use priority::Priority;
 pub use receive::{Arrival, admit};
 pub use settings::{Announcements, InitialState, Preempt, Settings};

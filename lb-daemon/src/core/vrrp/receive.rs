@@ -5,7 +5,7 @@ mod tests;
 
 use std::net::IpAddr;
 
-use super::packet::{Auth, Datagram, Packet, Reject, Version, group};
+use super::packet::{Auth, Datagram, Packet, Reject, Version, multicast_group};
 use super::{Heard, Settings};
 
 /// What is known of a datagram's way besides its header.
@@ -32,7 +32,7 @@ pub fn admit(
     let to = if unicast {
         arrival.own
     } else {
-        group(datagram.source)
+        multicast_group(datagram.source)
     };
     if datagram.destination != to {
         return Err(Reject::Destination);

@@ -595,6 +595,23 @@ fn adverts_keep_their_rhythm_when_timers_are_a_little_late() {
 }
 
 #[test]
+fn a_master_that_overslept_hears_its_successor_as_a_backup() {
+    let mut story = Story::new(settings());
+    story.run_to(3610);
+    story.now += Duration::from_secs(5);
+    let out = story.tell(advert(20, 50));
+    assert_eq!(
+        out,
+        [
+            Effect::Late(Duration::from_micros(4_000_625)),
+            Effect::Release,
+            entered(State::Master, State::Backup, Cause::Overslept),
+        ]
+    );
+    assert_eq!(story.machine.due.map(|due| due - story.now), Some(SOON));
+}
+
+#[test]
 fn a_fault_before_the_start_is_a_fault_from_the_start() {
     let mut machine = Machine::new(settings(), address(10), false);
     let mut out = Vec::new();

@@ -8,7 +8,7 @@ use super::Reject;
 pub const PROTOCOL: u8 = 112;
 
 /// The multicast group of a family.
-pub const fn group(family: IpAddr) -> IpAddr {
+pub const fn multicast_group(family: IpAddr) -> IpAddr {
     match family {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18)),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12)),

@@ -20,7 +20,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Interval, Priority};
 pub use auth::{Auth, Password};
-pub use ip::{Datagram, PROTOCOL, group};
+pub use ip::{Datagram, PROTOCOL, multicast_group};
 pub use reject::Reject;
 
 /// The version of the protocol.

@@ -21,7 +21,7 @@ fn v4(last: u8) -> IpAddr {
 fn datagram<'b>(source: IpAddr, payload: &'b [u8]) -> Datagram<'b> {
     Datagram {
         source,
-        destination: group(source),
+        destination: multicast_group(source),
         ttl: 255,
         payload,
     }
@@ -93,7 +93,7 @@ fn packets_of_others_are_read_and_ours_are_the_same_bytes() {
             Packet::decode(&datagram(source, &bytes)),
             Ok(packet.clone())
         );
-        assert_eq!(packet.encode(source, group(source)), bytes);
+        assert_eq!(packet.encode(source, multicast_group(source)), bytes);
     }
 }
 
@@ -155,7 +155,10 @@ fn the_ip_header_may_have_options_and_must_not_lie() {
     };
     let plain = ip(5, 24, &[1, 2, 3, 4, 9, 9]);
     let read = Datagram::from_ipv4(&plain).unwrap();
-    assert_eq!((read.source, read.destination), (v4(10), group(v4(10))));
+    assert_eq!(
+        (read.source, read.destination),
+        (v4(10), multicast_group(v4(10)))
+    );
     assert_eq!((read.ttl, read.payload), (255, &[1, 2, 3, 4][..]));
     let options = ip(6, 28, &[0x94, 4, 0, 0, 1, 2, 3, 4]);
     assert_eq!(Datagram::from_ipv4(&options).unwrap().payload, [1, 2, 3, 4]);
@@ -240,7 +243,7 @@ fn packet() -> impl Strategy<Value = (IpAddr, Packet)> {
 proptest! {
     #[test]
     fn any_packet_survives_the_wire((source, packet) in packet()) {
-        let bytes = packet.encode(source, group(source));
+        let bytes = packet.encode(source, multicast_group(source));
         prop_assert_eq!(Packet::decode(&datagram(source, &bytes)), Ok(packet));
     }
 
@@ -250,7 +253,7 @@ proptest! {
         at in any::<Index>(),
         flip in 1u8..,
     ) {
-        let good = packet.encode(source, group(source));
+        let good = packet.encode(source, multicast_group(source));
         let mut bad = good.clone();
         let at = at.index(bad.len());
         bad[at] ^= flip;

@@ -53,7 +53,7 @@ fn hear(
     settings_change(&mut settings);
     let mut packet = packet(version);
     packet_change(&mut packet);
-    let (source, destination) = (address(20), group(address(20)));
+    let (source, destination) = (address(20), multicast_group(address(20)));
     let payload = packet.encode(source, destination);
     let mut datagram = Datagram {
         source,
@@ -94,7 +94,7 @@ fn each_reason_not_to_heed_is_found() {
             Reject::Version,
         ),
         (
-            hear(V3, |_| (), |p| drop(p.addresses.pop()), |_| ()),
+            hear(V3, |_| (), |p| p.addresses.truncate(1), |_| ()),
             Reject::Addresses,
         ),
         (
@@ -148,11 +148,11 @@ fn version_3_may_have_another_interval_and_the_known_master_other_addresses() {
     let payload = {
         let mut packet = packet(Version::V3);
         other(&mut packet);
-        packet.encode(address(20), group(address(20)))
+        packet.encode(address(20), multicast_group(address(20)))
     };
     let datagram = Datagram {
         source: address(20),
-        destination: group(address(20)),
+        destination: multicast_group(address(20)),
         ttl: 255,
         payload: &payload,
     };
@@ -178,7 +178,7 @@ fn among_peers_only_they_are_heard_and_a_router_may_be_between() {
     settings.peers = vec![address(30)];
     assert_eq!(admit(&settings, &ARRIVAL, &datagram), Err(Reject::Peer));
     let to_group = Datagram {
-        destination: group(address(20)),
+        destination: multicast_group(address(20)),
         ..datagram
     };
     assert_eq!(
