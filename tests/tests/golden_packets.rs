@@ -1,0 +1,152 @@
+//! The packets of IPVS, through the real program and through the model.
+
+use anyhow::{Context, Result, ensure};
+use lb_common::abi::{Method, Real, ServiceKey4, real};
+use lb_common::env::Route;
+use lb_common::forward;
+use lb_common::model::World;
+use lb_common::net::{Be16, Be32};
+use lb_common::packet::build::checksums_hold;
+use lb_common::packet::wire::{MacPair, mac_word};
+use lb_common::sched::Scheduler;
+use tests::needs_lab;
+use tests::plane::{Event, Golden, Host, Program, Room, Run, Verdict, frame_of, same};
+
+const VIP: Be32 = Be32::from_bytes([203, 0, 113, 10]);
+const CLIENT: Be32 = Be32::from_bytes([198, 51, 100, 5]);
+/// The egress slot of the real server's side.
+const SLOT: u64 = 3;
+
+/// The interfaces and neighbours of the recordings: only the client's side is asked for by the routing table.
+const NETWORK: [&str; 7] = [
+    "link set lo up",
+    "link add front type veth peer name far",
+    "link set front address 02:00:00:00:00:d1 up",
+    "link set far up",
+    "addr add 198.51.100.1/24 dev front",
+    "neigh add 198.51.100.5 lladdr 02:00:00:00:00:c1 dev front",
+    "route add default via 198.51.100.5",
+];
+
+fn real_server(method: Method, port: u16) -> Real {
+    Real {
+        dst: mac_word(Host::Real.mac()) | SLOT << 48,
+        src: mac_word(Host::Real.director()) | 1500 << 48,
+        addr: Be32::from_bytes([10, 0, 0, 1]),
+        port: Be16::from_host(port),
+        method: method as u8,
+        flags: real::USED,
+        tun_src: Be32::from_bytes([10, 0, 0, 254]),
+        ifindex: 99,
+        ..Real::default()
+    }
+}
+
+/// The director of a recording; `service` says how its services are.
+fn director(method: Method, service: &str, front: u32) -> World {
+    let mut world = World::new(1024);
+    let macs = MacPair {
+        dst: mac_word(Host::Client.mac()),
+        src: mac_word(Host::Client.director()),
+    };
+    world.routes.insert(CLIENT, Route::Via { ifindex: front, macs });
+    let nat = method == Method::Nat;
+    let ports = [(6, 80, if nat { 8080 } else { 80 }), (17, 53, if nat { 5353 } else { 53 })];
+    for (proto, port, real_port) in ports {
+        let key = ServiceKey4 { vip: VIP, port: Be16::from_host(port), proto, pad: 0 };
+        let real = real_server(method, real_port);
+        match service {
+            "no service" => {}
+            "a service without real servers" => world.add_service(key, Scheduler::Rr, &[]),
+            "all weights 0" => world.add_service(key, Scheduler::Rr, &[(real, 0)]),
+            _ => world.add_service(key, Scheduler::Rr, &[(real, 1)]),
+        }
+    }
+    world
+}
+
+/// What became of a frame in the model, as the kernel would say it.
+fn model(world: &World, frame: &[u8]) -> Run {
+    let (outcome, frame) = world.send(frame);
+    let verdict = match outcome.verdict {
+        forward::Verdict::Pass => Verdict::Pass,
+        forward::Verdict::Drop => Verdict::Drop,
+        forward::Verdict::Tx => Verdict::Tx,
+        forward::Verdict::Slot | forward::Verdict::Interface => Verdict::Redirect,
+    };
+    Run { verdict, frame, counted: vec![(outcome.counter, 1)] }
+}
+
+fn judge(expected: &Event, sent: &[u8], run: &Run) -> Result<()> {
+    ensure!(run.counted.iter().map(|(_, times)| times).sum::<u64>() == 1, "counted {:?}", run.counted);
+    match expected {
+        Event::Stack => ensure!(
+            run.verdict == Verdict::Pass && run.frame == sent,
+            "not left to the stack as it came: {run:02x?}"
+        ),
+        Event::Sent(_, frame) => {
+            ensure!(matches!(run.verdict, Verdict::Tx | Verdict::Redirect), "not sent: {run:02x?}");
+            ensure!(same(&run.frame, frame), "sent    {:02x?}\ninstead {frame:02x?}\n{:?}", run.frame, run.counted);
+            ensure!(checksums_hold(&run.frame) || frame.len() > 590, "a checksum does not hold: {:02x?}", run.frame);
+        }
+    }
+    Ok(())
+}
+
+fn golden(file: &str, method: Method) -> Result<()> {
+    Room::with(&NETWORK, |room| {
+        let front = room.index("front")?;
+        let mut world = director(method, "one real server, weight 1", front);
+        let mut program = Program::load("lb", &world)?;
+        program.set_egress(SLOT as u32, room.index("lo")?)?;
+        let (mut packets, mut wrong) = (0, Vec::new());
+        for case in Golden::read(file)?.cases {
+            if let Some(service) = &case.service {
+                world = director(method, service, front);
+                program = Program::load("lb", &world)?;
+                program.set_egress(SLOT as u32, room.index("lo")?)?;
+            }
+            for step in case.steps {
+                let frame = frame_of(step.from, &step.packet);
+                packets += 1;
+                let kernel = program.run(&frame).context("run the program")?;
+                let host = model(&world, &frame);
+                for (who, run) in [("kernel", &kernel), ("model", &host)] {
+                    if let Err(error) = judge(&step.expected, &frame, run) {
+                        wrong.push(format!("{}: packet {packets}, {who}: {error}", case.name));
+                    }
+                }
+                if kernel.verdict != host.verdict || kernel.counted != host.counted {
+                    wrong.push(format!("{}: kernel {:?} {:?}, model {:?} {:?}", case.name, kernel.verdict, kernel.counted, host.verdict, host.counted));
+                }
+            }
+        }
+        println!("{file}: {packets} packets");
+        ensure!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+        Ok(())
+    })
+}
+
+#[test]
+fn direct_routing_sends_what_ipvs_sends() -> Result<()> {
+    needs_lab!();
+    golden("dr.txt", Method::Dr)
+}
+
+#[test]
+fn tunnels_carry_what_ipvs_puts_in_them() -> Result<()> {
+    needs_lab!();
+    golden("tun.txt", Method::Tun)
+}
+
+#[test]
+fn nat_translates_as_ipvs_does() -> Result<()> {
+    needs_lab!();
+    golden("nat.txt", Method::Nat)
+}
+
+#[test]
+fn the_director_answers_what_ipvs_answers() -> Result<()> {
+    needs_lab!();
+    golden("answers.txt", Method::Dr)
+}
