@@ -49,11 +49,25 @@ fn director(method: Method, service: &str, front: u32) -> World {
         dst: mac_word(Host::Client.mac()),
         src: mac_word(Host::Client.director()),
     };
-    world.routes.insert(CLIENT, Route::Via { ifindex: front, macs });
+    world.routes.insert(
+        CLIENT,
+        Route::Via {
+            ifindex: front,
+            macs,
+        },
+    );
     let nat = method == Method::Nat;
-    let ports = [(6, 80, if nat { 8080 } else { 80 }), (17, 53, if nat { 5353 } else { 53 })];
+    let ports = [
+        (6, 80, if nat { 8080 } else { 80 }),
+        (17, 53, if nat { 5353 } else { 53 }),
+    ];
     for (proto, port, real_port) in ports {
-        let key = ServiceKey4 { vip: VIP, port: Be16::from_host(port), proto, pad: 0 };
+        let key = ServiceKey4 {
+            vip: VIP,
+            port: Be16::from_host(port),
+            proto,
+            pad: 0,
+        };
         let real = real_server(method, real_port);
         match service {
             "no service" => {}
@@ -74,20 +88,40 @@ fn model(world: &World, frame: &[u8]) -> Run {
         forward::Verdict::Tx => Verdict::Tx,
         forward::Verdict::Slot | forward::Verdict::Interface => Verdict::Redirect,
     };
-    Run { verdict, frame, counted: vec![(outcome.counter, 1)] }
+    Run {
+        verdict,
+        frame,
+        counted: vec![(outcome.counter, 1)],
+    }
 }
 
 fn judge(expected: &Event, sent: &[u8], run: &Run) -> Result<()> {
-    ensure!(run.counted.iter().map(|(_, times)| times).sum::<u64>() == 1, "counted {:?}", run.counted);
+    ensure!(
+        run.counted.iter().map(|(_, times)| times).sum::<u64>() == 1,
+        "counted {:?}",
+        run.counted
+    );
     match expected {
         Event::Stack => ensure!(
             run.verdict == Verdict::Pass && run.frame == sent,
             "not left to the stack as it came: {run:02x?}"
         ),
         Event::Sent(_, frame) => {
-            ensure!(matches!(run.verdict, Verdict::Tx | Verdict::Redirect), "not sent: {run:02x?}");
-            ensure!(same(&run.frame, frame), "sent    {:02x?}\ninstead {frame:02x?}\n{:?}", run.frame, run.counted);
-            ensure!(checksums_hold(&run.frame) || frame.len() > 590, "a checksum does not hold: {:02x?}", run.frame);
+            ensure!(
+                matches!(run.verdict, Verdict::Tx | Verdict::Redirect),
+                "not sent: {run:02x?}"
+            );
+            ensure!(
+                same(&run.frame, frame),
+                "sent    {:02x?}\ninstead {frame:02x?}\n{:?}",
+                run.frame,
+                run.counted
+            );
+            ensure!(
+                checksums_hold(&run.frame) || frame.len() > 590,
+                "a checksum does not hold: {:02x?}",
+                run.frame
+            );
         }
     }
     Ok(())
@@ -117,12 +151,20 @@ fn golden(file: &str, method: Method) -> Result<()> {
                     }
                 }
                 if kernel.verdict != host.verdict || kernel.counted != host.counted {
-                    wrong.push(format!("{}: kernel {:?} {:?}, model {:?} {:?}", case.name, kernel.verdict, kernel.counted, host.verdict, host.counted));
+                    wrong.push(format!(
+                        "{}: kernel {:?} {:?}, model {:?} {:?}",
+                        case.name, kernel.verdict, kernel.counted, host.verdict, host.counted
+                    ));
                 }
             }
         }
         println!("{file}: {packets} packets");
-        ensure!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+        ensure!(
+            wrong.is_empty(),
+            "{} wrong:\n{}",
+            wrong.len(),
+            wrong.join("\n")
+        );
         Ok(())
     })
 }
