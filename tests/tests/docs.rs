@@ -14,7 +14,11 @@ fn every_lbctl_command_is_understood() -> Result<()> {
         for command in commands(&text, "lbctl ") {
             let words = command.split_whitespace();
             // An option without a verb is spoken of, not typed.
-            if words.clone().nth(1).is_some_and(|word| word.starts_with('-')) {
+            if words
+                .clone()
+                .nth(1)
+                .is_some_and(|word| word.starts_with('-'))
+            {
                 continue;
             }
             if let Err(refusal) = Cli::try_parse_from(words) {
