@@ -17,6 +17,11 @@ const CASES: &[(&[u16], u32)] = &[
 #[test]
 fn weights_are_followed_exactly() -> Result<()> {
     needs_lab!();
+    if crate::is_known_fault(
+        "with NAT one of some 270 connections is not answered when services share real servers and ports",
+    ) {
+        return Ok(());
+    }
     let mut site = Site::new(Layout {
         arms: Arms::Two,
         reals: 3,
