@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod adopting;
+mod decapsulating;
 mod killing;
 mod refusing;
 mod running;

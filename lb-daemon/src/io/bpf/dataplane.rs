@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use aya::programs::Xdp;
@@ -63,6 +63,7 @@ impl Dataplane {
         let layouts = layouts(options.capacity);
         let adopted = pins.has_maps();
         if adopted {
+            pins.check_abi()?;
             pins.check(&layouts)?;
         }
         if !options.replace {
@@ -72,7 +73,7 @@ impl Dataplane {
         let result = Self::bring_up(options, pins.clone(), layouts, &interfaces, adopted, lock);
         if result.is_err() && !adopted {
             // Whatever was made so far was made here.
-            drop(remove(&pins));
+            drop(links::remove_everything(&pins));
         }
         result
     }
@@ -86,12 +87,14 @@ impl Dataplane {
         lock: InstanceLock,
     ) -> Result<Self, StartError> {
         let mut program = if adopted {
-            program(&pins, &layouts)?
+            object::load_once(PROGRAM, &pins, &layouts)?
         } else {
             pins.begin_maps(&layouts)?;
             let pin = pins.program(object::digest());
             let program = object::load(PROGRAM, &pins.new_maps(), &layouts, &pin)?;
-            pins.finish_maps(&layouts, &settings(options)?)?;
+            pins.check_new(&layouts)?;
+            pins.write_settings(&settings(options)?)?;
+            pins.finish_maps()?;
             program
         };
         let mut maps = open(&pins, &layouts)?;
@@ -229,7 +232,7 @@ impl Dataplane {
 
     /// Takes everything out of the kernel.
     pub fn detach(self) -> Result<Detached, DetachError> {
-        remove(&self.pins)
+        links::remove_everything(&self.pins)
     }
 
     /// For tests: how many generations wait for the end of a grace period.
@@ -248,40 +251,6 @@ impl Dataplane {
 /// Whether this binary has the XDP programs in it.
 pub fn is_built_in() -> bool {
     object::embedded().is_some()
-}
-
-/// Takes out of the kernel what a daemon that no longer runs left under `pin_dir`.
-pub fn detach(pin_dir: &Path) -> Result<Detached, DetachError> {
-    if !pin_dir.exists() {
-        return Ok(Detached::default());
-    }
-    let _lock = InstanceLock::directory(pin_dir)?;
-    remove(&Pins::new(pin_dir))
-}
-
-fn remove(pins: &Pins) -> Result<Detached, DetachError> {
-    let failed = |path, source| DetachError::File {
-        action: "remove",
-        path,
-        source,
-    };
-    let interfaces = links::detach_all(pins).map_err(|e| failed(pins.links(), e))?;
-    let maps = pins.remove().map_err(|(path, e)| failed(path, e))?;
-    Ok(Detached { interfaces, maps })
-}
-
-/// Our program over the maps of an earlier daemon. If that loaded the same, it need not be verified again, which takes most
-/// of a start's time.
-fn program(pins: &Pins, layouts: &[Layout]) -> Result<Xdp, StartError> {
-    let pin = pins.program(object::digest());
-    if pin.exists() {
-        let program = object::open(&pin)?;
-        if object::uses(&program, &pins.map_ids(layouts)?) {
-            return Ok(program);
-        }
-        std::fs::remove_file(&pin).map_err(file("remove", &pin))?;
-    }
-    object::load(PROGRAM, &pins.maps(), layouts, &pin)
 }
 
 /// Opens all maps.

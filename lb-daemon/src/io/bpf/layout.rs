@@ -112,7 +112,8 @@ const fn mapped<V>(name: &'static str, entries: u32) -> Layout {
     }
 }
 
-const fn per_cpu<V>(name: &'static str, entries: u32) -> Layout {
+/// An array with one value for each CPU.
+pub(super) const fn per_cpu<V>(name: &'static str, entries: u32) -> Layout {
     Layout {
         name,
         shape: array::<V>(MapKind::PerCpuArray, entries, 0),
@@ -129,7 +130,8 @@ const fn array<V>(kind: MapKind, entries: u32, flags: u32) -> MapShape {
     }
 }
 
-const fn keyed<K, V>(name: &'static str, entries: u32) -> Layout {
+/// A hash table.
+pub(super) const fn keyed<K, V>(name: &'static str, entries: u32) -> Layout {
     let shape = MapShape {
         kind: MapKind::Hash,
         key_size: size_of::<K>() as u32,

@@ -12,10 +12,10 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpMode as Flag};
 use aya::programs::{ProgramError, Xdp};
 
-use super::error::StartError;
+use super::error::{DetachError, StartError};
 use super::object::chain;
 use super::pins::{Pins, file};
-use super::report::InterfaceStatus;
+use super::report::{Detached, InterfaceStatus};
 use super::sys::{self, XdpLinkInfo};
 use super::xdp::{self, Attached, Mode};
 use crate::core::desired::XdpMode;
@@ -96,12 +96,24 @@ fn detach(pins: &Pins, ifindex: u32) -> io::Result<()> {
 }
 
 /// Takes our program off all interfaces. Returns the names of those that are still there.
-pub(super) fn detach_all(pins: &Pins) -> io::Result<Vec<String>> {
+fn detach_all(pins: &Pins) -> io::Result<Vec<String>> {
     let names = status(pins)?.into_iter().map(|i| i.name).collect();
     for ifindex in pins.linked()? {
         detach(pins, ifindex)?;
     }
     Ok(names)
+}
+
+/// Takes the program off all interfaces, and everything else out of the kernel.
+pub(super) fn remove_everything(pins: &Pins) -> Result<Detached, DetachError> {
+    let failed = |path, source| DetachError::File {
+        action: "remove",
+        path,
+        source,
+    };
+    let interfaces = detach_all(pins).map_err(|e| failed(pins.links(), e))?;
+    let maps = pins.remove().map_err(|(path, e)| failed(path, e))?;
+    Ok(Detached { interfaces, maps })
 }
 
 /// Our link on an interface. One whose interface is gone does not count.

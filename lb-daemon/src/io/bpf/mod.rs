@@ -9,6 +9,7 @@ mod alloc;
 mod apply;
 mod conns;
 pub mod dataplane;
+mod decap;
 pub mod error;
 pub mod grace;
 mod hops;
@@ -33,7 +34,8 @@ mod target;
 mod xdp;
 
 pub use conns::Connections;
-pub use dataplane::{Dataplane, detach, is_built_in};
+pub use dataplane::{Dataplane, is_built_in};
+pub use decap::{DecapOptions, Decapsulator, detach};
 pub use error::{ApplyError, DetachError, ReadError, StartError};
 pub use options::{Capacity, Hop, NextHop, Options};
 pub use report::{

@@ -1,5 +1,6 @@
 //! The compiled programs, and how the kernel takes them.
 
+use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
@@ -10,7 +11,7 @@ use aya_obj::programs::XdpAttachType;
 
 use super::error::StartError;
 use super::layout::Layout;
-use super::pins::file;
+use super::pins::{Pins, file};
 
 /// The object with all programs and maps; `None` when the daemon was built without.
 pub(super) fn embedded() -> Option<&'static [u8]> {
@@ -60,13 +61,31 @@ pub(super) fn load(
     open(pin)
 }
 
+/// A program over the maps of an earlier daemon. If that loaded the same, it need not be verified again, which takes most of
+/// a start's time.
+pub(super) fn load_once(
+    name: &'static str,
+    pins: &Pins,
+    layouts: &[Layout],
+) -> Result<Xdp, StartError> {
+    let pin = pins.program(digest());
+    if pin.exists() {
+        let program = open(&pin)?;
+        if uses(&program, &pins.map_ids(layouts)?) {
+            return Ok(program);
+        }
+        fs::remove_file(&pin).map_err(file("remove", &pin))?;
+    }
+    load(name, &pins.maps(), layouts, &pin)
+}
+
 /// Opens a pinned program.
-pub(super) fn open(pin: &Path) -> Result<Xdp, StartError> {
+fn open(pin: &Path) -> Result<Xdp, StartError> {
     Xdp::from_pin(pin, XdpAttachType::Interface).map_err(|e| refused_program(&e))
 }
 
 /// Whether a program works on these very maps.
-pub(super) fn uses(program: &Xdp, maps: &[u32]) -> bool {
+fn uses(program: &Xdp, maps: &[u32]) -> bool {
     let used = program.info().and_then(|info| info.map_ids());
     used.is_ok_and(|used| used.is_some_and(|used| maps.iter().all(|id| used.contains(id))))
 }

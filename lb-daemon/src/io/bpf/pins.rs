@@ -13,6 +13,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::maps::MapData;
 use lb_common::abi::{ABI, Settings, map};
@@ -108,13 +109,13 @@ impl Pins {
 
     /// Whether the maps that an earlier daemon left are what is needed. Nothing is changed.
     pub(super) fn check(&self, layouts: &[Layout]) -> Result<(), StartError> {
-        self.check_abi()?;
         layouts
             .iter()
-            .try_for_each(|layout| self.check_shape(&self.maps(), layout))
+            .try_for_each(|layout| check_shape(&self.maps(), layout))
     }
 
-    fn check_abi(&self) -> Result<(), StartError> {
+    /// Whether they are of our ABI. Nothing is changed.
+    pub(super) fn check_abi(&self) -> Result<(), StartError> {
         let path = self.maps().join(map::SETTINGS);
         let other = |found: String| StartError::OtherShape {
             map: path.clone(),
@@ -141,24 +142,6 @@ impl Pins {
         }
     }
 
-    /// Whether a map has the shape that it must have.
-    pub(super) fn check_shape(&self, dir: &Path, layout: &Layout) -> Result<(), StartError> {
-        let path = dir.join(layout.name);
-        let other = |found: String| StartError::OtherShape {
-            map: path.clone(),
-            found,
-            needed: layout.shape.to_string(),
-        };
-        let map = MapData::from_pin(&path)
-            .map_err(|e| other(format!("nothing that can be opened ({e})")))?;
-        let found = sys::map_shape(map.fd().as_fd()).map_err(failed("examine", layout.name))?;
-        if found == layout.shape {
-            Ok(())
-        } else {
-            Err(other(found.to_string()))
-        }
-    }
-
     /// Begins to make maps: an empty directory, and in it the map that only user space uses.
     pub(super) fn begin_maps(&self, layouts: &[Layout]) -> Result<(), StartError> {
         let dir = self.new_maps();
@@ -174,30 +157,35 @@ impl Pins {
         Ok(())
     }
 
-    /// Lets the maps that were made appear, with these settings in them.
-    pub(super) fn finish_maps(
-        &self,
-        layouts: &[Layout],
-        settings: &Settings,
-    ) -> Result<(), StartError> {
+    /// Whether the maps that were made are what is needed.
+    pub(super) fn check_new(&self, layouts: &[Layout]) -> Result<(), StartError> {
         let dir = self.new_maps();
-        let built_otherwise = |e: StartError| StartError::Load {
-            reason: e.to_string(),
-            hint: "the XDP program in this lbd is of other sources than the rest; run `cargo xtask build` again",
-        };
-        let check = |layout| self.check_shape(&dir, layout);
+        let check = |layout| check_shape(&dir, layout);
         layouts
             .iter()
             .try_for_each(check)
-            .map_err(built_otherwise)?;
-        let map =
-            MapData::from_pin(dir.join(map::SETTINGS)).map_err(failed("open", map::SETTINGS))?;
+            .map_err(|e| StartError::Load {
+                reason: e.to_string(),
+                hint: "the XDP program in this lbd is of other sources than the rest; run `cargo xtask build` again",
+            })
+    }
+
+    /// Writes the settings of maps that were made.
+    pub(super) fn write_settings(&self, settings: &Settings) -> Result<(), StartError> {
+        let map = MapData::from_pin(self.new_maps().join(map::SETTINGS))
+            .map_err(failed("open", map::SETTINGS))?;
         let region = Region::of_map(map.fd(), 1, size_of::<Settings>() as u32)
             .map_err(failed("map into memory", map::SETTINGS))?;
         let words = region.entry(0).unwrap_or_default();
         for (to, from) in words.iter().zip(super::region::words(settings)) {
-            to.store(from, std::sync::atomic::Ordering::Release);
+            to.store(from, Ordering::Release);
         }
+        Ok(())
+    }
+
+    /// Lets the maps that were made appear.
+    pub(super) fn finish_maps(&self) -> Result<(), StartError> {
+        let dir = self.new_maps();
         fs::rename(&dir, self.maps()).map_err(file("rename", &dir))
     }
 
@@ -246,8 +234,26 @@ impl Pins {
     }
 }
 
-fn abi_of(word: &std::sync::atomic::AtomicU64) -> u32 {
-    word.load(std::sync::atomic::Ordering::Acquire) as u32
+fn abi_of(word: &AtomicU64) -> u32 {
+    word.load(Ordering::Acquire) as u32
+}
+
+/// Whether a map has the shape that it must have.
+fn check_shape(dir: &Path, layout: &Layout) -> Result<(), StartError> {
+    let path = dir.join(layout.name);
+    let other = |found: String| StartError::OtherShape {
+        map: path.clone(),
+        found,
+        needed: layout.shape.to_string(),
+    };
+    let map =
+        MapData::from_pin(&path).map_err(|e| other(format!("nothing that can be opened ({e})")))?;
+    let found = sys::map_shape(map.fd().as_fd()).map_err(failed("examine", layout.name))?;
+    if found == layout.shape {
+        Ok(())
+    } else {
+        Err(other(found.to_string()))
+    }
 }
 
 /// Removes a file, or a directory with all that is in it, if it is there.

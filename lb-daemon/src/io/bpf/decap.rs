@@ -1,0 +1,206 @@
+//! The other end of a tunnel: the program that takes packets out of it, on a real server.
+//!
+//! Where the kernel has an `ipip` device, that does the same. The program is loaded, pinned and adopted as the director's
+//! is, in a pin directory of its own.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use aya::maps::{HashMap, Map, MapData, PerCpuArray};
+use aya::programs::Xdp;
+use lb_common::abi::map;
+use lb_common::decap::{DECAPS, Decap};
+use lb_common::net::Be32;
+
+use super::error::{DetachError, MapError, StartError};
+use super::layout::{Layout, keyed, per_cpu};
+use super::links;
+use super::object;
+use super::pins::Pins;
+use super::report::{Detached, InterfaceStatus};
+use super::tables::failed;
+use crate::core::desired::XdpMode;
+use crate::io::lock::InstanceLock;
+use crate::io::preflight;
+
+/// The program in the object.
+const PROGRAM: &str = "decap";
+
+/// How many addresses tunnels may end at.
+const TUNNELS: u32 = 256;
+
+/// Where the program lives, and where it runs.
+#[derive(Clone, Debug)]
+pub struct DecapOptions {
+    /// The directory on a BPF file system that holds its maps and links.
+    pub pin_dir: PathBuf,
+    /// Interfaces on which tunnel packets come in.
+    pub interfaces: Vec<String>,
+    /// How it is attached to them.
+    pub mode: XdpMode,
+    /// Take the place of another XDP program on an interface.
+    pub replace: bool,
+}
+
+/// The program that takes packets out of tunnels.
+///
+/// Dropping it leaves everything in the kernel as it is.
+pub struct Decapsulator {
+    pins: Pins,
+    program: Xdp,
+    tunnels: HashMap<MapData, [u8; 4], u32>,
+    ends: PerCpuArray<MapData, u64>,
+    _lock: InstanceLock,
+}
+
+impl Decapsulator {
+    /// Loads the program, or goes on with what an earlier daemon left, and attaches it to the interfaces.
+    ///
+    /// Everything that can be refused is looked at before anything is changed.
+    pub fn start(options: &DecapOptions) -> Result<Self, StartError> {
+        preflight::capabilities()?;
+        preflight::kernel()?;
+        let interfaces = links::interfaces(&options.interfaces)?;
+        if object::embedded().is_none() {
+            return Err(StartError::NoProgram);
+        }
+        preflight::bpf_fs(&options.pin_dir)?;
+        let lock = InstanceLock::directory(&options.pin_dir)?;
+        let pins = Pins::new(&options.pin_dir);
+        let adopted = pins.has_maps();
+        if adopted {
+            pins.check(&layouts())?;
+        }
+        if !options.replace {
+            links::check(&pins, &interfaces)?;
+        }
+        let result = Self::bring_up(options, pins.clone(), &interfaces, adopted, lock);
+        if result.is_err() && !adopted {
+            // Whatever was made so far was made here.
+            drop(links::remove_everything(&pins));
+        }
+        result
+    }
+
+    fn bring_up(
+        options: &DecapOptions,
+        pins: Pins,
+        interfaces: &[links::Interface],
+        adopted: bool,
+        lock: InstanceLock,
+    ) -> Result<Self, StartError> {
+        let layouts = layouts();
+        let mut program = if adopted {
+            object::load_once(PROGRAM, &pins, &layouts)?
+        } else {
+            pins.begin_maps(&layouts)?;
+            let pin = pins.program(object::digest());
+            let program = object::load(PROGRAM, &pins.new_maps(), &layouts, &pin)?;
+            pins.check_new(&layouts)?;
+            pins.finish_maps()?;
+            program
+        };
+        let tunnels = Map::HashMap(pins.open(map::TUNNELS)?);
+        let ends = Map::PerCpuArray(pins.open(map::DECAPS)?);
+        links::run_on(
+            &pins,
+            &mut program,
+            interfaces,
+            options.mode,
+            options.replace,
+        )?;
+        pins.keep_program(object::digest())?;
+        Ok(Self {
+            pins,
+            program,
+            tunnels: tunnels.try_into().map_err(failed("open", map::TUNNELS))?,
+            ends: ends.try_into().map_err(failed("open", map::DECAPS))?,
+            _lock: lock,
+        })
+    }
+
+    /// Lets tunnels end at these addresses and no others. Returns how many were added or removed.
+    pub fn set_addresses(&mut self, wanted: &[Ipv4Addr]) -> Result<usize, MapError> {
+        let now: BTreeSet<Ipv4Addr> = self.addresses()?.into_iter().collect();
+        let wanted: BTreeSet<Ipv4Addr> = wanted.iter().copied().collect();
+        for addr in wanted.difference(&now) {
+            self.tunnels
+                .insert(addr.octets(), 1, 0)
+                .map_err(failed("write", map::TUNNELS))?;
+        }
+        for addr in now.difference(&wanted) {
+            self.tunnels
+                .remove(&addr.octets())
+                .map_err(failed("delete from", map::TUNNELS))?;
+        }
+        Ok(now.symmetric_difference(&wanted).count())
+    }
+
+    /// The addresses at which tunnels end.
+    pub fn addresses(&self) -> Result<Vec<Ipv4Addr>, MapError> {
+        let keys = self.tunnels.keys();
+        keys.map(|key| {
+            key.map(Ipv4Addr::from)
+                .map_err(failed("read", map::TUNNELS))
+        })
+        .collect()
+    }
+
+    /// How many frames ended in a way.
+    pub fn count(&self, end: Decap) -> Result<u64, MapError> {
+        let values = self
+            .ends
+            .get(&(end as u32), 0)
+            .map_err(failed("read", map::DECAPS))?;
+        Ok(values.iter().fold(0, |sum, value| sum.wrapping_add(*value)))
+    }
+
+    /// Runs the program on these interfaces and no others.
+    pub fn set_interfaces(
+        &mut self,
+        names: &[String],
+        mode: XdpMode,
+        replace: bool,
+    ) -> Result<(), StartError> {
+        let interfaces = links::interfaces(names)?;
+        if !replace {
+            links::check(&self.pins, &interfaces)?;
+        }
+        links::run_on(&self.pins, &mut self.program, &interfaces, mode, replace)
+    }
+
+    /// Where the program runs.
+    pub fn interfaces(&self) -> std::io::Result<Vec<InterfaceStatus>> {
+        links::status(&self.pins)
+    }
+
+    /// Takes everything out of the kernel.
+    pub fn detach(self) -> Result<Detached, DetachError> {
+        links::remove_everything(&self.pins)
+    }
+}
+
+impl std::fmt::Debug for Decapsulator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decapsulator")
+            .field("pins", &self.pins)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes out of the kernel what a daemon that no longer runs left under `pin_dir`, be it a director's or a real server's.
+pub fn detach(pin_dir: &Path) -> Result<Detached, DetachError> {
+    if !pin_dir.exists() {
+        return Ok(Detached::default());
+    }
+    let _lock = InstanceLock::directory(pin_dir)?;
+    links::remove_everything(&Pins::new(pin_dir))
+}
+
+fn layouts() -> Vec<Layout> {
+    vec![
+        keyed::<Be32, u32>(map::TUNNELS, TUNNELS),
+        per_cpu::<u64>(map::DECAPS, DECAPS),
+    ]
+}
