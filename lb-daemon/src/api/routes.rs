@@ -13,8 +13,8 @@ use super::peer::Right;
 use super::server::{Caller, forbidden};
 use super::stream;
 use super::types::{
-    AddReal, AddService, ConnectionFilter, DrainRequest, EditReal, EditService, Kind, Problem,
-    ReloadRequest, TimeoutsPatch,
+    AddReal, AddService, ConnectionFilter, DrainRequest, EditReal, EditService, FlowQuery, Kind,
+    Problem, ReloadRequest, SimulationRequest, TimeoutsPatch,
 };
 use crate::engine::{self, Handle};
 
@@ -148,6 +148,18 @@ fn entries() -> Vec<Entry> {
         (
             writes("PATCH", "/v1/timeouts", "Change these times."),
             patch(set_timeouts),
+        ),
+        (
+            reads("GET", "/v1/explain", "Why a connection goes where it goes."),
+            get(explain),
+        ),
+        (
+            reads(
+                "POST",
+                "/v1/simulate",
+                "What a change would make of a service's connections.",
+            ),
+            post(simulate),
         ),
         (
             reads("GET", "/v1/config", "The running configuration, as YAML."),
@@ -398,6 +410,17 @@ async fn set_timeouts(
     Json(patch): Json<TimeoutsPatch>,
 ) -> impl IntoResponse {
     ask(engine, patch).await
+}
+
+async fn explain(State(engine): State<Handle>, Query(flow): Query<FlowQuery>) -> impl IntoResponse {
+    ask(engine, engine::Explain(flow)).await
+}
+
+async fn simulate(
+    State(engine): State<Handle>,
+    Json(change): Json<SimulationRequest>,
+) -> impl IntoResponse {
+    ask(engine, engine::Simulate(change)).await
 }
 
 async fn config(State(engine): State<Handle>) -> Result<Response, Problem> {

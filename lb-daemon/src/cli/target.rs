@@ -145,6 +145,27 @@ pub fn host(text: &str) -> Result<String, String> {
     }
 }
 
+/// `ADDRESS:PORT` of one end of a connection.
+pub fn endpoint(text: &str) -> Result<String, String> {
+    let address = host(text)?;
+    match address.parse::<SocketAddr>() {
+        Ok(_) => Ok(address),
+        Err(_) => Err(format!(
+            "write the port too: {}",
+            value::with_port(&address, "80")
+        )),
+    }
+}
+
+/// `ADDRESS[:PORT][=WEIGHT]` of a real server.
+pub fn weighted(text: &str) -> Result<(String, Option<u32>), String> {
+    let Some((address, weight)) = text.split_once('=') else {
+        return Ok((host(text)?, None));
+    };
+    let weight = value::number(weight, value::WEIGHT).map_err(usage)?;
+    Ok((host(address)?, Some(weight)))
+}
+
 /// `MASK`: a prefix length, or a mask such as `255.255.255.0`.
 pub fn netmask(text: &str) -> Result<u8, String> {
     match text.parse::<Ipv4Addr>().map(Ipv4Addr::to_bits) {

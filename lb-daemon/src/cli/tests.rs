@@ -281,6 +281,8 @@ fn reading_verbs_take_the_flags_that_fingers_know() {
         "drain 192.168.200.21",
         "drain 192.168.200.21:80 -t 192.168.200.16:80 --wait --deadline 10m",
         "completions zsh",
+        "explain tcp 10.9.0.1:4000 192.168.200.16:80",
+        "simulate -t 192.168.200.16:80 --drain 192.168.200.21 -s wlc",
     ] {
         if let Err(err) = parse(line) {
             panic!("{line}: {err}");
@@ -316,10 +318,36 @@ fn wrong_usage_is_refused() {
         ("set-timeout 900 120", "3 values"),
         ("set-timeout --default", "required"),
         ("drain 192.168.200.21 --deadline 10m", "--wait"),
+        (
+            "explain tcp 10.9.0.1 192.168.200.16:80",
+            "write the port too",
+        ),
+        ("explain sctp 10.9.0.1:4000 192.168.200.16:80", "tcp, udp"),
+        ("simulate -t 192.168.200.16:80 --force", "--remove"),
+        (
+            "simulate -t 192.168.200.16:80 -w 192.168.200.21=70000",
+            "65535",
+        ),
         ("frobnicate", "unrecognized"),
         ("lits", "list"),
     ] {
         let err = parse(line).expect_err(line);
         assert!(err.contains(says), "{line}: {err}");
     }
+}
+
+#[test]
+fn a_simulation_takes_every_kind_of_change_at_once() {
+    let line = "simulate -t 192.168.200.16:80 -s mh -b mh-port --drain 192.168.200.21 -w 192.168.200.22:80=5 \
+                --add 192.168.200.23=2 --add 192.168.200.24 -m --remove 192.168.200.25 --connections 500";
+    let Ok(Verb::Simulate(verb)) = parse(line) else {
+        panic!()
+    };
+    let wanted = serde_json::json!({
+        "service": "tcp:192.168.200.16:80", "scheduler": "mh", "scheduler_flags": ["mh-port"],
+        "edit": [{"real": "192.168.200.21", "weight": 0}, {"real": "192.168.200.22:80", "weight": 5}],
+        "add": [{"address": "192.168.200.23", "method": "nat", "weight": 2}, {"address": "192.168.200.24", "method": "nat"}],
+        "remove": ["192.168.200.25"], "force": false, "connections": 500,
+    });
+    assert_eq!(serde_json::to_value(verb.request()).unwrap(), wanted);
 }

@@ -6,6 +6,7 @@ pub mod diff;
 pub mod health;
 pub mod hop;
 pub mod neighbour;
+pub mod outlook;
 pub mod schedule;
 pub mod template;
 pub mod vrrp;

@@ -16,8 +16,7 @@ impl Engine {
     /// Makes an edited configuration the running one. Returns what changed.
     pub(super) async fn change(&mut self, new: Model) -> Result<Vec<Change>, Problem> {
         let machine = Machine::look(&*self.network, &[&self.model, &new]).await;
-        let new =
-            config::edited(&self.model, new, &machine).map_err(|refusals| refused(&refusals))?;
+        let new = checked(&self.model, new, &machine)?;
         let changes = self.switch(new).await?;
         if !changes.is_empty() {
             self.edited = true;
@@ -136,6 +135,11 @@ pub(super) fn changes(from: &Model, to: &Model) -> Vec<Change> {
         text: change.text,
     };
     diff::changes(from, to).into_iter().map(plain).collect()
+}
+
+/// An edited configuration, if the rules and this machine allow it.
+pub(super) fn checked(old: &Model, new: Model, machine: &Machine) -> Result<Model, Problem> {
+    config::edited(old, new, machine).map_err(|refusals| refused(&refusals))
 }
 
 /// What is wrong with an edit.

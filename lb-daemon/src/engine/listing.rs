@@ -183,7 +183,7 @@ fn serves(id: &ServiceId, connection: &bpf::Connection) -> bool {
         && crate::config::value::mask(vip, id.prefix) == id.addr
 }
 
-fn plain(connection: bpf::Connection) -> types::Connection {
+pub(super) fn plain(connection: bpf::Connection) -> types::Connection {
     let seconds = |time: std::time::Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     types::Connection {
         protocol: match connection.proto {

@@ -1,11 +1,13 @@
 //! The data plane as the engine needs it, so that tests can stand in for the kernel.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use lb_common::counter::Counter;
+use lb_common::net::Proto;
 
 use crate::core::desired::{Desired, ServiceId, XdpMode};
+use crate::core::outlook::Outlook;
 use crate::io::bpf::{
     Applied, ApplyError, Connection, ConnectionFilter, Dataplane, DetachError, Detached, Hop,
     Maintained, ReadError, ServiceReading, StartError, Status,
@@ -43,6 +45,15 @@ pub trait Plane: Send {
     fn counters(&self) -> Result<Vec<(Counter, u64)>, ReadError>;
     /// The connections that a filter lets through.
     fn connections(&self, filter: ConnectionFilter) -> Result<Listing, ReadError>;
+    /// What the choices of the service with this virtual address and port go by now.
+    fn outlook(&self, proto: Proto, vip: SocketAddrV4) -> Result<Option<Outlook>, ReadError>;
+    /// The connection that is recorded of a flow.
+    fn connection(
+        &self,
+        proto: Proto,
+        client: SocketAddrV4,
+        vip: SocketAddrV4,
+    ) -> Result<Option<Connection>, ReadError>;
     /// The state of the whole.
     fn status(&self) -> Result<Status, ReadError>;
     /// Takes everything out of the kernel.
@@ -93,6 +104,19 @@ impl Plane for Dataplane {
 
     fn connections(&self, filter: ConnectionFilter) -> Result<Listing, ReadError> {
         Ok(Box::new(Self::connections(self, filter)?))
+    }
+
+    fn outlook(&self, proto: Proto, vip: SocketAddrV4) -> Result<Option<Outlook>, ReadError> {
+        Self::outlook(self, proto, vip)
+    }
+
+    fn connection(
+        &self,
+        proto: Proto,
+        client: SocketAddrV4,
+        vip: SocketAddrV4,
+    ) -> Result<Option<Connection>, ReadError> {
+        Self::connection(self, proto, client, vip)
     }
 
     fn status(&self) -> Result<Status, ReadError> {

@@ -99,11 +99,11 @@ impl Engine {
             .iter()
             .map(|r| real(r, service.method, find(r.id())))
             .collect();
+        let removed = reading.map_or(&[][..], |reading| reading.draining.as_slice());
         reals.extend(
-            reading
-                .map(|reading| reading.draining.as_slice())
-                .unwrap_or_default()
+            removed
                 .iter()
+                .filter(|left| left.active + left.inactive > 0)
                 .map(draining),
         );
         Service {
@@ -265,10 +265,15 @@ impl Engine {
                 Some(_) => {}
             }
         }
-        for attached in &plane.interfaces {
-            let link = links.iter().find(|link| link.ifindex == attached.ifindex);
-            if link.is_some_and(|link| link.xdp != Some(plane.program)) {
-                warnings.push(format!("interface {} does not run our program any more: somebody has replaced or removed it", attached.name));
+        for name in self.attached.iter().flat_map(|(names, _)| names) {
+            let runs = plane
+                .interfaces
+                .iter()
+                .any(|interface| interface.name == *name);
+            if !runs && links.iter().any(|link| *link.name == **name) {
+                warnings.push(format!(
+                    "the program does not run on {name} any more: somebody has detached it"
+                ));
             }
         }
         if plane.interfaces.is_empty() {
@@ -290,7 +295,7 @@ impl Engine {
     }
 }
 
-fn listener(id: ServiceId) -> Listener {
+pub(super) fn listener(id: ServiceId) -> Listener {
     let text = id.to_string();
     // `tcp 192.0.2.1:80`, of which the API has the parts.
     let address = text

@@ -5,6 +5,7 @@
 
 mod config;
 mod conns;
+mod foresight;
 mod problem;
 mod service;
 mod stats;
@@ -12,6 +13,10 @@ mod status;
 
 pub use config::{Change, Checked, Diff, ReloadRequest, Reloaded, Removed, Saved, TimeoutsPatch};
 pub use conns::{Connection, ConnectionFilter};
+pub use foresight::{
+    Both, Candidate, DecidedBy, Explanation, FlowQuery, Live, SimulatedEdit, SimulatedReal,
+    Simulation, SimulationRequest,
+};
 pub use problem::{Kind, Problem};
 pub use service::{
     AddReal, AddService, DrainRequest, Drained, EditReal, EditService, Listener, MethodName,

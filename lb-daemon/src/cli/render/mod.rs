@@ -1,6 +1,7 @@
 //! How do answers look on a terminal? Pure functions from API types to lines of text.
 
 pub mod conns;
+pub mod foresight;
 pub mod list;
 pub mod number;
 pub mod plan;

@@ -1,14 +1,16 @@
 //! What the operator sees, to the character: no line is longer than 80 of them.
 
 use super::conns::Layout;
+use super::foresight::{explanation, simulation};
 use super::list::{Columns, services};
 use super::stats::{counters, rates, totals};
 use super::status::status;
 use super::style::Style;
 use crate::api::types::{
-    Attachment, Change, Connection, CounterValue, Listener, MethodName, Occupancy, Persistence,
-    Protocol, Rates, Real, RealState, RealStats, Service, ServiceStats, Stats, Status, Timeouts,
-    Totals, Versions,
+    Attachment, Both, Candidate, Change, Connection, CounterValue, DecidedBy, Explanation,
+    FlowQuery, Listener, Live, MethodName, Occupancy, Persistence, Protocol, Rates, Real,
+    RealState, RealStats, Service, ServiceStats, SimulatedReal, Simulation, Stats, Status,
+    Timeouts, Totals, Versions,
 };
 
 fn fits(text: &str) {
@@ -396,6 +398,110 @@ interfaces   eth0, XDP native, program 41
 connections  12,345 of 1,048,576 (1.1 %), 64 MiB
 services     2 with 5 real servers
 warning: VIP 192.168.200.16 of service web is on no interface
+"
+    );
+}
+
+#[test]
+fn an_explanation_ends_in_a_table_of_what_was_compared() {
+    let candidate = |address: &str, active, score: Option<&str>, state, chosen| Candidate {
+        address: address.into(),
+        weight: 3,
+        active,
+        inactive: 7,
+        state,
+        score: score.map(Into::into),
+        chance: None,
+        chosen,
+    };
+    let answer = Explanation {
+        flow: FlowQuery {
+            protocol: Protocol::Tcp,
+            client: "198.51.100.7:40001".into(),
+            vip: "192.168.200.16:80".into(),
+        },
+        decided_by: DecidedBy::Scheduler,
+        service: Some("web".into()),
+        listener: Some(listener(Protocol::Tcp, "192.168.200.16:80")),
+        real: Some("192.168.200.22:80".into()),
+        connection: None,
+        reasons: vec![
+            "service web has tcp 192.168.200.16:80".into(),
+            "that is 192.168.200.22:80".into(),
+        ],
+        candidates: vec![
+            candidate(
+                "192.168.200.22:80",
+                0,
+                Some("overhead 7 / weight 3 = 2.3"),
+                RealState::Up,
+                true,
+            ),
+            candidate("192.168.200.21:80", 12, None, RealState::Full, false),
+        ],
+    };
+    let text = explanation(&answer, Style::PLAIN);
+    fits(&text);
+    assert_eq!(
+        text,
+        "\
+tcp 198.51.100.7:40001 -> 192.168.200.16:80 -> 192.168.200.22:80
+  service web has tcp 192.168.200.16:80
+  that is 192.168.200.22:80
+  -> RemoteAddress:Port      Weight ActiveConn InActConn Compared
+* -> 192.168.200.22:80       3      0          7         overhead 7 / weight 3 = 2.3
+  -> 192.168.200.21:80       3      12         7         full
+"
+    );
+}
+
+#[test]
+fn a_simulation_compares_shares() {
+    let real = |address: &str, before, after, share: (u64, u64)| SimulatedReal {
+        address: address.into(),
+        weight: Both { before, after },
+        share: Both {
+            before: share.0,
+            after: share.1,
+        },
+        live: 0,
+    };
+    let answer = Simulation {
+        service: "web".into(),
+        scheduler: Both {
+            before: "wrr".into(),
+            after: "wlc".into(),
+        },
+        connections: 10_000,
+        refused: Both {
+            before: 0,
+            after: 12,
+        },
+        reals: vec![
+            real("192.168.200.121:65535", Some(1), Some(1), (2_500, 5_000)),
+            real("192.168.200.22:80", Some(65_535), Some(0), (7_500, 0)),
+            real("192.168.200.23:80", None, Some(1), (0, 5_000)),
+        ],
+        live: Live {
+            stay: 1_234,
+            finish: 5,
+            moved: 0,
+            elsewhere: Some(77),
+        },
+    };
+    let text = simulation(&answer, Style::PLAIN);
+    fits(&text);
+    assert_eq!(
+        text,
+        "\
+service web, wrr -> wlc: 10,000 new connections that stay open
+RemoteAddress:Port       Weight       Before            After          Change
+192.168.200.121:65535    1               2500 ( 25.0 %)    5000 ( 50.0 %)  +25.0 %
+192.168.200.22:80        65535->0        7500 ( 75.0 %)       0 (  0.0 %)  -75.0 %
+192.168.200.23:80        -->1               0 (  0.0 %)    5000 ( 50.0 %)  +50.0 %
+refused: 0 before, 12 after
+1239 live connections: 1,234 stay, 5 finish where they are, 0 move
+77 of them would come to another real server if opened anew
 "
     );
 }

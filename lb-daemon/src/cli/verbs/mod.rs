@@ -6,9 +6,11 @@ pub mod config;
 pub mod conns;
 pub mod detach;
 pub mod drain;
+pub mod explain;
 pub mod list;
 pub mod real;
 pub mod service;
+pub mod simulate;
 pub mod stats;
 pub mod status;
 pub mod timeout;
@@ -41,6 +43,10 @@ pub enum Verb {
     /// List services and real servers, as `ipvsadm -Ln` does.
     #[command(visible_alias = "ls")]
     List(list::List),
+    /// Explain where a connection goes, and why.
+    Explain(explain::Explain),
+    /// Try a change out: shares of new connections before and after.
+    Simulate(simulate::Simulate),
     /// Show connections, packets and bytes.
     Stats(stats::Stats),
     /// Set the counters of `stats` to zero.
@@ -77,6 +83,8 @@ impl Verb {
             Self::DelReal(verb) => verb.run(context).await,
             Self::Drain(verb) => verb.run(context).await,
             Self::List(verb) => verb.run(context).await,
+            Self::Explain(verb) => verb.run(context).await,
+            Self::Simulate(verb) => verb.run(context).await,
             Self::Stats(verb) => verb.run(context).await,
             Self::Zero(verb) => verb.run(context).await,
             Self::Conns(verb) => verb.run(context).await,

@@ -1,20 +1,25 @@
 //! Stand-ins for the kernel.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+use lb_common::abi::Load;
 use lb_common::counter::Counter;
+use lb_common::net::Proto;
 
 use crate::api::types::Problem;
 use crate::core::desired::{Desired, ServiceId, XdpMode};
 use crate::core::hop::{Link, Mac, NextHop, Reach, Via};
+use crate::core::outlook::{Outlook, Wanted};
+use crate::core::schedule::{Course, Layout};
 use crate::engine::network::{Later, Network};
 use crate::engine::plane::{Listing, Plane};
 use crate::engine::{Engine, Handle, Jobs, Places, Request, begin};
+use crate::io::bpf::plan_flags;
 use crate::io::bpf::{
     Applied, ApplyError, Connection, ConnectionFilter, DetachError, Detached, Hop, InterfaceStatus,
     Maintained, Rates, ReadError, RealReading, ServiceReading, StartError, Status, TrafficSum,
@@ -158,6 +163,54 @@ impl Plane for FakePlane {
     fn connections(&self, filter: ConnectionFilter) -> Result<Listing, ReadError> {
         let all = self.told().connections.clone();
         Ok(Box::new(all.into_iter().filter(move |c| filter.matches(c))))
+    }
+
+    fn outlook(&self, proto: Proto, vip: SocketAddrV4) -> Result<Option<Outlook>, ReadError> {
+        let told = self.told();
+        let id = ServiceId::new(proto, *vip.ip(), vip.port());
+        let Some(service) = told
+            .desired
+            .services
+            .iter()
+            .find(|service| service.id == id)
+        else {
+            return Ok(None);
+        };
+        let wanted = |real: &crate::core::desired::DesiredReal| Wanted {
+            id: real.id(),
+            weight: real.weight,
+            upper: real.upper,
+            lower: real.lower,
+        };
+        let wanted: Vec<Wanted> = service.reals.iter().rev().map(wanted).collect();
+        let nothing = Outlook {
+            scheduler: service.scheduler,
+            flags: 0,
+            entries: Vec::new(),
+            course: Course::default(),
+            layout: Layout::default(),
+            turn: 0,
+            loads: HashMap::new(),
+        };
+        let mut outlook = nothing.changed(service.scheduler, plan_flags(service), &wanted);
+        for (n, entry) in (0..).zip(&outlook.entries) {
+            let load = Load {
+                conns: n * (Load::ONE + Load::ACTIVE),
+            };
+            outlook.loads.insert(entry.slot, load);
+        }
+        Ok(Some(outlook))
+    }
+
+    fn connection(
+        &self,
+        proto: Proto,
+        client: SocketAddrV4,
+        vip: SocketAddrV4,
+    ) -> Result<Option<Connection>, ReadError> {
+        let told = self.told();
+        let same = |c: &&Connection| (c.proto, c.client, c.vip) == (proto, client, vip);
+        Ok(told.connections.iter().find(same).copied())
     }
 
     fn status(&self) -> Result<Status, ReadError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lb_common::abi::TICK_SHIFT;
 use lb_common::conn::{Meta, Tick};
 use lb_common::net::{Be16, Be32, Flow4};
+use lb_common::table::Lookup;
 
 use super::maps;
 use super::report::{Connection, ConnectionFilter};
@@ -34,6 +35,16 @@ impl Connections {
             shift,
             next: 0,
             bucket: Vec::new().into_iter(),
+        }
+    }
+
+    /// The connection of a flow, found as the program finds it.
+    pub(super) fn of(&self, flow: &Flow4) -> Option<Connection> {
+        let now = now(self.shift);
+        let table = self.table.table();
+        match table.lookup(flow, &table.place(flow), now) {
+            Lookup::Hit(hit) => self.one(flow, hit.meta, now),
+            Lookup::Miss { .. } => None,
         }
     }
 

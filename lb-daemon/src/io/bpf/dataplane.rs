@@ -1,13 +1,14 @@
 //! The data plane as the engine holds it.
 
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use aya::programs::Xdp;
 use lb_common::abi::{ABI, Settings, setting};
 use lb_common::counter::Counter;
+use lb_common::net::Proto;
 use lb_common::table::SLOTS_PER_BUCKET;
 
 use super::conns::{self, Connections};
@@ -18,13 +19,17 @@ use super::links::{self, Interface};
 use super::maps::Maps;
 use super::object;
 use super::options::{Hop, Options};
+use super::outlook;
 use super::pins::{Pins, file};
 use super::readings::Growth;
-use super::report::{Applied, ConnectionFilter, Detached, Maintained, ServiceReading, Status};
-use super::state::State;
+use super::report::{
+    Applied, Connection, ConnectionFilter, Detached, Maintained, ServiceReading, Status,
+};
+use super::state::{State, service_key};
 use super::sweep::Sweeper;
 use super::tables::KernelTables;
 use crate::core::desired::{Desired, ServiceId, XdpMode};
+use crate::core::outlook::Outlook;
 use crate::io::lock::InstanceLock;
 use crate::io::preflight;
 
@@ -206,6 +211,22 @@ impl Dataplane {
             filter,
             shift,
         ))
+    }
+
+    /// What the choices of the service with this virtual address and port go by now; `None` when there is none.
+    pub fn outlook(&self, proto: Proto, vip: SocketAddrV4) -> Result<Option<Outlook>, ReadError> {
+        let key = service_key(proto, *vip.ip(), vip.port());
+        Ok(self.state.outlook(key)?)
+    }
+
+    /// The connection that is recorded of a flow.
+    pub fn connection(
+        &self,
+        proto: Proto,
+        client: SocketAddrV4,
+        vip: SocketAddrV4,
+    ) -> Result<Option<Connection>, ReadError> {
+        Ok(self.state.connection(&outlook::flow(proto, client, vip))?)
     }
 
     /// The state of the whole.

@@ -261,6 +261,15 @@ impl Maps {
         Ok(())
     }
 
+    /// Words of schedules.
+    pub(super) fn slots(&self, start: u32, len: u32) -> Result<Vec<u64>, MapError> {
+        let words = self
+            .slots
+            .words(start as usize, len as usize)
+            .ok_or_else(|| beyond(map::SLOTS))?;
+        Ok(words.iter().map(|w| w.load(Ordering::Acquire)).collect())
+    }
+
     /// Writes words of schedules that nobody reads yet.
     pub(super) fn set_slots(&mut self, start: u32, slots: &[u64]) -> Result<(), MapError> {
         if slots.is_empty() {

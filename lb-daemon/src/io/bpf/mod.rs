@@ -19,6 +19,7 @@ mod links;
 mod maps;
 mod object;
 pub mod options;
+mod outlook;
 mod pins;
 mod rates;
 mod readings;
@@ -42,6 +43,7 @@ pub use report::{
     Applied, Connection, ConnectionFilter, Detached, InterfaceStatus, Maintained, Rates,
     RealReading, ServiceReading, Status, TrafficSum,
 };
+pub use target::plan_flags;
 
 #[cfg(test)]
 mod tests;

@@ -78,7 +78,7 @@ fn target(desired: &DesiredService, timeouts: desired::Timeouts) -> Result<Targe
         key: key(desired.id, desired.id)?,
         keys,
         scheduler: desired.scheduler,
-        flags: flags(desired),
+        flags: plan_flags(desired),
         persistence: desired.persistence.map_or(0, |p| ticks(p.timeout)),
         mask: desired.persistence.map_or(0, |p| netmask(p.mask)),
         timeouts: profile(desired.timeouts.unwrap_or(timeouts)),
@@ -132,7 +132,8 @@ fn unsupported(service: ServiceId, what: &'static str, hint: &'static str) -> Ap
     }
 }
 
-fn flags(desired: &DesiredService) -> u16 {
+/// The bits of [`service`] that a service's plan has.
+pub fn plan_flags(desired: &DesiredService) -> u16 {
     let options = desired.scheduler_flags;
     [
         (desired.one_packet, service::ONE_PACKET),
