@@ -186,7 +186,6 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     const ROOT_ONLY: Access = Access {

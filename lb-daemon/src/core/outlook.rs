@@ -147,7 +147,7 @@ pub fn trial(outlook: &Outlook, proto: Proto, vip: Ipv4Addr, connections: u32) -
             trial.refused += 1;
             continue;
         };
-        if let Some(entry) = by_slot.get(&choice.real) {
+        if let Some(entry) = by_slot.get(&choice.real()) {
             *trial.shares.entry(entry.id).or_default() += 1;
             open(&mut pool, entry, proto);
         }
@@ -161,7 +161,7 @@ pub fn choice(outlook: &Outlook, request: &Request) -> Option<SocketAddr> {
     outlook
         .entries
         .iter()
-        .find(|entry| entry.slot == choice.real)
+        .find(|entry| entry.slot == choice.real())
         .map(|entry| entry.id)
 }
 
@@ -177,8 +177,8 @@ pub fn elsewhere(before: &Outlook, after: &Outlook, clients: impl Iterator<Item 
     let (pools, ids) = ((before.pool(), after.pool()), (ids(before), ids(after)));
     let mut count = 0;
     for client in clients {
-        let was = sched::choose(&pools.0, &client).and_then(|choice| ids.0.get(&choice.real));
-        let is = sched::choose(&pools.1, &client).and_then(|choice| ids.1.get(&choice.real));
+        let was = sched::choose(&pools.0, &client).and_then(|choice| ids.0.get(&choice.real()));
+        let is = sched::choose(&pools.1, &client).and_then(|choice| ids.1.get(&choice.real()));
         count += u64::from(was != is);
     }
     count
@@ -196,7 +196,7 @@ pub fn draws(outlook: &Outlook, request: &Request, draws: u32) -> HashMap<Socket
         if let Some(entry) = outlook
             .entries
             .iter()
-            .find(|entry| entry.slot == choice.real)
+            .find(|entry| entry.slot == choice.real())
         {
             *drawn.entry(entry.id).or_default() += 1;
         }
@@ -204,20 +204,20 @@ pub fn draws(outlook: &Outlook, request: &Request, draws: u32) -> HashMap<Socket
     drawn
 }
 
-/// What the scheduler compares of a real server, in words; nothing where it compares nothing.
+/// What the scheduler compares of a real server, as [`rule`] says it; nothing where it compares nothing.
 pub fn score(scheduler: Scheduler, weight: u16, load: Load) -> Option<String> {
-    let ratio = |what: &str, n: u64| match weight {
-        0 => format!("{what} {n}"),
-        w => format!("{what} {n} / weight {w} = {:.1}", n as f64 / f64::from(w)),
+    let ratio = |n: u64| match weight {
+        0 => n.to_string(),
+        w => format!("{n} / {w} = {:.1}", n as f64 / f64::from(w)),
     };
     match scheduler {
-        Scheduler::Lc => Some(format!("overhead {}", sched::overhead(load))),
+        Scheduler::Lc => Some(sched::overhead(load).to_string()),
         Scheduler::Wlc | Scheduler::Lblc | Scheduler::Lblcr | Scheduler::Twos => {
-            Some(ratio("overhead", sched::overhead(load)))
+            Some(ratio(sched::overhead(load)))
         }
-        Scheduler::Sed => Some(ratio("delay", sched::expected(load))),
+        Scheduler::Sed => Some(ratio(sched::expected(load))),
         Scheduler::Nq if load.active() == 0 => Some("idle".to_owned()),
-        Scheduler::Nq => Some(ratio("delay", sched::expected(load))),
+        Scheduler::Nq => Some(ratio(sched::expected(load))),
         Scheduler::Fo => Some(format!("weight {weight}")),
         Scheduler::Ovf if load.active() > u32::from(weight) => {
             Some(format!("{} active > weight {weight}", load.active()))
@@ -236,10 +236,10 @@ pub const fn rule(scheduler: Scheduler) -> &'static str {
             "the least overhead: 256 for each active connection and 1 for each inactive one"
         }
         Scheduler::Wlc => {
-            "the least overhead (256 for each active connection, 1 for each inactive one) for its weight"
+            "the least overhead (256 for each active connection, 1 for each inactive one) divided by weight"
         }
         Scheduler::Sed => {
-            "the shortest expected delay: active connections with this one, for its weight"
+            "the shortest expected delay: active connections and this one, divided by weight"
         }
         Scheduler::Nq => "the first idle one; if none is, the shortest expected delay",
         Scheduler::Sh => "the one that the client's address hashes to",
@@ -424,15 +424,9 @@ mod tests {
         let load = Load {
             conns: 2 * (Load::ONE + Load::ACTIVE) + 3 * Load::ONE,
         };
-        assert_eq!(score(Scheduler::Lc, 2, load).unwrap(), "overhead 515");
-        assert_eq!(
-            score(Scheduler::Wlc, 2, load).unwrap(),
-            "overhead 515 / weight 2 = 257.5"
-        );
-        assert_eq!(
-            score(Scheduler::Sed, 2, load).unwrap(),
-            "delay 3 / weight 2 = 1.5"
-        );
+        assert_eq!(score(Scheduler::Lc, 2, load).unwrap(), "515");
+        assert_eq!(score(Scheduler::Wlc, 2, load).unwrap(), "515 / 2 = 257.5");
+        assert_eq!(score(Scheduler::Sed, 2, load).unwrap(), "3 / 2 = 1.5");
         assert_eq!(score(Scheduler::Nq, 2, Load::default()).unwrap(), "idle");
         assert_eq!(
             score(Scheduler::Ovf, 1, load).unwrap(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::number::{grouped, plural};
+use super::number::grouped;
 use super::style::{Role, Style};
 use crate::api::types::{
     Both, Candidate, DecidedBy, Explanation, Live, RealState, SimulatedReal, Simulation,
@@ -89,7 +89,7 @@ pub fn simulation(answer: &Simulation, style: Style) -> String {
         out,
         "service {service}, {scheduled}: {count} new connections that stay open"
     );
-    let heading = "RemoteAddress:Port       Weight       Before            After          Change";
+    let heading = "RemoteAddress:Port     Weight        Before             After            Change";
     let _ = writeln!(out, "{}", style.paint(Role::Heading, heading));
     for real in reals {
         let _ = writeln!(out, "{}", real_line(real, *connections, style));
@@ -128,7 +128,7 @@ fn real_line(real: &SimulatedReal, connections: u32, style: Style) -> String {
         Role::Warning
     };
     format!(
-        "{:<24} {weights:<12} {before:>7} ({:>5.1} %) {after:>7} ({:>5.1} %) {}",
+        "{:<22} {weights:<12} {before:>7} {:>5.1} % {after:>9} {:>5.1} % {}",
         real.address,
         percent(before),
         percent(after),
@@ -144,12 +144,10 @@ fn present(live: &Live) -> String {
         elsewhere,
     } = *live;
     let total = stay + finish + moved;
-    let all = plural(
-        usize::try_from(total).unwrap_or(usize::MAX),
-        "live connection",
-    );
     let mut out = format!(
-        "{all}: {} stay, {} finish where they are, {} move\n",
+        "{} live connection{}: {} stay, {} finish where they are, {} move\n",
+        grouped(total),
+        if total == 1 { "" } else { "s" },
         grouped(stay),
         grouped(finish),
         grouped(moved)

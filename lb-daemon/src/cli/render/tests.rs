@@ -433,7 +433,7 @@ fn an_explanation_ends_in_a_table_of_what_was_compared() {
             candidate(
                 "192.168.200.22:80",
                 0,
-                Some("overhead 7 / weight 3 = 2.3"),
+                Some("7 / 3 = 2.3"),
                 RealState::Up,
                 true,
             ),
@@ -449,7 +449,7 @@ tcp 198.51.100.7:40001 -> 192.168.200.16:80 -> 192.168.200.22:80
   service web has tcp 192.168.200.16:80
   that is 192.168.200.22:80
   -> RemoteAddress:Port      Weight ActiveConn InActConn Compared
-* -> 192.168.200.22:80       3      0          7         overhead 7 / weight 3 = 2.3
+* -> 192.168.200.22:80       3      0          7         7 / 3 = 2.3
   -> 192.168.200.21:80       3      12         7         full
 "
     );
@@ -495,12 +495,12 @@ fn a_simulation_compares_shares() {
         text,
         "\
 service web, wrr -> wlc: 10,000 new connections that stay open
-RemoteAddress:Port       Weight       Before            After          Change
-192.168.200.121:65535    1               2500 ( 25.0 %)    5000 ( 50.0 %)  +25.0 %
-192.168.200.22:80        65535->0        7500 ( 75.0 %)       0 (  0.0 %)  -75.0 %
-192.168.200.23:80        -->1               0 (  0.0 %)    5000 ( 50.0 %)  +50.0 %
+RemoteAddress:Port     Weight        Before             After            Change
+192.168.200.121:65535  1               2500  25.0 %      5000  50.0 %  +25.0 %
+192.168.200.22:80      65535->0        7500  75.0 %         0   0.0 %  -75.0 %
+192.168.200.23:80      -->1               0   0.0 %      5000  50.0 %  +50.0 %
 refused: 0 before, 12 after
-1239 live connections: 1,234 stay, 5 finish where they are, 0 move
+1,239 live connections: 1,234 stay, 5 finish where they are, 0 move
 77 of them would come to another real server if opened anew
 "
     );
