@@ -31,12 +31,14 @@ impl Host {
         };
         // Interfaces come later and inherit what `default` says.
         host.set(&[
-            ("ipv6/conf/all/disable_ipv6", 1),
-            ("ipv6/conf/default/disable_ipv6", 1),
-            ("ipv4/conf/all/rp_filter", 0),
-            ("ipv4/conf/default/rp_filter", 0),
-            ("ipv4/conf/all/send_redirects", 0),
-            ("ipv4/conf/default/send_redirects", 0),
+            ("ipv6/conf/all/disable_ipv6", "1"),
+            ("ipv6/conf/default/disable_ipv6", "1"),
+            ("ipv4/conf/all/rp_filter", "0"),
+            ("ipv4/conf/default/rp_filter", "0"),
+            ("ipv4/conf/all/send_redirects", "0"),
+            ("ipv4/conf/default/send_redirects", "0"),
+            // Not the machine's own, which may pace by timers: they crawl when many hosts share few processors.
+            ("ipv4/tcp_congestion_control", "reno"),
         ])?;
         host.ip(&["link set lo up"])?;
         Ok(host)
@@ -114,16 +116,16 @@ impl Host {
         Ok(())
     }
 
-    /// Set kernel parameters below `net`, as `("ipv4/ip_forward", 1)`.
+    /// Set kernel parameters below `net`, as `("ipv4/ip_forward", "1")`.
     ///
     /// # Errors
     ///
     /// One of them cannot be set.
-    pub fn set(&self, parameters: &[(&str, u32)]) -> Result<()> {
+    pub fn set(&self, parameters: &[(&str, &str)]) -> Result<()> {
         self.inside(|| {
             for (name, value) in parameters {
                 let path = Path::new("/proc/sys/net").join(name);
-                fs::write(&path, value.to_string())
+                fs::write(&path, value)
                     .with_context(|| format!("cannot set {}", path.display()))?;
             }
             Ok(())

@@ -12,6 +12,7 @@ mod host;
 mod interrupt;
 mod load;
 mod process;
+mod programs;
 mod run;
 mod server;
 mod site;

@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 
 use super::host::Host;
 use super::process::check;
+use super::programs::Program;
 use super::{interrupt, poll, switch};
 
 /// Where the folders of all labs are.
@@ -102,6 +103,11 @@ impl Lab {
         address: &str,
     ) -> Result<()> {
         switch::connect(&self.switch, host, interface, network, address)
+    }
+
+    /// Have what an XDP program sends by this interface of a host arrive on the other side, too.
+    pub(super) fn receive_from_program(&self, host: &Host, interface: &str) -> Result<()> {
+        Program::Pass.attach(self, &self.switch, &switch::port(host, interface))
     }
 
     /// Leave the lab up when we end.

@@ -25,14 +25,12 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
-use aya::EbpfLoader;
-use aya::maps::{HashMap, Map, MapData};
-use lb_common::abi::map;
 
 use super::client::{Checksum, sha256};
 use super::director::Director;
 use super::host::Host;
 use super::process::Process;
+use super::programs::{self, Program};
 use super::run::Lab;
 use super::server;
 
@@ -147,8 +145,8 @@ impl Site {
     /// A step of the set-up failed.
     pub fn new(layout: Layout) -> Result<Self> {
         let lab = Lab::new()?;
+        programs::pin(&lab)?;
         let (client, router, director) = hosts(&lab, layout.arms)?;
-        pin_decap(&lab)?;
         for folder in ["files", "uploaded"] {
             std::fs::create_dir(lab.folder().join(folder))
                 .with_context(|| format!("cannot make the folder `{folder}`"))?;
@@ -263,8 +261,8 @@ impl Site {
             .connect(&host, "eth0", network, &format!("{address}/24"))?;
         // What makes it a real server: it has the VIPs, and does not tell anybody on the network.
         host.set(&[
-            ("ipv4/conf/all/arp_ignore", 1),
-            ("ipv4/conf/all/arp_announce", 2),
+            ("ipv4/conf/all/arp_ignore", "1"),
+            ("ipv4/conf/all/arp_announce", "2"),
         ])?;
         let router = format!("{a}.{b}.{c}.254");
         host.ip(&[
@@ -275,18 +273,8 @@ impl Site {
             &format!("rule add from {} lookup 100", Vip::Dr.address()),
             &format!("rule add from {} lookup 100", Vip::Tun.address()),
         ])?;
-        end_tunnels_at(&self.lab, address)?;
-        let decap = self.lab.bpffs().join("decap");
-        host.run(&[
-            "ip",
-            "link",
-            "set",
-            "dev",
-            "eth0",
-            "xdp",
-            "pinned",
-            &decap.display().to_string(),
-        ])?;
+        programs::end_tunnels_at(&self.lab, address)?;
+        Program::Decap.attach(&self.lab, &host, "eth0")?;
         let servers = serve(&host, &self.lab)?;
         Ok(Real {
             host,
@@ -309,8 +297,9 @@ fn hosts(lab: &Lab, arms: Arms) -> Result<(Host, Host, Host)> {
     lab.connect(&router, "front", "front", "10.0.1.254/24")?;
     lab.connect(&router, "far", "far", "10.0.3.254/24")?;
     lab.connect(&director, "eth0", "front", "10.0.1.1/24")?;
+    lab.receive_from_program(&director, "eth0")?;
     for host in [&router, &director] {
-        host.set(&[("ipv4/ip_forward", 1)])?;
+        host.set(&[("ipv4/ip_forward", "1")])?;
     }
     for vip in Vip::ALL {
         director.ip(&[&format!("address add {}/32 dev eth0", vip.address())])?;
@@ -328,6 +317,7 @@ fn hosts(lab: &Lab, arms: Arms) -> Result<(Host, Host, Host)> {
             lab.connect(&client, "eth0", "front", "10.0.1.10/24")?;
             lab.connect(&router, "back", "back", "10.0.2.254/24")?;
             lab.connect(&director, "eth1", "back", "10.0.2.1/24")?;
+            lab.receive_from_program(&director, "eth1")?;
             client.ip(&["route add default via 10.0.1.254"])?;
             director.ip(&["route add default via 10.0.2.254"])?;
         }
@@ -342,43 +332,6 @@ fn serve(host: &Host, lab: &Lab) -> Result<Vec<Process>> {
         server::dns(host, port::DNS)?,
         server::dns(host, port::NAT_DNS)?,
     ])
-}
-
-/// Load the program that takes the tunnel's header off on a real server, and pin it for all real servers.
-fn pin_decap(lab: &Lab) -> Result<()> {
-    let mut object = EbpfLoader::new();
-    // It uses none of the director's maps.
-    let path = super::director::object()?;
-    let mut object = object
-        .load_file(&path)
-        .with_context(|| format!("cannot load {}", path.display()))?;
-    let tunnels = object
-        .map(map::TUNNELS)
-        .context("the object has no map of tunnels")?;
-    tunnels
-        .pin(lab.bpffs().join(map::TUNNELS))
-        .context("cannot pin the map of tunnels")?;
-    let program = object
-        .program_mut("decap")
-        .context("the object has no program `decap`")?;
-    let program: &mut aya::programs::Xdp =
-        program.try_into().context("`decap` is no XDP program")?;
-    program.load().context("cannot load `decap`")?;
-    let path = lab.bpffs().join("decap");
-    program
-        .pin(&path)
-        .with_context(|| format!("cannot pin {}", path.display()))
-}
-
-/// Have the pinned program take the tunnel's header off of what goes to this address.
-fn end_tunnels_at(lab: &Lab, address: Ipv4Addr) -> Result<()> {
-    let path = lab.bpffs().join(map::TUNNELS);
-    let tunnels =
-        MapData::from_pin(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    let mut tunnels: HashMap<_, u32, u32> = HashMap::try_from(Map::HashMap(tunnels))?;
-    tunnels
-        .insert(u32::from_ne_bytes(address.octets()), 1, 0)
-        .with_context(|| format!("cannot end tunnels at {address}"))
 }
 
 fn checksum(path: &Path) -> Result<Checksum> {

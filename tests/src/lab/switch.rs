@@ -1,8 +1,7 @@
 //! How are the hosts of a lab connected?
 //!
-//! Each network is a bridge in a namespace of its own, and each interface of a host a veth pair to it. Two things must
-//! be so for frames that an XDP program sends to arrive: the far end of the sending veth receives through NAPI, for which
-//! GRO is switched on there; and no checksum or segment is left for hardware to finish, as there is none.
+//! Each network is a bridge in a namespace of its own, and each interface of a host a veth pair to it. No checksum or segment is
+//! left for hardware to finish, as there is none.
 
 use anyhow::{Result, bail};
 
@@ -24,7 +23,7 @@ pub(super) fn connect(
     network: &str,
     address: &str,
 ) -> Result<()> {
-    let port = format!("{}.{interface}", host.name());
+    let port = port(host, interface);
     if port.len() > 15 {
         bail!("interface name `{port}` is longer than 15 characters");
     }
@@ -40,8 +39,13 @@ pub(super) fn connect(
         "ethtool", "-K", interface, "tx", "off", "gso", "off", "tso", "off",
     ])?;
     switch.run(&[
-        "ethtool", "-K", &port, "tx", "off", "gso", "off", "tso", "off", "gro", "on",
+        "ethtool", "-K", &port, "tx", "off", "gso", "off", "tso", "off",
     ])?;
     switch.ip(&[&format!("link set {port} up")])?;
     host.ip(&[&format!("link set {interface} up")])
+}
+
+/// The switch's end of an interface.
+pub(super) fn port(host: &Host, interface: &str) -> String {
+    format!("{}.{interface}", host.name())
 }

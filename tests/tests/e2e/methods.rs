@@ -44,13 +44,6 @@ fn nat_delivers_with_two_interfaces() -> Result<()> {
 /// Requests, questions, downloads of 1 MB and 100 MB and uploads of 1 MB, all through one method.
 fn delivers(arms: Arms, method: Method) -> Result<()> {
     needs_lab!();
-    if (arms == Arms::One || method == Method::Tun)
-        && crate::is_known_fault(
-            "a download of 100 MB stalls where all share one network, and through a tunnel behind a router",
-        )
-    {
-        return Ok(());
-    }
     let far = u8::from(method == Method::Tun);
     let mut site = Site::new(Layout {
         arms,
