@@ -155,7 +155,7 @@ fn follow(mut child: Child, limit: Duration) -> Result<(Report, Ended)> {
         match next.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 let slow = last.elapsed() > Duration::from_millis(500);
-                if slow && line.starts_with("test ") && line.contains(" ... ") {
+                if slow && test_line(&line).is_some() {
                     println!("    {line} ({})", ui::seconds(last.elapsed()));
                 }
                 last = Instant::now();
@@ -217,6 +217,7 @@ impl Report {
 pub(crate) fn tally(suite: &str, lines: &[String], ended: Ended) -> Tally {
     let mut tally = Tally::default();
     let skips = skip_reasons(lines);
+    let has_summary = lines.iter().any(|line| line.starts_with("test result: "));
     if let Some(summary) = lines
         .iter()
         .rev()
@@ -229,14 +230,28 @@ pub(crate) fn tally(suite: &str, lines: &[String], ended: Ended) -> Tally {
             "they are marked to be ignored",
         );
         failures(lines).for_each(|name| tally.fail(format!("{suite}: {name}")));
+    } else {
+        // It did not come to its summary: what is known is what each test said.
+        for (name, outcome) in lines.iter().filter_map(|line| test_line(line)) {
+            match outcome {
+                "ok" => tally.passed += 1,
+                "FAILED" => tally.fail(format!("{suite}: {name}")),
+                _ => {}
+            }
+        }
     }
     match ended {
         Ended::Well => {}
-        Ended::Badly if tally.failed > 0 => {}
+        Ended::Badly if tally.failed > 0 && has_summary => {}
         Ended::Badly => tally.fail(format!("{suite}: the test program broke off")),
         Ended::Late => tally.fail(format!("{suite}: the test program did not end in time")),
     }
     tally
+}
+
+/// The name and outcome of `test NAME ... OUTCOME`.
+fn test_line(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix("test ")?.rsplit_once(" ... ")
 }
 
 /// A number of the last line: `ok. 3 passed; 0 failed; 1 ignored; …`.
@@ -319,14 +334,13 @@ test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
 
     #[test]
     fn a_program_that_breaks_off_is_a_failure() {
-        let text = lines("test a ... ok\ntest b ... ");
-        assert_eq!(
-            tally("s", &text, Ended::Badly).failures,
-            ["s: the test program broke off"]
-        );
+        let text = lines("test a ... ok\ntest b ... FAILED\ntest c ... ");
+        let broken = tally("s", &text, Ended::Badly);
+        assert_eq!(broken.passed, 1);
+        assert_eq!(broken.failures, ["s: b", "s: the test program broke off"]);
         assert_eq!(
             tally("s", &text, Ended::Late).failures,
-            ["s: the test program did not end in time"]
+            ["s: b", "s: the test program did not end in time"]
         );
     }
 
