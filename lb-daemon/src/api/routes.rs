@@ -13,8 +13,8 @@ use super::peer::Right;
 use super::server::{Caller, forbidden};
 use super::stream;
 use super::types::{
-    AddReal, AddService, ConnectionFilter, DrainRequest, EditReal, EditService, FlowQuery, Kind,
-    Problem, ReloadRequest, SimulationRequest, TimeoutsPatch,
+    AddReal, AddService, ConnectionFilter, DrainRequest, Drained, EditReal, EditService, FlowQuery,
+    Kind, Problem, ReloadRequest, SimulationRequest, TimeoutsPatch,
 };
 use crate::engine::{self, Handle};
 
@@ -109,6 +109,7 @@ fn entries() -> Vec<Entry> {
             ),
             post(drain),
         ),
+        (writes("DELETE", "/v1/drain", "End that."), delete(undrain)),
         (
             reads(
                 "GET",
@@ -368,14 +369,33 @@ async fn remove_real(
 }
 
 async fn drain(State(engine): State<Handle>, Json(body): Json<DrainRequest>) -> impl IntoResponse {
-    ask(engine, engine::Drain(body)).await
+    left(engine, engine::Drain(body)).await
+}
+
+async fn undrain(
+    State(engine): State<Handle>,
+    Query(which): Query<DrainRequest>,
+) -> impl IntoResponse {
+    left(engine, engine::Undrain(which)).await
 }
 
 async fn remaining(
     State(engine): State<Handle>,
     Query(which): Query<DrainRequest>,
 ) -> impl IntoResponse {
-    ask(engine, engine::Remaining(which)).await
+    left(engine, engine::ReadRemaining(which)).await
+}
+
+/// What is left of connections, counted while the engine does other things.
+async fn left<R>(engine: Handle, request: R) -> Answer<Vec<Drained>>
+where
+    R: engine::Request<Answer = engine::Remaining>,
+{
+    let remaining = engine.ask(request).await?;
+    tokio::task::spawn_blocking(|| remaining.count())
+        .await
+        .map(axum::Json)
+        .map_err(|err| Problem::failed("the connections could not be counted").why(err.to_string()))
 }
 
 async fn stats(

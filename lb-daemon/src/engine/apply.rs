@@ -47,6 +47,7 @@ impl Engine {
             info!("{} {}", change.sign, change.text);
         }
         self.model = new;
+        self.drains.forget_removed(&self.model, &self.store);
         Ok(changes)
     }
 
@@ -64,7 +65,7 @@ impl Engine {
 
         let desired = Desired {
             interfaces,
-            ..model.desired()
+            ..self.drains.over(model.desired())
         };
         let plane = self.plane.as_deref_mut().ok_or_else(detached)?;
         let network = &*self.network;

@@ -204,13 +204,12 @@ fn endpoint(text: &str) -> Result<SocketAddrV4, Problem> {
 
 /// What a recorded connection decides.
 fn recorded(connection: &crate::io::bpf::Connection, service: bool) -> String {
-    let closed = matches!(connection.state, "CLOSE" | "TIME_WAIT");
     let until = connection.expires.as_secs();
     let mut text = format!(
         "its connection is recorded, {}, for {until} s more: it goes to {}",
         connection.state, connection.real
     );
-    if closed && service {
+    if connection.is_closed() && service {
         text.push_str("; a SYN opens another one, which is scheduled anew");
     }
     text

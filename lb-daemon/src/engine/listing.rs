@@ -176,7 +176,7 @@ impl Filter {
     }
 }
 
-fn serves(id: &ServiceId, connection: &bpf::Connection) -> bool {
+pub(super) fn serves(id: &ServiceId, connection: &bpf::Connection) -> bool {
     let vip = IpAddr::V4(*connection.vip.ip());
     id.proto == connection.proto
         && (id.port == 0 || id.port == connection.vip.port())

@@ -8,6 +8,7 @@
 mod apply;
 mod command;
 mod config;
+mod drain;
 mod edit;
 mod explain;
 mod find;
@@ -32,12 +33,13 @@ use std::time::Instant;
 
 pub use command::{Handle, Jobs, Request};
 pub use config::{Check, Diff, Reload, Save, Text, read_file};
+pub use drain::{Drain, ReadRemaining, Remaining, Undrain};
 pub use explain::Explain;
 pub use listing::{Connections, ReadServices, ReadStats, Zero};
 pub use machine::{Machine, interfaces};
 pub use network::{Later, Network};
 pub use plane::Plane;
-pub use reals::{Detach, Drain, EditReal, NewReal, Remaining, RemoveReal};
+pub use reals::{Detach, EditReal, NewReal, RemoveReal};
 pub use report::ReadStatus;
 pub use run::{Alive, run};
 pub use services::{EditService, ReadTimeouts, RemoveService};
@@ -49,6 +51,7 @@ use crate::config::Model;
 use crate::core::desired::XdpMode;
 use crate::io::bpf::StartError;
 use crate::io::store::{Digest, Store};
+use drain::Drains;
 use zero::Zeroed;
 
 /// Where things are.
@@ -81,6 +84,8 @@ pub struct Engine {
     /// What the operator should know, and why.
     alarms: watch::Alarms,
     zeroed: Zeroed,
+    /// What the operator has taken out of use.
+    drains: Drains,
 }
 
 impl Engine {
@@ -100,6 +105,7 @@ impl Engine {
             warnings,
         } = beginning;
         let zeroed = Zeroed::remembered(&store);
+        let drains = Drains::remembered(&store);
         Self {
             model,
             origin,
@@ -113,6 +119,7 @@ impl Engine {
             started: crate::io::clock::now(),
             alarms: watch::Alarms::new(warnings),
             zeroed,
+            drains,
         }
     }
 

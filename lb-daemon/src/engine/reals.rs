@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tracing::{info, warn};
 
 use super::{Engine, Request, edit, find, problem};
-use crate::api::types::{self, DrainRequest, Drained, Problem, Real, Removed};
+use crate::api::types::{self, Drained, Problem, Real, Removed};
 use crate::core::desired::ServiceId;
 
 /// Adds a real server to a service.
@@ -45,7 +45,11 @@ impl Request for EditReal {
     async fn perform(self, engine: &mut Engine) -> Result<Real, Problem> {
         let place = engine.find_real(&self.service, &self.real)?;
         let model = edit::edit_real(&engine.model, place, &self.change)?;
-        engine.change(model).await?;
+        if self.change.weight.is_some_and(|weight| weight > 0) {
+            engine.change_and_use(model, place).await?;
+        } else {
+            engine.change(model).await?;
+        }
         engine.real_at(place)
     }
 }
@@ -76,62 +80,12 @@ impl Request for RemoveReal {
                 Ok(Drained {
                     active: 0,
                     inactive: 0,
+                    open: 0,
                     ..left
                 })
             }
             _ => Ok(left),
         }
-    }
-}
-
-/// Takes a real server out of use: weight 0 in every service that has it.
-#[derive(Clone, Debug)]
-pub struct Drain(pub DrainRequest);
-
-impl Request for Drain {
-    type Answer = Vec<Drained>;
-
-    async fn perform(self, engine: &mut Engine) -> Result<Vec<Drained>, Problem> {
-        let DrainRequest { real, service } = &self.0;
-        let places = find::everywhere(&engine.model, real, service.as_deref())?;
-        let mut model = engine.model.clone();
-        let quiesce = types::EditReal {
-            weight: Some(0),
-            ..types::EditReal::default()
-        };
-        for place in &places {
-            model = edit::edit_real(&model, *place, &quiesce)?;
-        }
-        let before: Vec<u16> = places
-            .iter()
-            .map(|place| engine.weight_at(*place))
-            .collect();
-        engine.change(model).await?;
-        let left = places.iter().zip(before).map(|(place, weight)| {
-            let left = engine.left_at(*place)?;
-            Ok(Drained {
-                weight_before: Some(weight),
-                ..left
-            })
-        });
-        left.collect()
-    }
-}
-
-/// What is left of a real server's connections.
-#[derive(Clone, Debug)]
-pub struct Remaining(pub DrainRequest);
-
-impl Request for Remaining {
-    type Answer = Vec<Drained>;
-
-    async fn perform(self, engine: &mut Engine) -> Result<Vec<Drained>, Problem> {
-        let DrainRequest { real, service } = &self.0;
-        let places = find::everywhere(&engine.model, real, service.as_deref())?;
-        places
-            .into_iter()
-            .map(|place| engine.left_at(place))
-            .collect()
     }
 }
 
@@ -159,14 +113,6 @@ impl Engine {
         let place = find::service(&self.model, service)?;
         let service = self.model.services.get(place).ok_or_else(super::detached)?;
         Ok((place, find::real(service, real)?))
-    }
-
-    fn weight_at(&self, (service, real): (usize, usize)) -> u16 {
-        self.model
-            .services
-            .get(service)
-            .and_then(|s| s.reals.get(real))
-            .map_or(0, |real| real.weight)
     }
 
     /// The real servers of a service.

@@ -83,7 +83,7 @@ impl Engine {
             address,
             active,
             inactive,
-            weight_before: None,
+            open: active.saturating_add(inactive),
         })
     }
 
@@ -97,14 +97,17 @@ impl Engine {
         let mut reals: Vec<Real> = service
             .reals
             .iter()
-            .map(|r| real(r, service.method, find(r.id())))
+            .map(|r| {
+                let drained = self.drains.has(service.id, r.id());
+                real(r, service.method, find(r.id()), drained)
+            })
             .collect();
-        let removed = reading.map_or(&[][..], |reading| reading.draining.as_slice());
+        let leaving = reading.map_or(&[][..], |reading| reading.draining.as_slice());
         reals.extend(
-            removed
+            leaving
                 .iter()
                 .filter(|left| left.active + left.inactive > 0)
-                .map(draining),
+                .map(removed),
         );
         Service {
             name: service.name.clone(),
@@ -280,15 +283,17 @@ impl Engine {
             warnings.push("the program runs on no interface".to_owned());
         }
         for service in self.services()? {
-            for real in service
-                .reals
-                .iter()
-                .filter(|real| real.state == RealState::Unresolved)
-            {
-                warnings.push(format!(
-                    "real server {} of service {} has no known next hop",
-                    real.address, service.name
-                ));
+            for Real { address, state, .. } in &service.reals {
+                let name = &service.name;
+                match state {
+                    RealState::Unresolved => warnings.push(format!(
+                        "real server {address} of service {name} has no known next hop"
+                    )),
+                    RealState::Draining => warnings.push(format!(
+                        "real server {address} of service {name} is drained: `lbctl undrain {address}` ends that"
+                    )),
+                    _ => {}
+                }
             }
         }
         Ok(warnings)
@@ -318,7 +323,12 @@ fn flags(service: &model::Service) -> Vec<String> {
         .collect()
 }
 
-fn real(configured: &model::Real, usual: Method, reading: Option<&RealReading>) -> Real {
+fn real(
+    configured: &model::Real,
+    usual: Method,
+    reading: Option<&RealReading>,
+    drained: bool,
+) -> Real {
     let method = configured.method.unwrap_or(usual);
     Real {
         address: configured.id().to_string(),
@@ -328,6 +338,7 @@ fn real(configured: &model::Real, usual: Method, reading: Option<&RealReading>) 
         lower: configured.lower,
         state: match reading {
             None => RealState::Unresolved,
+            Some(_) if drained => RealState::Draining,
             Some(reading) if reading.down => RealState::Down,
             Some(reading) if !reading.resolved => RealState::Unresolved,
             Some(reading) if reading.overloaded => RealState::Full,
@@ -341,14 +352,14 @@ fn real(configured: &model::Real, usual: Method, reading: Option<&RealReading>) 
 }
 
 /// A real server that was removed and has connections left.
-fn draining(reading: &RealReading) -> Real {
+fn removed(reading: &RealReading) -> Real {
     Real {
         address: reading.addr.to_string(),
         method: reading.method.into(),
         weight: 0,
         upper: 0,
         lower: 0,
-        state: RealState::Draining,
+        state: RealState::Removed,
         active: reading.active,
         inactive: reading.inactive,
         persistent: 0,

@@ -9,7 +9,7 @@ use lb_common::sched::Request as Asked;
 use super::{Engine, Machine, Request, apply, edit, find, problem};
 use crate::api::types::{self, Both, Live, Problem, SimulatedReal, Simulation, SimulationRequest};
 use crate::config::Model;
-use crate::core::desired::{DesiredService, ServiceId};
+use crate::core::desired::{DesiredReal, DesiredService, ServiceId};
 use crate::core::outlook::{Outlook, Trial, Wanted, elsewhere, is_by_hash, trial};
 use crate::io::bpf::{self, plan_flags};
 
@@ -37,8 +37,10 @@ impl Request for Simulate {
         let changed = changed(&engine.model, place, &self.0)?;
         let machine = Machine::look(&*engine.network, &[&engine.model, &changed]).await;
         let changed = apply::checked(&engine.model, changed, &machine)?;
-        let (Some(before), Some(after)) = (desired(&engine.model, place), desired(&changed, place))
-        else {
+        let (Some(before), Some(after)) = (
+            engine.desired(&engine.model, place),
+            engine.desired(&changed, place),
+        ) else {
             return Err(super::detached());
         };
         let vip = vip(after.id)?;
@@ -102,13 +104,17 @@ fn changed(model: &Model, place: usize, request: &SimulationRequest) -> Result<M
     Ok(model)
 }
 
-fn desired(model: &Model, place: usize) -> Option<DesiredService> {
-    model.desired().services.into_iter().nth(place)
+impl Engine {
+    /// A service as the data plane would be told of it.
+    fn desired(&self, model: &Model, place: usize) -> Option<DesiredService> {
+        let desired = self.drains.over(model.desired());
+        desired.services.into_iter().nth(place)
+    }
 }
 
 /// Real servers as schedulers take them, newest first.
 fn wanted(service: &DesiredService) -> Vec<Wanted> {
-    let wanted = |real: &crate::core::desired::DesiredReal| Wanted {
+    let wanted = |real: &DesiredReal| Wanted {
         id: real.id(),
         weight: if real.down { 0 } else { real.weight },
         upper: real.upper,
@@ -197,7 +203,7 @@ fn reals(
         .reals
         .iter()
         .chain(&after.reals)
-        .map(|real| real.id())
+        .map(DesiredReal::id)
         .collect();
     ids.sort_unstable();
     ids.dedup();

@@ -32,6 +32,8 @@ pub enum Item {
     Health,
     /// Where the counters stood when they were last set to zero.
     Zeroed,
+    /// Which real servers are drained.
+    Drains,
 }
 
 impl Item {
@@ -41,6 +43,7 @@ impl Item {
             Self::Running => "running.yaml",
             Self::Health => "health.json",
             Self::Zeroed => "zeroed.json",
+            Self::Drains => "drains.json",
         }
     }
 }

@@ -151,8 +151,10 @@ pub enum RealState {
     Down,
     /// Its next hop is not known; its packets go by the kernel's stack until it is.
     Unresolved,
-    /// Removed; forwards its last connections.
+    /// Taken out of use by a drain: keeps its connections and gets no new ones.
     Draining,
+    /// Removed; forwards its last connections.
+    Removed,
 }
 
 impl RealState {
@@ -165,6 +167,7 @@ impl RealState {
             Self::Down => "down",
             Self::Unresolved => "unresolved",
             Self::Draining => "draining",
+            Self::Removed => "removed",
         }
     }
 }
@@ -290,12 +293,11 @@ pub struct Drained {
     pub active: u32,
     /// Connections that are closing or of UDP.
     pub inactive: u32,
-    /// The weight that it had before a drain, to give it back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight_before: Option<u16>,
+    /// Of both, those that may have something to say yet. While there are any, the server should not be stopped.
+    pub open: u32,
 }
 
-/// `POST /v1/drain`: which real server gets no new connections.
+/// `POST /v1/drain`, `DELETE /v1/drain`: which real server gets no new connections, or gets them again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DrainRequest {

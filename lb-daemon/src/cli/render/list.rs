@@ -110,9 +110,11 @@ fn real_line(out: &mut String, real: &Real, columns: Columns, style: Style) {
 fn role(state: RealState) -> Role {
     match state {
         RealState::Up => Role::Good,
-        RealState::Quiesced | RealState::Full | RealState::Draining | RealState::Unresolved => {
-            Role::Warning
-        }
+        RealState::Quiesced
+        | RealState::Full
+        | RealState::Draining
+        | RealState::Removed
+        | RealState::Unresolved => Role::Warning,
         RealState::Down => Role::Bad,
     }
 }

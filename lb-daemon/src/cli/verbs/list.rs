@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
-use super::{conns, stats};
+use super::{conns, stats, timeout};
 use crate::api::client::segment;
 use crate::api::types::Service;
 use crate::cli::render::list::{Columns, services};
@@ -28,6 +28,9 @@ pub struct List {
     /// Persistence templates instead.
     #[arg(long, group = "columns")]
     persistent_conn: bool,
+    /// Timeouts instead: `lbctl set-timeout` without a time.
+    #[arg(long, group = "columns")]
+    timeout: bool,
     /// Connections instead: `lbctl conns`.
     #[arg(short = 'c', long, group = "columns")]
     connection: bool,
@@ -47,6 +50,9 @@ pub struct List {
 
 impl List {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        if self.timeout {
+            return timeout::SetTimeout::shown(self.service).run(context).await;
+        }
         let service = self.service.reference();
         if self.connection {
             return conns::Conns::of_service(service).run(context).await;

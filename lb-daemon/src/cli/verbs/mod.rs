@@ -40,6 +40,8 @@ pub enum Verb {
     DelReal(real::Delete),
     /// Take a real server out of use, and tell when it can be stopped.
     Drain(drain::Drain),
+    /// Take a drained real server into use again.
+    Undrain(drain::Undrain),
     /// List services and real servers, as `ipvsadm -Ln` does.
     #[command(visible_alias = "ls")]
     List(list::List),
@@ -56,6 +58,7 @@ pub enum Verb {
     /// Show how the director is.
     Status(status::Status),
     /// Show or set how long connections are kept without a packet.
+    #[command(visible_alias = "set")]
     SetTimeout(timeout::SetTimeout),
     /// Check a configuration file.
     Check(check::Check),
@@ -82,6 +85,7 @@ impl Verb {
             Self::EditReal(verb) => verb.run(context).await,
             Self::DelReal(verb) => verb.run(context).await,
             Self::Drain(verb) => verb.run(context).await,
+            Self::Undrain(verb) => verb.run(context).await,
             Self::List(verb) => verb.run(context).await,
             Self::Explain(verb) => verb.run(context).await,
             Self::Simulate(verb) => verb.run(context).await,

@@ -33,6 +33,18 @@ pub struct SetTimeout {
 }
 
 impl SetTimeout {
+    /// Only shows the timeouts, of a service or of the director.
+    pub(super) fn shown(service: OptionalService) -> Self {
+        Self {
+            service,
+            all: Vec::new(),
+            tcp: None,
+            tcp_fin: None,
+            udp: None,
+            default: false,
+        }
+    }
+
     /// What it changes.
     pub fn patch(&self) -> TimeoutsPatch {
         let kept = |seconds: &u64| Some(*seconds).filter(|seconds| *seconds > 0);

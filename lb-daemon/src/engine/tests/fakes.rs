@@ -37,6 +37,8 @@ pub(super) struct Told {
     /// The next so many attempts to apply fail.
     pub(super) refuse: usize,
     pub(super) connections: Vec<Connection>,
+    /// No connection is active.
+    pub(super) idle: bool,
     pub(super) traffic: TrafficSum,
 }
 
@@ -133,7 +135,7 @@ impl Plane for FakePlane {
                 addr,
                 method: real.method,
                 weight: real.weight.into(),
-                active: 2,
+                active: if told.idle { 0 } else { 2 },
                 inactive: 5,
                 overloaded: false,
                 down: false,

@@ -6,12 +6,12 @@ use lb_common::net::Proto;
 
 use super::fakes::{Bench, FILE, ask};
 use crate::api::types::{
-    AddReal, AddService, ConnectionFilter, DrainRequest, Kind, MethodName, RealState,
-    ReloadRequest, TimeoutsPatch,
+    AddReal, AddService, ConnectionFilter, Kind, MethodName, RealState, ReloadRequest,
+    TimeoutsPatch,
 };
 use crate::engine::{
-    Check, Connections, Detach, Diff, Drain, EditReal, EditService, NewReal, ReadServices,
-    ReadStats, ReadStatus, Reload, Remaining, RemoveReal, RemoveService, Save, Text, Zero,
+    Check, Connections, Detach, Diff, EditReal, EditService, NewReal, ReadServices, ReadStats,
+    ReadStatus, Reload, RemoveReal, RemoveService, Save, Text, Zero,
 };
 use crate::io::bpf::{Connection, Hop, TrafficSum};
 
@@ -357,42 +357,6 @@ async fn sizes_do_not_change_under_a_running_data_plane() {
         .unwrap_err();
     assert!(refused.hint.unwrap().contains("lbctl detach"));
     assert_eq!(engine.model.connections.max, 1_000_000);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_drain_quiesces_the_machine_everywhere_and_counts_what_is_left() {
-    let bench = Bench::new(FILE);
-    let mut engine = bench.start().await.unwrap();
-    let request = r#"{"protocol": "udp", "address": "192.0.2.1:53", "name": "dns", "reals": [{"address": "10.0.0.22", "weight": 7}]}"#;
-    ask(&mut engine, service(request)).await.unwrap();
-    let which = DrainRequest {
-        real: "10.0.0.22".into(),
-        service: None,
-    };
-    let left = ask(&mut engine, Drain(which.clone())).await.unwrap();
-    let shown: Vec<_> = left
-        .iter()
-        .map(|l| {
-            (
-                l.service.as_str(),
-                l.address.as_str(),
-                l.active,
-                l.weight_before,
-            )
-        })
-        .collect();
-    assert_eq!(
-        shown,
-        [
-            ("web", "10.0.0.22:80", 2, Some(3)),
-            ("dns", "10.0.0.22:53", 2, Some(7))
-        ]
-    );
-    assert_eq!(
-        bench.plane.reals()[0],
-        web(&["10.0.0.21:80 1", "10.0.0.22:80 0"])
-    );
-    assert_eq!(ask(&mut engine, Remaining(which)).await.unwrap().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

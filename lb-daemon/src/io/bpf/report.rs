@@ -161,6 +161,13 @@ pub struct Connection {
     pub idle: Duration,
 }
 
+impl Connection {
+    /// Whether both ends are done with it, so that it is only remembered.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, "CLOSE" | "TIME_WAIT")
+    }
+}
+
 /// Which connections to list; what is `None` does not matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionFilter {
