@@ -88,7 +88,12 @@ fn flags() -> OsString {
     flags.join("\x1f").into()
 }
 
-/// The build folder of the BPF target; the object ends at `bpfel-unknown-none/bpf/lb` below it.
+/// Where an object of the XDP programs ends.
+pub(crate) fn object(name: &str) -> PathBuf {
+    object_dir().join("bpfel-unknown-none/bpf").join(name)
+}
+
+/// The build folder of the BPF target.
 fn object_dir() -> PathBuf {
     sh::target_dir().join("bpf")
 }

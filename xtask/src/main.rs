@@ -1,5 +1,6 @@
-//! The project's own commands: `cargo xtask setup | build | check | test | demo | clean`.
+//! The project's own commands: `cargo xtask setup | build | check | test | demo | bench | clean`.
 
+mod bench;
 mod check;
 mod clean;
 mod compile;
@@ -34,6 +35,8 @@ enum Command {
     Test(test::Args),
     /// Balance real traffic over DR, TUN and NAT in network namespaces, and show how it was shared
     Demo(demo::Args),
+    /// Measure what a packet costs, on one core and without a network
+    Bench(bench::Args),
     /// Take down labs that were kept or left behind
     Clean,
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Check => check::run(),
         Command::Test(args) => test::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Clean => clean::run(),
     };
     match done {

@@ -1,0 +1,312 @@
+//! The balancer under test: its program and maps, brought up and filled by the daemon's own code, in namespaces of
+//! this thread.
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+use aya::maps::MapData;
+use aya::programs::Xdp;
+use aya::{Ebpf, EbpfLoader};
+use aya_obj::programs::XdpAttachType;
+use lb_common::abi::{LOADS_LEN, Load, Method, Settings, map};
+use lb_common::atomic::Host;
+use lb_common::conn::{Loads, Tick};
+use lb_common::counter::Counter;
+use lb_common::net::{Be16, Be32, Flow4, Proto};
+use lb_common::sched::Scheduler;
+use lb_common::table::{Bucket, Lookup, Table};
+use lb_daemon::core::desired::{
+    Desired, DesiredReal, DesiredService, SchedulerFlags, ServiceId, XdpMode,
+};
+use lb_daemon::io::bpf::{Capacity, Dataplane, Hop, NextHop, Options};
+use memmap2::{MmapOptions, MmapRaw};
+use nix::mount::{MsFlags, mount};
+use nix::net::if_::if_nametoindex;
+use nix::sched::{CloneFlags, unshare};
+
+use crate::frame::{DIRECTOR, DIRECTOR_MAC, NAT_PORT, PORT, REALS, real, real_mac};
+use crate::kernel::memory;
+use crate::run::client;
+
+const INTERFACE: &str = "lb0";
+/// The far end of the interface.
+pub(crate) const FAR_END: &str = "far0";
+const PROGRAM: &str = "lb";
+
+/// The connections that the table is made for, as in the daemon's default configuration.
+pub(crate) const CONNECTIONS: u32 = 1_000_000;
+
+/// The balancer, running.
+pub(crate) struct Product {
+    dataplane: Dataplane,
+    pin_dir: PathBuf,
+    settings: Settings,
+    conns: MmapRaw,
+    loads: MmapRaw,
+    program: Program,
+}
+
+/// The program under test.
+enum Program {
+    /// The one that the daemon has brought up.
+    Own(Xdp),
+    /// Another build of it over the same maps.
+    Other(Ebpf),
+}
+
+/// The virtual address of the service with a method.
+pub(crate) const fn vip(method: Method) -> Ipv4Addr {
+    Ipv4Addr::new(192, 0, 2, method as u8)
+}
+
+/// An address of no service.
+pub(crate) const NO_VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 99);
+
+/// Puts this thread into namespaces of its own, with one interface and a BPF file system; they end with it. The interface's
+/// index.
+pub(crate) fn isolate() -> Result<u32> {
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "needs root\nhint: run cargo xtask bench as root"
+    );
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    mount(
+        Some("none"),
+        "/sys/fs",
+        Some("tmpfs"),
+        MsFlags::empty(),
+        none,
+    )?;
+    std::fs::create_dir("/sys/fs/bpf")?;
+    mount(
+        Some("bpf"),
+        "/sys/fs/bpf",
+        Some("bpf"),
+        MsFlags::empty(),
+        none,
+    )?;
+    for words in [
+        ["link", "add", INTERFACE, "type", "veth", "peer", FAR_END].as_slice(),
+        &["link", "set", INTERFACE, "up"],
+    ] {
+        let done = Command::new("ip").args(words).status()?;
+        ensure!(done.success(), "ip {} failed", words.join(" "));
+    }
+    Ok(if_nametoindex(INTERFACE)?)
+}
+
+impl Product {
+    /// Loads the program, and makes the maps for [`CONNECTIONS`]. With `other`, that object's program is then tested in
+    /// its place.
+    pub(crate) fn start(ingress: u32, other: Option<&Path>) -> Result<Self> {
+        let pin_dir = PathBuf::from("/sys/fs/bpf/lbd");
+        let mut dataplane = Dataplane::start(&Options {
+            pin_dir: pin_dir.clone(),
+            interfaces: vec![INTERFACE.into()],
+            mode: XdpMode::Auto,
+            replace: false,
+            capacity: Capacity {
+                connections: CONNECTIONS,
+                ..Capacity::default()
+            },
+            sloppy_tcp: false,
+            icmp_per_second: 0,
+        })?;
+        let services = [Method::Dr, Method::Tun, Method::Nat].map(service);
+        let desired = Desired {
+            services: services.to_vec(),
+            ..Desired::default()
+        };
+        dataplane.apply(&desired, &|addr: Ipv4Addr| {
+            let [.., n] = addr.octets();
+            Hop::Via(NextHop {
+                ifindex: ingress,
+                mac: real_mac(n),
+                src_mac: DIRECTOR_MAC,
+                mtu: 1500,
+                src: DIRECTOR,
+            })
+        })?;
+        let settings = region(&pin_dir, map::SETTINGS, size_of::<Settings>())?;
+        // SAFETY: the mapping is as large as the settings, and any bits of them are valid.
+        let settings = unsafe { settings.as_ptr().cast::<Settings>().read_volatile() };
+        let buckets = settings.bucket_mask as usize + 1;
+        let program = match other {
+            Some(object) => Program::Other(load_over(&pin_dir.join("maps"), object)?),
+            None => Program::Own(Xdp::from_pin(pinned(&pin_dir)?, XdpAttachType::Interface)?),
+        };
+        Ok(Self {
+            dataplane,
+            program,
+            settings,
+            conns: region(&pin_dir, map::CONNS4, buckets * size_of::<Bucket<Host>>())?,
+            loads: region(&pin_dir, map::LOADS, LOADS_LEN as usize * 8)?,
+            pin_dir,
+        })
+    }
+
+    /// The program.
+    pub(crate) fn program(&mut self) -> Result<&mut Xdp> {
+        match &mut self.program {
+            Program::Own(program) => Ok(program),
+            Program::Other(ebpf) => {
+                let program = ebpf
+                    .program_mut(PROGRAM)
+                    .context("the object has no program lb")?;
+                Ok(program.try_into()?)
+            }
+        }
+    }
+
+    fn buckets(&self) -> &[Bucket<Host>] {
+        // SAFETY: the mapping has so many buckets, which are atomic words, and begins at a page.
+        unsafe {
+            std::slice::from_raw_parts(
+                self.conns.as_ptr().cast(),
+                self.settings.bucket_mask as usize + 1,
+            )
+        }
+    }
+
+    fn load_words(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping has so many words.
+        unsafe { std::slice::from_raw_parts(self.loads.as_ptr().cast(), LOADS_LEN as usize) }
+    }
+
+    fn table(&self) -> Table<'_, [Bucket<Host>]> {
+        Table::new(
+            self.buckets(),
+            self.settings.bucket_mask,
+            self.settings.hash_key,
+        )
+    }
+
+    /// Takes connections to a service out of the table.
+    pub(crate) fn forget(&self, vip: Ipv4Addr, flows: std::ops::Range<u32>) {
+        let now = Tick::at(lb_daemon::io::clock::coarse().as_nanos() as u64);
+        for flow in flows {
+            let (addr, port) = client(flow);
+            let flow = Flow4 {
+                client: Be32::from_host(addr),
+                vip: Be32::from_bytes(vip.octets()),
+                client_port: Be16::from_host(port),
+                vip_port: Be16::from_host(PORT),
+                proto: Proto::Tcp,
+            };
+            if let Lookup::Hit(hit) = self.table().lookup(&flow, &self.table().place(&flow), now) {
+                self.table().remove(&hit, self);
+            }
+        }
+    }
+
+    /// All connections and active ones, of all real servers together.
+    pub(crate) fn load(&self) -> (u64, u64) {
+        self.load_words()
+            .iter()
+            .fold((0, 0), |(all, active), word| {
+                let load = Load {
+                    conns: word.load(Ordering::Relaxed),
+                };
+                (
+                    all + u64::from(load.total()),
+                    active + u64::from(load.active()),
+                )
+            })
+    }
+
+    /// How packets have ended so far, by [`Counter`].
+    pub(crate) fn counters(&self) -> Result<Vec<(Counter, u64)>> {
+        Ok(self.dataplane.counters()?)
+    }
+
+    /// Slots of the table.
+    pub(crate) fn slots(&self) -> u64 {
+        (u64::from(self.settings.bucket_mask) + 1) * lb_common::table::SLOTS_PER_BUCKET as u64
+    }
+
+    /// Memory of the table, in bytes, as the kernel counts it.
+    pub(crate) fn table_memory(&self) -> Result<u64> {
+        memory(&MapData::from_pin(
+            self.pin_dir.join("maps").join(map::CONNS4),
+        )?)
+    }
+}
+
+impl Loads for Product {
+    fn add(&self, real: u32, change: u64) {
+        self.load_words()[real as usize].fetch_add(change, Ordering::SeqCst);
+    }
+}
+
+/// Where the daemon has pinned the program.
+fn pinned(pin_dir: &Path) -> Result<PathBuf> {
+    for entry in std::fs::read_dir(pin_dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("program-") {
+            return Ok(entry.path());
+        }
+    }
+    bail!("no program is pinned under {}", pin_dir.display())
+}
+
+/// Loads the balancer's program of an object over maps that are there.
+fn load_over(maps: &Path, object: &Path) -> Result<Ebpf> {
+    let names: Vec<String> = std::fs::read_dir(maps)?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<std::io::Result<_>>()?;
+    let mut loader = EbpfLoader::new();
+    for name in &names {
+        loader.map_pin_path(name, maps.join(name));
+    }
+    let mut ebpf = loader.load_file(object)?;
+    let program: &mut Xdp = ebpf
+        .program_mut(PROGRAM)
+        .context("the object has no program lb")?
+        .try_into()?;
+    program.load()?;
+    Ok(ebpf)
+}
+
+fn service(method: Method) -> DesiredService {
+    let port = if method == Method::Nat {
+        NAT_PORT
+    } else {
+        PORT
+    };
+    DesiredService {
+        id: ServiceId::new(Proto::Tcp, vip(method), PORT),
+        also: Vec::new(),
+        name: format!("{method:?}").to_lowercase(),
+        scheduler: Scheduler::Rr,
+        scheduler_flags: SchedulerFlags::default(),
+        persistence: None,
+        one_packet: false,
+        timeouts: None,
+        method,
+        reals: (1..=REALS)
+            .map(|n| DesiredReal {
+                addr: real(n).into(),
+                port,
+                method,
+                weight: 1,
+                upper: 0,
+                lower: 0,
+                down: false,
+            })
+            .collect(),
+    }
+}
+
+fn region(pin_dir: &Path, name: &str, len: usize) -> Result<MmapRaw> {
+    let map = MapData::from_pin(pin_dir.join("maps").join(name))?;
+    MmapOptions::new()
+        .len(len)
+        .map_raw(map.fd().as_fd().as_raw_fd())
+        .with_context(|| format!("cannot map {name}"))
+}
