@@ -89,6 +89,8 @@ pub mod setting {
     pub const SLOPPY_TCP: u32 = 1 << 0;
     /// At least one real server is reached by NAT.
     pub const HAS_NAT: u32 = 1 << 1;
+    /// At least one service schedules every datagram by itself.
+    pub const HAS_ONE_PACKET: u32 = 1 << 2;
 }
 
 /// Key of `SERVICES4`.
@@ -245,6 +247,8 @@ pub mod real {
     pub const REMOVED: u8 = 1 << 1;
     /// Found dead by a health check.
     pub const DOWN: u8 = 1 << 2;
+    /// Its weight is 0 although it is well.
+    pub const QUIESCED: u8 = 1 << 3;
 }
 
 /// How packets reach a real server.

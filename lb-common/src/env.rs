@@ -5,7 +5,7 @@
 
 use crate::abi::{
     CpuState, LOADS_LEN, Locality, LocalityKey4, MEMBERS_LEN, Member, Plan, Real, RealKey4,
-    ServiceKey4, Settings, Timeouts, Traffic,
+    ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic,
 };
 use crate::atomic::Atoms;
 use crate::conn::Loads;
@@ -13,6 +13,7 @@ use crate::net::Be32;
 use crate::packet::wire::MacPair;
 use crate::sched::{Pool, Step};
 use crate::table::Buckets;
+use crate::template::Template;
 
 /// The maps, clock and routes that packets meet.
 ///
@@ -62,6 +63,15 @@ pub trait Env: Buckets + Loads {
 
     /// Remembers this of a destination.
     fn remember(&self, key: &LocalityKey4, locality: &Locality);
+
+    /// A persistent client's template.
+    fn template(&self, key: &TemplateKey4) -> Option<Template>;
+
+    /// Keeps a template under a key that has none; whether there was room, and none.
+    fn add_template(&self, key: &TemplateKey4, template: Template) -> bool;
+
+    /// Keeps a template under a key, whatever it had; whether there was room.
+    fn put_template(&self, key: &TemplateKey4, template: Template) -> bool;
 
     /// The service of a NAT real server, all zero where it has several.
     fn nat_real(&self, key: &RealKey4) -> Option<ServiceKey4>;

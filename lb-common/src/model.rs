@@ -12,8 +12,8 @@ use std::vec::Vec;
 
 use crate::abi::{
     CpuState, FILTER_REAL, FILTER_VIP, FILTER_WORDS, LOADS_LEN, Load, Locality, LocalityKey4,
-    MEMBERS_LEN, Member, Method, Plan, Real, RealKey4, ServiceKey4, Settings, Timeouts, Traffic,
-    filter_cell, setting,
+    MEMBERS_LEN, Member, Method, Plan, Real, RealKey4, ServiceKey4, Settings, TemplateKey4,
+    Timeouts, Traffic, filter_cell, setting,
 };
 use crate::atomic::Host;
 use crate::conn::Loads;
@@ -24,6 +24,7 @@ use crate::net::Be32;
 use crate::packet::SliceFrame;
 use crate::sched::{Pool, Scheduler, Step};
 use crate::table::{Bucket, Buckets, Table};
+use crate::template::Template;
 
 /// Room in front of a frame, as drivers leave it.
 const HEADROOM: usize = 256;
@@ -62,6 +63,7 @@ pub struct World {
     buckets: Vec<Bucket<Host>>,
     loads: Box<[AtomicU64; LOADS_LEN as usize]>,
     locality: RefCell<HashMap<LocalityKey4, Locality>>,
+    templates: RefCell<HashMap<TemplateKey4, Template>>,
     traffic: RefCell<HashMap<u32, Traffic>>,
     cpu: RefCell<CpuState>,
     random: Cell<u32>,
@@ -93,6 +95,7 @@ impl World {
             buckets: (0..buckets).map(|_| Bucket::empty()).collect(),
             loads: zeroed(|_| AtomicU64::new(0)),
             locality: RefCell::new(HashMap::new()),
+            templates: RefCell::new(HashMap::new()),
             traffic: RefCell::new(HashMap::new()),
             cpu: RefCell::new(CpuState::default()),
             random: Cell::new(1),
@@ -292,6 +295,24 @@ impl Env for World {
 
     fn remember(&self, key: &LocalityKey4, locality: &Locality) {
         self.locality.borrow_mut().insert(*key, *locality);
+    }
+
+    fn template(&self, key: &TemplateKey4) -> Option<Template> {
+        self.templates.borrow().get(key).copied()
+    }
+
+    fn add_template(&self, key: &TemplateKey4, template: Template) -> bool {
+        let mut templates = self.templates.borrow_mut();
+        let is_new = !templates.contains_key(key);
+        if is_new {
+            templates.insert(*key, template);
+        }
+        is_new
+    }
+
+    fn put_template(&self, key: &TemplateKey4, template: Template) -> bool {
+        self.templates.borrow_mut().insert(*key, template);
+        true
     }
 
     fn nat_real(&self, key: &RealKey4) -> Option<ServiceKey4> {

@@ -470,7 +470,7 @@ mod loom_model {
                 let (old, new) = old_and_new();
                 let reply = |real| {
                     let table = world.table();
-                    table.lookup_reply(old.client, old.client_port, Proto::Tcp, NOW, move |r| {
+                    table.lookup_reply(old.client, old.client_port, Proto::Tcp, NOW, move |r, _| {
                         r == real
                     })
                 };

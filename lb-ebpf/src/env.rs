@@ -2,11 +2,11 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::bindings::{BPF_NOEXIST, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop};
 use lb_common::abi::{
     CpuState, LOADS_LEN, Locality, LocalityKey4, MEMBERS_LEN, Member, Plan, Real, RealKey4,
-    ServiceKey4, Settings, Timeouts, Traffic,
+    ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic,
 };
 use lb_common::atomic::Word;
 use lb_common::conn::Loads;
@@ -15,6 +15,7 @@ use lb_common::env::{Env, Query, Route};
 use lb_common::load;
 use lb_common::sched::{Pool, Step};
 use lb_common::table::{Bucket, Buckets};
+use lb_common::template::Template;
 
 use crate::atomic::{Atomic, Bpf};
 use crate::{fib, maps};
@@ -156,6 +157,24 @@ impl Env for Kernel {
     fn remember(&self, key: &LocalityKey4, locality: &Locality) {
         // Where there is no memory for it, the next connection is scheduled as if it were the first.
         let _ = maps::LOCALITY4.insert(key, locality, 0);
+    }
+
+    #[inline(always)]
+    fn template(&self, key: &TemplateKey4) -> Option<Template> {
+        // SAFETY: the value is one word, copied out at once.
+        unsafe { maps::TEMPLATES4.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn add_template(&self, key: &TemplateKey4, template: Template) -> bool {
+        maps::TEMPLATES4
+            .insert(key, template, BPF_NOEXIST.into())
+            .is_ok()
+    }
+
+    #[inline(always)]
+    fn put_template(&self, key: &TemplateKey4, template: Template) -> bool {
+        maps::TEMPLATES4.insert(key, template, 0).is_ok()
     }
 
     #[inline(always)]

@@ -2,17 +2,18 @@
 //!
 //! Sizes here are those of a small director; the loader sets those of its configuration.
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::{
     CpuState, FILTER_WORDS, Generation, LOADS_LEN, Locality, LocalityKey4, MEMBERS_LEN, Member,
-    Real, RealKey4, ServiceKey4, Settings, Timeouts, Traffic,
+    Real, RealKey4, ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic,
 };
 use lb_common::counter;
 use lb_common::decap::DECAPS as ENDS;
 use lb_common::net::Be32;
 use lb_common::table::Bucket;
+use lb_common::template::Template;
 
 use crate::atomic::{Atomic, Bpf};
 
@@ -66,6 +67,15 @@ pub(crate) static TIMEOUTS: Array<Timeouts, 256, SHARED> = Array::new();
 
 #[btf_map]
 pub(crate) static LOCALITY4: LruHashMap<LocalityKey4, Locality, 16_384> = LruHashMap::new();
+
+/// Takes memory as it fills: most services have no persistent clients.
+#[btf_map]
+pub(crate) static TEMPLATES4: HashMap<
+    TemplateKey4,
+    Template,
+    1024,
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
 
 #[btf_map]
 pub(crate) static CPU: PerCpuArray<CpuState, 1> = PerCpuArray::new();

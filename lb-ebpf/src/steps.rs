@@ -48,7 +48,7 @@ macro_rules! without_frame {
 }
 
 with_frame!(established deliver refuse reply);
-without_frame!(open schedule hash record);
+without_frame!(open recall schedule bind hash record);
 
 impl Subprograms {
     /// The steps for the frame of a context.
@@ -74,7 +74,9 @@ macro_rules! call {
 call! {
     established(ctx)
     open()
+    recall()
     schedule()
+    bind()
     hash()
     record()
     deliver(ctx)

@@ -61,7 +61,7 @@ pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journ
 /// Whether a recorded connection is over for a packet, which then may open another.
 ///
 /// - A SYN on a connection in TIME_WAIT or CLOSE opens another one at once; in FIN_WAIT it stays, as with IPVS's
-///   `conn_reuse_mode=1`.
+///   `conn_reuse_mode=1`. So does one of a persistent client, who would come to the same real server.
 /// - A real server found dead is left by UDP flows and by SYNs. Established TCP is not cut: only its server can tell.
 /// - A slot no longer in use means that the real server was removed by force.
 #[inline(always)]
@@ -70,7 +70,9 @@ fn is_over(packet: &Packet, meta: Meta, real: &Real) -> bool {
         return real.flags & real::USED == 0;
     }
     real.flags & (real::USED | real::DOWN) != real::USED
-        || packet.transport.proto == Proto::Tcp && meta.state().is_closed()
+        || packet.transport.proto == Proto::Tcp
+            && meta.state().is_closed()
+            && meta.template().is_none()
 }
 
 /// Lets a connection go on by a packet from its client.

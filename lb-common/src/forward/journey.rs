@@ -79,6 +79,10 @@ pub enum Next {
     Refuse = 6,
     /// The connection of which it may be a reply.
     Reply = 7,
+    /// The real server that its client is kept at.
+    Recall = 8,
+    /// Its client kept at the real server that was chosen.
+    Bind = 9,
 }
 
 /// A packet on its way from step to step.
@@ -100,7 +104,8 @@ pub struct Journey {
     pub(super) is_by_hash: bool,
     /// What the sender is told if it is refused.
     pub(super) refusal: Kind,
-    pad: u8,
+    /// One more than the generation of the persistence template that it is under; 0 if it is under none.
+    pub(super) template: u8,
     /// The most that fits, if it was too big.
     pub(super) mtu: u16,
     /// When it came.
@@ -109,7 +114,11 @@ pub struct Journey {
     pub(super) service: u32,
     /// The slot of the real server that was chosen.
     pub(super) slot: u32,
-    pad2: u32,
+    /// Its service keeps clients at their real server.
+    pub(super) is_persistent: bool,
+    /// It is scheduled by itself, and not recorded.
+    pub(super) is_one_packet: bool,
+    pad: u16,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -135,12 +144,14 @@ impl Journey {
             has_no_place: false,
             is_by_hash: false,
             refusal: Kind::PortUnreachable,
-            pad: 0,
+            template: 0,
             mtu: 0,
             now: Tick(0),
             service: 0,
             slot: 0,
-            pad2: 0,
+            is_persistent: false,
+            is_one_packet: false,
+            pad: 0,
             outcome: Outcome::end(Counter::PassNoService),
         }
     }

@@ -3,7 +3,8 @@
 //! ```text
 //! established: parse -> filter -> to a VIP: connection lookup --hit--> dr | tun | nat | local
 //!                          |                  `-- miss --> open: service? may it open?
-//!                          |                                  |-> schedule | hash -> record -> deliver: dr | tun | nat | local
+//!                          |                                  |-> recall --its client is known--> record -> deliver
+//!                          |                                  |-> schedule | hash -> bind -> record -> deliver: dr | tun | nat | local
 //!                          |                                  |-> refuse: no real server, ICMP
 //!                          |                                  `-> no service: PASS
 //!                          |-> from a NAT real server --> reply: connection lookup -> nat back -> route
@@ -18,6 +19,7 @@
 mod established;
 mod journey;
 mod open;
+mod persist;
 mod pool;
 mod reject;
 mod reply;
@@ -26,6 +28,7 @@ mod send;
 pub use established::established;
 pub use journey::{Journey, Next, Outcome, Verdict};
 pub use open::{deliver, hash, open, record, schedule};
+pub use persist::{bind, recall};
 pub use reject::refuse;
 pub use reply::reply;
 
@@ -42,10 +45,14 @@ pub trait Steps {
     fn established(&mut self, journey: &mut Journey);
     /// Finds out whether a packet may open a connection.
     fn open(&mut self, journey: &mut Journey);
+    /// Finds the real server that a persistent client is kept at.
+    fn recall(&mut self, journey: &mut Journey);
     /// Has a scheduler choose a real server.
     fn schedule(&mut self, journey: &mut Journey);
     /// Chooses a real server by the flow's hash.
     fn hash(&mut self, journey: &mut Journey);
+    /// Keeps a persistent client at the real server that was chosen.
+    fn bind(&mut self, journey: &mut Journey);
     /// Records a new connection.
     fn record(&mut self, journey: &mut Journey);
     /// Sends a packet to the real server that was chosen.
@@ -67,11 +74,17 @@ pub fn handle(steps: &mut impl Steps, journey: &mut Journey) -> Outcome {
     if journey.next == Next::Open {
         steps.open(journey);
     }
+    if journey.next == Next::Recall {
+        steps.recall(journey);
+    }
     if journey.next == Next::Schedule {
         steps.schedule(journey);
-        if journey.next == Next::Record {
-            steps.record(journey);
+        if journey.next == Next::Bind {
+            steps.bind(journey);
         }
+    }
+    if journey.next == Next::Record {
+        steps.record(journey);
     }
     if journey.next == Next::Hash {
         steps.hash(journey);
@@ -109,12 +122,20 @@ impl<E: Env, B: Bytes> Steps for Direct<'_, E, B> {
         open(self.env, journey);
     }
 
+    fn recall(&mut self, journey: &mut Journey) {
+        recall(self.env, journey);
+    }
+
     fn schedule(&mut self, journey: &mut Journey) {
         schedule(self.env, journey);
     }
 
     fn hash(&mut self, journey: &mut Journey) {
         hash(self.env, journey);
+    }
+
+    fn bind(&mut self, journey: &mut Journey) {
+        bind(self.env, journey);
     }
 
     fn record(&mut self, journey: &mut Journey) {

@@ -4,11 +4,11 @@ use super::journey::{Journey, Next, Outcome, Packet};
 use super::pool::Service;
 use super::send::{self, To};
 use super::table;
-use crate::abi::{Method, Real, ServiceKey4, setting};
+use crate::abi::{Method, Plan, Real, ServiceKey4, service, setting};
 use crate::conn::{Meta, Spare, State};
 use crate::counter::Counter;
 use crate::env::Env;
-use crate::net::{Flow4, Proto};
+use crate::net::{Be16, Flow4, Proto};
 use crate::packet::Bytes;
 use crate::packet::icmp::Error;
 use crate::sched::{self, Choice, Pool, Request, Scheduler};
@@ -18,22 +18,22 @@ use crate::tcp::{self, Event, View};
 /// Finds out whether a packet may open a connection, and how its real server is to be chosen.
 #[inline(always)]
 pub fn open<E: Env>(env: &E, journey: &mut Journey) {
-    let Some(service) = env.service(&key(&journey.packet)) else {
+    let Some(service) = service_of(env, &journey.packet) else {
         journey.next = Next::Reply;
         return;
     };
     journey.service = service;
-    match way(env, journey) {
-        Ok(next) => journey.next = next,
-        Err(counter) => journey.end(Outcome::end(counter)),
+    if let Err(counter) = admit(env, journey) {
+        journey.end(Outcome::end(counter));
     }
 }
 
-/// How the real server of a packet is chosen, or how the packet ends.
+/// Finds how the real server of a packet is to be chosen, or how the packet ends.
 #[inline(always)]
-fn way<E: Env>(env: &E, journey: &Journey) -> Result<Next, Counter> {
+fn admit<E: Env>(env: &E, journey: &mut Journey) -> Result<(), Counter> {
     let packet = &journey.packet;
     let settings = env.settings().ok_or(Counter::DropInternal)?;
+    let plan = current_plan(env, journey.service).ok_or(Counter::DropInternal)?;
     let is_sloppy = settings.flags & setting::SLOPPY_TCP != 0 && !packet.is_reset();
     let opens = packet.opens() || is_sloppy;
     if !opens && !journey.turned_away {
@@ -42,11 +42,45 @@ fn way<E: Env>(env: &E, journey: &Journey) -> Result<Next, Counter> {
     if packet.is_martian() {
         return Err(Counter::DropMartian);
     }
+    let is_udp = packet.transport.proto == Proto::Udp;
+    journey.is_one_packet = is_udp && plan.flags & service::ONE_PACKET != 0;
+    journey.is_persistent = plan.persistence != 0;
     // What may be of a flow that is under way without a record keeps to the flow's hash.
-    if journey.turned_away && (!opens || packet.transport.proto == Proto::Udp) {
-        return Ok(Next::Hash);
+    journey.is_by_hash = journey.turned_away && (!opens || is_udp) && !journey.is_one_packet;
+    journey.next = if journey.is_persistent {
+        Next::Recall
+    } else {
+        journey.unbound()
+    };
+    Ok(())
+}
+
+/// The plan of a service's current generation.
+#[inline(always)]
+pub(super) fn current_plan<E: Env>(env: &E, service: u32) -> Option<&Plan> {
+    env.plan(env.current(service)?)
+}
+
+impl Journey {
+    /// The next step of a packet whose client is not kept at a real server.
+    #[inline(always)]
+    pub(super) const fn unbound(&self) -> Next {
+        if self.is_by_hash {
+            Next::Hash
+        } else {
+            Next::Schedule
+        }
     }
-    Ok(Next::Schedule)
+
+    /// The next step of a packet whose real server is known.
+    #[inline(always)]
+    pub(super) const fn settled(&self) -> Next {
+        if self.has_no_place || self.is_one_packet {
+            Next::Deliver
+        } else {
+            Next::Record
+        }
+    }
 }
 
 /// Has the service's scheduler choose a real server.
@@ -107,10 +141,10 @@ fn choose<E: Env>(
     match how(&pool, &Request::from(&flow)) {
         Some(choice) => {
             journey.slot = choice.real();
-            journey.next = if journey.has_no_place {
-                Next::Deliver
+            journey.next = if journey.is_persistent && !journey.is_by_hash {
+                Next::Bind
             } else {
-                Next::Record
+                journey.settled()
             };
         }
         None => journey.refuse(packet, Error::PORT_UNREACHABLE),
@@ -127,7 +161,8 @@ pub fn record<E: Env>(env: &E, journey: &mut Journey) {
         }
         None => {
             journey.has_no_place = true;
-            journey.next = if journey.is_by_hash {
+            // Its later segments will be by the client's template again, if it has one, and by the flow's hash if not.
+            journey.next = if journey.is_by_hash || journey.template != 0 {
                 Next::Deliver
             } else {
                 Next::Hash
@@ -146,8 +181,11 @@ fn insert<E: Env>(env: &E, journey: &Journey) -> Option<u32> {
     let now = journey.now;
     let flow = journey.packet.flow();
     let state = first_state(&journey.packet, real);
-    let new = Meta::new(flow.proto, state, journey.slot, now.plus(ticks(state)))
+    let mut new = Meta::new(flow.proto, state, journey.slot, now.plus(ticks(state)))
         .with_no_output(no_output(real));
+    if let Some(generation) = journey.template.checked_sub(1) {
+        new = new.with_template(generation.into());
+    }
     let spare = Spare::new(now, ticks(State::SynRecv), ticks(State::UdpOnce));
     match table.insert(&flow, &table.place(&flow), new, now, spare, env) {
         Insert::Done(_) => {
@@ -166,6 +204,9 @@ pub fn deliver<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) 
     let Some(real) = env.real(slot) else {
         return journey.end(Outcome::end(Counter::DropInternal));
     };
+    if journey.is_one_packet {
+        env.traffic(slot, |t| t.conns = t.conns.wrapping_add(1));
+    }
     send::forward(env, frame, journey.packet, To { slot, real }, journey);
     if let Counter::ForwardedDr | Counter::ForwardedTun | Counter::ForwardedNat =
         journey.outcome.counter
@@ -175,15 +216,17 @@ pub fn deliver<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) 
     }
 }
 
-/// The service that a packet is for.
+/// The service that a packet is for: that of its address and port, or the one that has all ports of the address.
 #[inline(always)]
-const fn key(packet: &Packet) -> ServiceKey4 {
-    ServiceKey4 {
+fn service_of<E: Env>(env: &E, packet: &Packet) -> Option<u32> {
+    let key = |port| ServiceKey4 {
         vip: packet.network.dst,
-        port: packet.destination_port(),
+        port,
         proto: packet.transport.proto as u8,
         pad: 0,
-    }
+    };
+    env.service(&key(packet.destination_port()))
+        .or_else(|| env.service(&key(Be16(0))))
 }
 
 /// The state of a connection after its first packet.

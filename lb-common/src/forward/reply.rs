@@ -1,12 +1,13 @@
 //! A packet from a NAT real server: which connection is it a reply of, and where does it go from here?
 
 use super::journey::{Journey, Outcome, Packet, Verdict};
+use super::open::current_plan;
 use super::{may_be_reply, now, table};
-use crate::abi::{Method, Real, RealKey4, ServiceKey4, Settings};
+use crate::abi::{Method, Real, RealKey4, ServiceKey4, Settings, service, setting};
 use crate::conn::{Meta, State, Tick};
 use crate::counter::Counter;
 use crate::env::{Env, Query, Route};
-use crate::net::Proto;
+use crate::net::{Be16, Proto};
 use crate::packet::parse::L3;
 use crate::packet::rewrite::{self, Endpoint, Onward};
 use crate::packet::wire::Ipv4;
@@ -34,7 +35,10 @@ fn translate<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> {
     // What cannot be a reply is not counted as one: the filter only guesses.
     let packet = Packet::parse(frame, network).ok()?;
     let now = now(env, settings);
-    let is_source = |slot| env.real(slot).is_some_and(|real| is_source(&packet, real));
+    let is_source = |slot, vip_port| {
+        env.real(slot)
+            .is_some_and(|real| is_source(&packet, real, vip_port))
+    };
     let (client, port, proto) = (
         packet.network.dst,
         packet.destination_port(),
@@ -54,12 +58,16 @@ fn translate<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> {
                 recorded: true,
             }
         }
-        None if table.turned_away(client, port, proto, now) => Origin {
-            vip: stateless(env, &packet)?,
+        None => Origin {
+            vip: stateless(
+                env,
+                settings,
+                &packet,
+                table.turned_away(client, port, proto, now),
+            )?,
             slot: 0,
             recorded: false,
         },
-        None => return None,
     };
     Some(send(env, frame, &packet, origin))
 }
@@ -73,30 +81,60 @@ struct Origin {
     recorded: bool,
 }
 
-/// Whether a real server is the packet's source, and reached by NAT.
+/// Whether a real server of a connection to a virtual port is the packet's source, and reached by NAT.
 #[inline(always)]
-fn is_source(packet: &Packet, real: &Real) -> bool {
+fn is_source(packet: &Packet, real: &Real, vip_port: Be16) -> bool {
+    let port = if real.port.0 == 0 {
+        vip_port
+    } else {
+        real.port
+    };
     real.addr == packet.network.src
-        && real.port == packet.source_port()
+        && port == packet.source_port()
         && real.method == Method::Nat as u8
-        && real.proto == packet.transport.proto as u8
 }
 
-/// The virtual service of a reply whose connection the table had no place for, if its real server has but one.
+/// The virtual service of a reply to what is not recorded, if its real server has but one: the table had no place for the
+/// connection, or the service schedules every datagram by itself.
 #[inline(always)]
-fn stateless<E: Env>(env: &E, packet: &Packet) -> Option<Endpoint> {
-    let service = env.nat_real(&RealKey4 {
-        addr: packet.network.src,
-        port: packet.source_port(),
-        proto: packet.transport.proto as u8,
-        pad: 0,
-    })?;
-    if service == ServiceKey4::default() {
+fn stateless<E: Env>(
+    env: &E,
+    settings: &Settings,
+    packet: &Packet,
+    turned_away: bool,
+) -> Option<Endpoint> {
+    let may_be_one_packet =
+        packet.transport.proto == Proto::Udp && settings.flags & setting::HAS_ONE_PACKET != 0;
+    if !turned_away && !may_be_one_packet {
         return None;
     }
+    let source = |port| RealKey4 {
+        addr: packet.network.src,
+        port,
+        proto: packet.transport.proto as u8,
+        pad: 0,
+    };
+    let key = env
+        .nat_real(&source(packet.source_port()))
+        .or_else(|| env.nat_real(&source(Be16(0))))?;
+    if key == ServiceKey4::default() {
+        return None;
+    }
+    if !turned_away {
+        let plan = current_plan(env, env.service(&key)?)?;
+        if plan.flags & service::ONE_PACKET == 0 {
+            return None;
+        }
+    }
+    // With all ports of its address, a service answers from the port that was asked, which is then the real server's too.
+    let port = if key.port.0 == 0 {
+        packet.source_port()
+    } else {
+        key.port
+    };
     Some(Endpoint {
-        addr: service.vip,
-        port: service.port,
+        addr: key.vip,
+        port,
     })
 }
 

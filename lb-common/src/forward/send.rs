@@ -151,9 +151,15 @@ fn nat<E: Env, B: Bytes>(
     real: &Real,
 ) -> Result<Outcome, Obstacle> {
     admit(frame, packet, real, 0)?;
+    // A real server without a port of its own keeps the one that the client chose.
+    let port = if real.port.0 == 0 {
+        packet.destination_port()
+    } else {
+        real.port
+    };
     let to = Endpoint {
         addr: real.addr,
-        port: real.port,
+        port,
     };
     if let Some(hop) = Hop::of(env, real) {
         let onward = Onward::Send(hop.macs);

@@ -143,7 +143,7 @@ impl<A: Atoms> Bucket<A> {
         first: u32,
         client: Client,
         now: Tick,
-        is_source: &impl Fn(u32) -> bool,
+        is_source: &impl Fn(u32, Be16) -> bool,
     ) -> Option<(Slot, Meta, Key)> {
         match self.find_reply_in(first & 1, client, now, is_source) {
             None => self.find_reply_in(first & 1 ^ 1, client, now, is_source),
@@ -157,7 +157,7 @@ impl<A: Atoms> Bucket<A> {
         line: u32,
         client: Client,
         now: Tick,
-        is_source: &impl Fn(u32) -> bool,
+        is_source: &impl Fn(u32, Be16) -> bool,
     ) -> Option<(Slot, Meta, Key)> {
         let mut like = self.lines[line as usize & 1].like_client(client);
         let mut tries = 0;
@@ -172,7 +172,7 @@ impl<A: Atoms> Bucket<A> {
             let whole = before.tag() == client.tag && before.is_same(after);
             let fits =
                 whole && key.client() == (client.addr, client.port) && !after.is_expired(now);
-            if fits && is_source(after.real()) {
+            if fits && is_source(after.real(), key.service().1) {
                 return Some((slot, after, key));
             }
         }
@@ -226,8 +226,8 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     }
 
     /// The connection of a packet that a real server sends to `client` and `port`. `is_source` says of a real server's
-    /// slot whether it is the packet's source: the address, the port and the protocol are its own, and its method is
-    /// NAT.
+    /// slot, and the connection's virtual port, whether it is the packet's source: the address and the port are its own, and
+    /// its method is NAT.
     #[inline(always)]
     pub fn lookup_reply(
         &self,
@@ -235,7 +235,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         port: Be16,
         proto: Proto,
         now: Tick,
-        is_source: impl Fn(u32) -> bool,
+        is_source: impl Fn(u32, Be16) -> bool,
     ) -> Option<Reply<'t, B::Atoms>> {
         let place = self.place_of(client, port, proto);
         let wanted = Client {

@@ -273,7 +273,7 @@ impl World {
                 flow.client_port,
                 flow.proto,
                 self.now,
-                |r| r == real,
+                |r, _| r == real,
             );
             let mut fitting = self.model.iter().filter(|(f, meta)| {
                 (f.client, f.client_port, f.proto) == (flow.client, flow.client_port, flow.proto)

@@ -278,7 +278,7 @@ fn a_reply_finds_the_connection_of_its_real_server_only() {
     let lab = Lab::full();
     let reply = |real, proto| {
         lab.table()
-            .lookup_reply(flow(0).client, flow(0).client_port, proto, NOW, |r| {
+            .lookup_reply(flow(0).client, flow(0).client_port, proto, NOW, |r, _| {
                 r == real
             })
     };
