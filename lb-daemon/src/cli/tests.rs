@@ -38,7 +38,13 @@ fn the_grammar_has_no_contradictions() {
 #[test]
 fn services_are_added_with_ipvsadms_flags() {
     let plain: AddService = serde_json::from_str(SERVICE).unwrap();
-    let persistence = |timeout, mask| Some(Persistence { timeout, mask });
+    let persistence = |timeout, mask| {
+        Some(Persistence {
+            timeout,
+            mask,
+            leave_quiesced: None,
+        })
+    };
     for (line, wanted) in [
         ("add-service -t 192.168.200.16:80", plain.clone()),
         ("add-service --tcp-service 192.168.200.16:80", plain.clone()),

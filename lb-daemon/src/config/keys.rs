@@ -263,10 +263,11 @@ pub(crate) const SERVICE: Table = Table {
         },
         Key {
             name: "scheduler_flags",
-            takes: "list of `sh-port`, `sh-fallback`, `mh-port`, `mh-fallback`",
+            takes: "list of `sh-port`, `sh-fallback`, `mh-port`, `mh-fallback`, `mh-kernel-table`",
             default: "none",
             about: "For `sh` and `mh`: hash the client's port too; look for another real server when the hashed one \
-                    cannot take the connection.",
+                    cannot take the connection. For `mh`: the stock kernel's table of 4,093 slots, so that clients keep the real \
+                    servers that IPVS gave them, not our own of 65,537, whose shares are finer.",
         },
         Key {
             name: "persistence",
@@ -338,6 +339,13 @@ pub(crate) const PERSISTENCE: Table = Table {
             takes: "0 to 32; IPv6: 0 to 128",
             default: "the whole address",
             about: "How many leading bits of an address make a client (`ipvsadm -M`): 24 keeps a /24 network together.",
+        },
+        Key {
+            name: "leave_quiesced",
+            takes: "`true` or `false`",
+            default: "`false`",
+            about: "Clients leave a real server once its weight is 0 (`expire_quiescent_template`). Otherwise it keeps its clients, \
+                    their new connections too.",
         },
     ],
 };

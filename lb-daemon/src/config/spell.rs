@@ -206,26 +206,44 @@ fn listener(listener: &ServiceId, first: &ServiceId) -> Value {
 
 fn flags(scheduler: Scheduler, flags: SchedulerFlags) -> Value {
     let name = scheduler.name();
-    let SchedulerFlags { port, fallback } = flags;
+    let SchedulerFlags {
+        port,
+        fallback,
+        kernel_table,
+    } = flags;
     let flag = |set: bool, flag| set.then(|| plain(format_args!("{name}-{flag}")));
     Value::List(
-        [flag(port, "port"), flag(fallback, "fallback")]
-            .into_iter()
-            .flatten()
-            .collect(),
+        [
+            flag(port, "port"),
+            flag(fallback, "fallback"),
+            flag(kernel_table, "kernel-table"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     )
 }
 
 fn persist(persistence: Option<Persistence>, id: &ServiceId) -> Value {
     match persistence {
         None => plain("none"),
-        Some(Persistence { timeout, mask }) if mask == full_prefix(id.addr) => {
-            plain(Written(timeout))
+        Some(Persistence {
+            timeout,
+            mask,
+            leave_quiesced,
+        }) => {
+            let timeout = plain(Written(timeout));
+            let said = [
+                (mask != full_prefix(id.addr)).then(|| ("mask", plain(mask))),
+                leave_quiesced.then(|| ("leave_quiesced", plain(true))),
+            ];
+            let mut keys: Vec<_> = said.into_iter().flatten().collect();
+            if keys.is_empty() {
+                return timeout;
+            }
+            keys.insert(0, ("timeout", timeout));
+            Value::Map(keys)
         }
-        Some(Persistence { timeout, mask }) => Value::Map(vec![
-            ("timeout", plain(Written(timeout))),
-            ("mask", plain(mask)),
-        ]),
     }
 }
 

@@ -74,7 +74,8 @@ prop_compose! {
         scheduler in select(Scheduler::ALL),
         port in any::<bool>(),
         fallback in any::<bool>(),
-        persistence in option::of((seconds(i32::MAX as u64), 0u8..=32)),
+        kernel_table in any::<bool>(),
+        persistence in option::of((seconds(i32::MAX as u64), 0u8..=32, any::<bool>())),
         one_packet in any::<bool>(),
         timeouts in own_timeouts(),
         method in method(),
@@ -84,8 +85,16 @@ prop_compose! {
         let mut service = Service::new(ServiceId::new(proto, Ipv4Addr::UNSPECIFIED, 1));
         let hashes = matches!(scheduler.name(), "sh" | "mh");
         service.scheduler = scheduler;
-        service.scheduler_flags = SchedulerFlags { port: port && hashes, fallback: fallback && hashes };
-        service.persistence = persistence.map(|(timeout, mask)| Persistence { timeout, mask });
+        service.scheduler_flags = SchedulerFlags {
+            port: port && hashes,
+            fallback: fallback && hashes,
+            kernel_table: kernel_table && scheduler.name() == "mh",
+        };
+        service.persistence = persistence.map(|(timeout, mask, leave_quiesced)| Persistence {
+            timeout,
+            mask,
+            leave_quiesced,
+        });
         service.one_packet = one_packet && udp;
         service.timeouts = timeouts;
         service.method = method;
@@ -173,6 +182,7 @@ fn with_a_difference(model: &Model, (s, r): (Index, Index), kind: usize) -> Mode
             service.persistence = service.persistence.is_none().then_some(Persistence {
                 timeout: Duration::from_secs(1),
                 mask: 8,
+                leave_quiesced: false,
             })
         }
         5 => drop(model.services.remove(s)),

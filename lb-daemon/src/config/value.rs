@@ -112,22 +112,35 @@ pub(crate) struct Flag {
     pub sets: SchedulerFlags,
 }
 
-/// The name of a flag, as ipvsadm has them.
+/// The name of a flag, as ipvsadm has them; `mh-kernel-table` is ours.
 pub(crate) fn scheduler_flag(text: &str) -> Result<Flag, Wrong> {
-    let flag = |of, port| Flag {
+    let none = SchedulerFlags::default();
+    let port = |of| Flag {
+        of,
+        sets: SchedulerFlags { port: true, ..none },
+    };
+    let fallback = |of| Flag {
         of,
         sets: SchedulerFlags {
-            port,
-            fallback: !port,
+            fallback: true,
+            ..none
+        },
+    };
+    let kernel_table = Flag {
+        of: Scheduler::Mh,
+        sets: SchedulerFlags {
+            kernel_table: true,
+            ..none
         },
     };
     word(
         text,
         &[
-            ("sh-port", flag(Scheduler::Sh, true)),
-            ("sh-fallback", flag(Scheduler::Sh, false)),
-            ("mh-port", flag(Scheduler::Mh, true)),
-            ("mh-fallback", flag(Scheduler::Mh, false)),
+            ("sh-port", port(Scheduler::Sh)),
+            ("sh-fallback", fallback(Scheduler::Sh)),
+            ("mh-port", port(Scheduler::Mh)),
+            ("mh-fallback", fallback(Scheduler::Mh)),
+            ("mh-kernel-table", kernel_table),
         ],
     )
 }

@@ -174,6 +174,8 @@ pub struct Persistence {
     pub timeout: Duration,
     /// How many leading bits of a client's address tell clients apart.
     pub mask: u8,
+    /// Clients leave a real server once its weight is 0. Otherwise it keeps its clients, their new connections too.
+    pub leave_quiesced: bool,
 }
 
 /// A real server of a service.
@@ -209,6 +211,8 @@ pub struct SchedulerFlags {
     pub port: bool,
     /// Look further when the hashed real server is not available (`sh-fallback`, `mh-fallback`).
     pub fallback: bool,
+    /// `mh` has the stock kernel's table of 4,093 slots (`mh-kernel-table`), not our own of 65,537.
+    pub kernel_table: bool,
 }
 
 #[cfg(test)]

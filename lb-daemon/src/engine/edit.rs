@@ -86,10 +86,11 @@ pub(crate) fn edit_service(
         service.scheduler_flags = flags(service.scheduler, names)?;
     }
     if let Some(change) = request.persistence {
-        let kept = service.persistence.map(|persistence| persistence.mask);
+        let kept = service.persistence;
         service.persistence = change
             .map(|new| types::Persistence {
-                mask: new.mask.or(kept),
+                mask: new.mask.or(kept.map(|kept| kept.mask)),
+                leave_quiesced: new.leave_quiesced.or(kept.map(|kept| kept.leave_quiesced)),
                 ..new
             })
             .map(|new| persistence(new, service.id.addr))
@@ -248,6 +249,7 @@ fn flags(scheduler: Scheduler, names: &[String]) -> Result<SchedulerFlags, Probl
         }
         flags.port |= flag.sets.port;
         flags.fallback |= flag.sets.fallback;
+        flags.kernel_table |= flag.sets.kernel_table;
     }
     Ok(flags)
 }
@@ -256,6 +258,7 @@ fn persistence(asked: types::Persistence, vip: IpAddr) -> Result<Persistence, Wr
     Ok(Persistence {
         timeout: seconds("persistence", asked.timeout, PERSISTENCE)?,
         mask: asked.mask.unwrap_or_else(|| full_prefix(vip)),
+        leave_quiesced: asked.leave_quiesced.unwrap_or(false),
     })
 }
 
@@ -378,7 +381,8 @@ mod tests {
             after.persistence,
             Some(Persistence {
                 timeout: Duration::from_secs(60),
-                mask: 24
+                mask: 24,
+                leave_quiesced: false,
             })
         );
         assert_eq!(after.timeouts.udp, Some(Duration::from_secs(30)));
@@ -393,7 +397,8 @@ mod tests {
             after.services[0].persistence,
             Some(Persistence {
                 timeout: Duration::from_secs(90),
-                mask: 24
+                mask: 24,
+                leave_quiesced: false,
             })
         );
         let request: EditService =

@@ -157,6 +157,7 @@ impl Filter {
             vip: host.and_then(|id| super::network::v4(id.addr)),
             vip_port: listener.map(|id| id.port).filter(|port| *port != 0),
             real: v4(self.real),
+            templates: true,
         }
     }
 

@@ -118,6 +118,7 @@ impl Engine {
             persistence: service.persistence.map(|persistence| Persistence {
                 timeout: persistence.timeout.as_secs(),
                 mask: Some(persistence.mask).filter(|mask| *mask != full_prefix(service.id.addr)),
+                leave_quiesced: Some(true).filter(|_| persistence.leave_quiesced),
             }),
             one_packet: service.one_packet,
             timeouts: service
@@ -316,11 +317,19 @@ pub(super) fn listener(id: ServiceId) -> Listener {
 fn flags(service: &model::Service) -> Vec<String> {
     let name = service.scheduler.name();
     let flag = |set: bool, word: &str| set.then(|| format!("{name}-{word}"));
-    let desired::SchedulerFlags { port, fallback } = service.scheduler_flags;
-    [flag(port, "port"), flag(fallback, "fallback")]
-        .into_iter()
-        .flatten()
-        .collect()
+    let desired::SchedulerFlags {
+        port,
+        fallback,
+        kernel_table,
+    } = service.scheduler_flags;
+    [
+        flag(port, "port"),
+        flag(fallback, "fallback"),
+        flag(kernel_table, "kernel-table"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn real(
@@ -347,7 +356,7 @@ fn real(
         },
         active: reading.map_or(0, |reading| reading.active),
         inactive: reading.map_or(0, |reading| reading.inactive),
-        persistent: 0,
+        persistent: reading.map_or(0, |reading| reading.templates),
     }
 }
 
@@ -362,7 +371,7 @@ fn removed(reading: &RealReading) -> Real {
         state: RealState::Removed,
         active: reading.active,
         inactive: reading.inactive,
-        persistent: 0,
+        persistent: reading.templates,
     }
 }
 

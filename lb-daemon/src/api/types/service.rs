@@ -64,6 +64,9 @@ pub struct Persistence {
     /// How many leading bits of its address make a client; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<u8>,
+    /// Whether clients leave a real server once its weight is 0; absent: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leave_quiesced: Option<bool>,
 }
 
 /// How long connections are kept without a packet, in seconds.

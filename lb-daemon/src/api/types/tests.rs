@@ -17,7 +17,8 @@ fn an_edit_tells_null_from_absent() {
         changed.persistence,
         Some(Some(Persistence {
             timeout: 60,
-            mask: None
+            mask: None,
+            leave_quiesced: None,
         }))
     );
 }

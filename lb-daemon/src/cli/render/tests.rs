@@ -67,6 +67,7 @@ fn farm() -> Vec<Service> {
         persistence: Some(Persistence {
             timeout: 300,
             mask: Some(24),
+            leave_quiesced: None,
         }),
         one_packet: false,
         timeouts,

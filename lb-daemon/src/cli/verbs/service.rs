@@ -28,6 +28,9 @@ pub struct Add {
     /// How many bits of its address make a persistent client: a prefix length or a mask.
     #[arg(short = 'M', long, value_name = "MASK", value_parser = netmask, requires = "persistent")]
     netmask: Option<u8>,
+    /// Persistent clients leave a real server once its weight is 0.
+    #[arg(long, value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes", value_parser = yes_or_no, requires = "persistent")]
+    leave_quiesced: Option<bool>,
     /// Schedule every datagram by itself (UDP).
     #[arg(short = 'o', long = "ops")]
     one_packet: bool,
@@ -58,6 +61,7 @@ impl Add {
             persistence: self.persistent.map(|timeout| Persistence {
                 timeout,
                 mask: self.netmask,
+                leave_quiesced: self.leave_quiesced,
             }),
             one_packet: self.one_packet,
             timeouts: Default::default(),
@@ -99,6 +103,9 @@ pub struct Edit {
     /// How many bits of its address make a persistent client: a prefix length or a mask.
     #[arg(short = 'M', long, value_name = "MASK", value_parser = netmask, requires = "persistent")]
     netmask: Option<u8>,
+    /// Persistent clients leave a real server once its weight is 0.
+    #[arg(long, value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes", value_parser = yes_or_no, requires = "persistent")]
+    leave_quiesced: Option<bool>,
     /// Schedule every datagram by itself (UDP), or no longer.
     #[arg(short = 'o', long = "ops", value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes", value_parser = yes_or_no)]
     one_packet: Option<bool>,
@@ -126,6 +133,7 @@ impl Edit {
                 (timeout > 0).then_some(Persistence {
                     timeout,
                     mask: self.netmask,
+                    leave_quiesced: self.leave_quiesced,
                 })
             }),
             one_packet: self.one_packet,

@@ -137,6 +137,7 @@ fn scheduler_flags(
         if flag.of == of {
             flags.port |= flag.sets.port;
             flags.fallback |= flag.sets.fallback;
+            flags.kernel_table |= flag.sets.kernel_table;
         } else {
             decoder.refuse(
                 Refusal::new(
@@ -164,6 +165,7 @@ fn persistence(decoder: &mut Decoder, map: &Map<'_, '_>, id: ServiceId) -> Optio
         return Some(Persistence {
             timeout: timeout?,
             mask: full,
+            leave_quiesced: false,
         });
     }
     let Subject::Service(service) = map.subject else {
@@ -176,6 +178,9 @@ fn persistence(decoder: &mut Decoder, map: &Map<'_, '_>, id: ServiceId) -> Optio
             .value(&map, "timeout", |text| seconds(text, PERSISTENCE))
             .unwrap_or(PERSISTENCE_DEFAULT),
         mask: decoder.value(&map, "mask", client_mask).unwrap_or(full),
+        leave_quiesced: decoder
+            .value(&map, "leave_quiesced", truth)
+            .unwrap_or(false),
     })
 }
 

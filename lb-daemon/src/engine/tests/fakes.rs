@@ -137,6 +137,7 @@ impl Plane for FakePlane {
                 weight: real.weight.into(),
                 active: if told.idle { 0 } else { 2 },
                 inactive: 5,
+                templates: 0,
                 overloaded: false,
                 down: false,
                 resolved: true,

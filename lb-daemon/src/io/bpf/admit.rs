@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 
-use lb_common::abi::{FILTER_REAL, FILTER_VIP, RealKey4, ServiceKey4, filter_cell, setting};
+use lb_common::abi::{
+    FILTER_REAL, FILTER_VIP, RealKey4, ServiceKey4, filter_cell, service, setting,
+};
 use lb_common::net::{Be16, Be32};
 
 use super::error::MapError;
@@ -24,6 +26,7 @@ impl State {
     /// Lets packets of new addresses in: those of real servers' replies, and those for virtual addresses.
     pub(super) fn let_in(&mut self, targets: &[Target]) -> Result<(), MapError> {
         self.sync_nat_keys()?;
+        self.note_one_packet(targets)?;
         let mut needed = self.filter();
         for key in targets.iter().flat_map(|t| &t.keys) {
             let (word, shift) = filter_cell(key.vip);
@@ -69,6 +72,16 @@ impl State {
             settings.flags &= !setting::HAS_NAT;
         } else {
             settings.flags |= setting::HAS_NAT;
+        }
+        self.maps.set_settings(&settings)
+    }
+
+    /// Notes whether replies may be to what is not recorded.
+    fn note_one_packet(&mut self, targets: &[Target]) -> Result<(), MapError> {
+        let mut settings = self.maps.settings()?;
+        settings.flags &= !setting::HAS_ONE_PACKET;
+        if targets.iter().any(|t| t.flags & service::ONE_PACKET != 0) {
+            settings.flags |= setting::HAS_ONE_PACKET;
         }
         self.maps.set_settings(&settings)
     }

@@ -1,16 +1,21 @@
 //! Listing connections, one at a time.
 
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddrV4;
+use std::sync::Arc;
 use std::time::Duration;
 
-use lb_common::abi::TICK_SHIFT;
-use lb_common::conn::{Meta, Tick};
-use lb_common::net::{Be16, Be32, Flow4};
+use lb_common::abi::{ServiceKey4, TICK_SHIFT, TemplateKey4};
+use lb_common::conn::{Meta, State, Tick};
+use lb_common::net::{Be16, Be32, Flow4, Proto};
 use lb_common::table::Lookup;
+use lb_common::template::Template;
 
 use super::maps;
 use super::report::{Connection, ConnectionFilter};
 use super::state::ipv4;
+use super::templates::Templates;
+use crate::core::template::next_look;
 
 /// A walk over the connection table, one connection at a time.
 ///
@@ -23,7 +28,20 @@ pub struct Connections {
     /// The clock's offset in the data plane: see [`lb_common::abi::Settings::clock_shift`].
     shift: u64,
     next: u32,
-    bucket: std::vec::IntoIter<Connection>,
+    batch: std::vec::IntoIter<Connection>,
+    clients: Option<Clients>,
+}
+
+/// The persistent clients, to be listed after the connections.
+#[derive(Debug)]
+struct Clients {
+    map: Arc<dyn Templates>,
+    /// Where the reading goes on; `None` at the beginning.
+    from: Option<u32>,
+    /// The first virtual address and port of each service, and the mask of its clients in network order.
+    services: HashMap<u32, (ServiceKey4, u32)>,
+    /// Templates that a connection was established under, by their key without succession and generation.
+    assured: HashSet<(TemplateKey4, u32)>,
 }
 
 impl Connections {
@@ -34,8 +52,24 @@ impl Connections {
             filter,
             shift,
             next: 0,
-            bucket: Vec::new().into_iter(),
+            batch: Vec::new().into_iter(),
+            clients: None,
         }
+    }
+
+    /// And then the persistent clients of these services, given by the first virtual address and port and the mask.
+    pub(super) fn with_clients(
+        mut self,
+        map: Arc<dyn Templates>,
+        services: HashMap<u32, (ServiceKey4, u32)>,
+    ) -> Self {
+        self.clients = Some(Clients {
+            map,
+            from: None,
+            services,
+            assured: HashSet::new(),
+        });
+        self
     }
 
     /// The connection of a flow, found as the program finds it.
@@ -53,12 +87,40 @@ impl Connections {
             return false;
         }
         let now = now(self.shift);
-        let table = self.table.table();
-        let entries = table.connections(self.next);
-        let entries = entries.filter_map(|(flow, meta)| self.one(&flow, meta, now));
-        let bucket: Vec<Connection> = entries.filter(|c| self.filter.matches(c)).collect();
-        self.bucket = bucket.into_iter();
+        let entries: Vec<(Flow4, Meta)> = self.table.table().connections(self.next).collect();
+        if let Some(clients) = &mut self.clients {
+            for (flow, meta) in &entries {
+                clients.see(&self.table, flow, *meta);
+            }
+        }
+        let entries = entries
+            .iter()
+            .filter_map(|(flow, meta)| self.one(flow, *meta, now));
+        let batch: Vec<Connection> = entries.filter(|c| self.filter.matches(c)).collect();
+        self.batch = batch.into_iter();
         self.next += 1;
+        true
+    }
+
+    /// Reads some persistent clients; whether there may be more.
+    fn fill_clients(&mut self) -> bool {
+        let Some(mut clients) = self.clients.take() else {
+            return false;
+        };
+        // A listing that cannot go on ends.
+        let Ok((batch, next)) = clients.map.read(clients.from) else {
+            return false;
+        };
+        let now = now(self.shift);
+        let batch = batch
+            .into_iter()
+            .filter_map(|(key, template)| clients.one(&self.table, key, template, now));
+        let batch: Vec<Connection> = batch.filter(|c| self.filter.matches(c)).collect();
+        self.batch = batch.into_iter();
+        if next.is_some() {
+            clients.from = next;
+            self.clients = Some(clients);
+        }
         true
     }
 
@@ -81,15 +143,69 @@ impl Connections {
     }
 }
 
+impl Clients {
+    /// Notes what a connection says of its client's template.
+    fn see(&mut self, table: &maps::Connections, flow: &Flow4, meta: Meta) {
+        if let Some(generation) = meta.template()
+            && was_established(meta.state())
+            && let Some(real) = table.real(meta.real())
+            && let Some((_, mask)) = self.services.get(&real.service)
+        {
+            let key = TemplateKey4::current(real.service, flow.client, Be32(*mask));
+            self.assured.insert((key, generation));
+        }
+    }
+
+    fn one(
+        &self,
+        table: &maps::Connections,
+        key: TemplateKey4,
+        template: Template,
+        now: Tick,
+    ) -> Option<Connection> {
+        let (service, _) = self.services.get(&key.service)?;
+        let real = table.real(template.real())?;
+        let known = (TemplateKey4 { orphan: 0, ..key }, template.generation());
+        let is_succeeded = key.orphan != 0;
+        let vip_port = if is_succeeded {
+            Be16::from_host(u16::MAX)
+        } else {
+            service.port
+        };
+        let expires = u32::try_from(next_look(template, now).since(now)).unwrap_or(0);
+        Some(Connection {
+            proto: Proto::from_number(service.proto)?,
+            client: endpoint(key.client, Be16::from_host(0)),
+            vip: endpoint(service.vip, vip_port),
+            real: endpoint(real.addr, real.port),
+            state: if self.assured.contains(&known) {
+                "ASSURED"
+            } else {
+                "NONE"
+            },
+            expires: ticks(expires),
+            idle: Duration::ZERO,
+        })
+    }
+}
+
+/// Whether a connection in a state has been established.
+const fn was_established(state: State) -> bool {
+    !matches!(
+        state,
+        State::None | State::SynSent | State::SynRecv | State::SynAck | State::UdpOnce
+    )
+}
+
 impl Iterator for Connections {
     type Item = Connection;
 
     fn next(&mut self) -> Option<Connection> {
         loop {
-            if let Some(connection) = self.bucket.next() {
+            if let Some(connection) = self.batch.next() {
                 return Some(connection);
             }
-            if !self.fill() {
+            if !self.fill() && !self.fill_clients() {
                 return None;
             }
         }
@@ -105,6 +221,7 @@ impl ConnectionFilter {
             vip,
             vip_port,
             real,
+            templates: _,
         } = *self;
         proto.is_none_or(|p| p == connection.proto)
             && client.is_none_or(|a| a == *connection.client.ip())

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use aya::programs::Xdp;
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use lb_common::abi::{ABI, Settings, setting};
 use lb_common::counter::Counter;
 use lb_common::net::Proto;
@@ -193,7 +193,9 @@ impl Dataplane {
 
     /// Every service, with its real servers' loads, traffic and rates.
     pub fn services(&self) -> Result<Vec<ServiceReading>, ReadError> {
-        Ok(self.state.read_all(&self.growth)?)
+        Ok(self
+            .state
+            .read_all(&self.growth, |slot| self.sweeper.clients(slot))?)
     }
 
     /// How many packets ended in each way.
@@ -205,12 +207,15 @@ impl Dataplane {
     /// A listing of the connections. It holds the maps by itself: read it on another thread, as slowly as the
     /// reader wants.
     pub fn connections(&self, filter: ConnectionFilter) -> Result<Connections, ReadError> {
-        let shift = self.state.maps.settings()?.clock_shift;
-        Ok(Connections::new(
-            self.state.maps.connections()?,
-            filter,
-            shift,
-        ))
+        let maps = &self.state.maps;
+        let shift = maps.settings()?.clock_shift;
+        let connections = Connections::new(maps.connections()?, filter, shift);
+        if !filter.templates {
+            return Ok(connections);
+        }
+        let services = self.state.services.iter();
+        let services = services.map(|(index, s)| (*index, (s.key, s.mask())));
+        Ok(connections.with_clients(maps.templates(), services.collect()))
     }
 
     /// What the choices of the service with this virtual address and port go by now; `None` when there is none.
@@ -254,6 +259,41 @@ impl Dataplane {
     /// Takes everything out of the kernel.
     pub fn detach(self) -> Result<Detached, DetachError> {
         links::remove_everything(&self.pins)
+    }
+
+    /// Lets a TCP segment without SYN open a connection, or no longer (`sloppy_tcp`).
+    pub fn set_sloppy_tcp(&mut self, on: bool) -> Result<(), ApplyError> {
+        let mut settings = self.state.maps.settings()?;
+        settings.flags &= !setting::SLOPPY_TCP;
+        if on {
+            settings.flags |= setting::SLOPPY_TCP;
+        }
+        Ok(self.state.maps.set_settings(&settings)?)
+    }
+
+    /// Gives the program a frame as if it came by the loopback interface (`BPF_PROG_TEST_RUN`): what it would do with
+    /// it, as the number of an XDP action, and what the frame is then. Connections and counters are real.
+    pub fn run_frame(&mut self, frame: &[u8]) -> io::Result<(u32, Vec<u8>)> {
+        let mut out = vec![0; frame.len() + 256];
+        let result = self
+            .program
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(&mut out),
+                ..TestRunOptions::default()
+            })
+            .map_err(io::Error::other)?;
+        out.truncate(result.data_size_out as usize);
+        Ok((result.return_value, out))
+    }
+
+    /// For tests: lets time pass at once.
+    #[doc(hidden)]
+    pub fn shift_clock(&mut self, by: Duration) -> Result<(), ApplyError> {
+        let mut settings = self.state.maps.settings()?;
+        let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        settings.clock_shift = settings.clock_shift.wrapping_add(by);
+        Ok(self.state.maps.set_settings(&settings)?)
     }
 
     /// For tests: how many generations wait for the end of a grace period.

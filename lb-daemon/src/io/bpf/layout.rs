@@ -4,14 +4,15 @@ use std::fmt;
 
 use lb_common::abi::{
     FILTER_WORDS, Generation, LOADS_LEN, Load, MAX_REALS, MEMBERS_LEN, Member, Real, RealKey4,
-    ServiceKey4, Settings, Timeouts, Traffic, map,
+    ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic, map,
 };
 use lb_common::atomic::Host;
 use lb_common::counter::COUNTERS;
 use lb_common::table::{Bucket, SLOTS_PER_BUCKET};
+use lb_common::template::Template;
 
 use super::options::Capacity;
-use super::sys::{MMAPABLE, MapKind, MapShape};
+use super::sys::{MMAPABLE, MapKind, MapShape, NO_PREALLOC};
 
 /// Timeout profiles; [`Plan::profile`](lb_common::abi::Plan::profile) is a byte.
 pub(super) const PROFILES: u32 = 256;
@@ -51,6 +52,7 @@ pub(super) fn layouts(capacity: Capacity) -> Vec<Layout> {
         per_cpu::<Traffic>(map::TRAFFIC, reals),
         per_cpu::<u64>(map::COUNTERS, COUNTERS),
         keyed::<RealKey4, ServiceKey4>(map::NATREALS4, reals),
+        growing::<TemplateKey4, Template>(map::TEMPLATES4, capacity.connections.max(1024)),
         mapped::<u64>(map::FILTER, FILTER_WORDS),
         mapped::<Timeouts>(map::TIMEOUTS, PROFILES),
         Layout {
@@ -67,13 +69,17 @@ pub(super) fn layouts(capacity: Capacity) -> Vec<Layout> {
     ]
 }
 
-/// Bytes of kernel memory that maps take, on so many CPUs. Of hash tables it is what the kernel sets aside for each entry.
+/// Bytes of kernel memory that maps take, on so many CPUs. Of hash tables it is what the kernel sets aside for each entry:
+/// of one that takes memory as it fills, a bucket.
 pub(super) fn memory(layouts: &[Layout], cpus: usize) -> u64 {
-    /// What a hash table adds to an element, and its share of the buckets.
-    const HASH_ELEMENT: u64 = 48 + 16;
+    /// The share of the buckets of a hash table's element.
+    const HASH_BUCKET: u64 = 16;
+    /// What a hash table adds to an element, and its bucket.
+    const HASH_ELEMENT: u64 = 48 + HASH_BUCKET;
     let of = |shape: &MapShape| {
         let (key, value) = (words(shape.key_size), words(shape.value_size));
         let entry = match shape.kind {
+            MapKind::Hash if shape.flags & NO_PREALLOC != 0 => HASH_BUCKET,
             MapKind::Hash => HASH_ELEMENT + key + value,
             MapKind::PerCpuArray => 8 + value * cpus as u64,
             _ => value,
@@ -142,6 +148,13 @@ pub(super) const fn keyed<K, V>(name: &'static str, entries: u32) -> Layout {
     Layout { name, shape }
 }
 
+/// A hash table that takes memory as it fills.
+fn growing<K, V>(name: &'static str, entries: u32) -> Layout {
+    let mut layout = keyed::<K, V>(name, entries);
+    layout.shape.flags = NO_PREALLOC;
+    layout
+}
+
 /// `array, keys of 4 bytes, values of 128 bytes, 262144 entries, memory-mappable`.
 impl fmt::Display for MapShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -159,7 +172,10 @@ impl fmt::Display for MapShape {
         if flags & MMAPABLE != 0 {
             f.write_str(", memory-mappable")?;
         }
-        match flags & !MMAPABLE {
+        if flags & NO_PREALLOC != 0 {
+            f.write_str(", growing")?;
+        }
+        match flags & !(MMAPABLE | NO_PREALLOC) {
             0 => Ok(()),
             other => write!(f, ", flags {other:#x}"),
         }

@@ -19,6 +19,7 @@ use super::layout::{LEDGER, Layout};
 use super::region::{self, Record, Region};
 use super::report::TrafficSum;
 use super::tables::Tables;
+use super::templates::Templates;
 
 /// All maps of the data plane.
 #[derive(Debug)]
@@ -454,6 +455,11 @@ impl Maps {
     pub(super) fn clear_traffic(&mut self, slot: u32) -> Result<(), MapError> {
         self.writes.count(map::TRAFFIC)?;
         self.tables.clear_traffic(slot)
+    }
+
+    /// The persistent clients.
+    pub(super) fn templates(&self) -> Arc<dyn Templates> {
+        self.tables.templates()
     }
 
     /// A counter, over all CPUs.

@@ -7,6 +7,7 @@ mod admit;
 mod adopt;
 mod alloc;
 mod apply;
+mod clients;
 mod conns;
 pub mod dataplane;
 mod decap;
@@ -32,6 +33,7 @@ mod sweep;
 pub mod sys;
 mod tables;
 mod target;
+mod templates;
 mod xdp;
 
 pub use conns::Connections;

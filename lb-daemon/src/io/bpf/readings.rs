@@ -79,13 +79,27 @@ impl State {
     }
 
     /// Every service, in the order of their indices, with its real servers.
-    pub(super) fn read_all(&self, growth: &Growth) -> Result<Vec<ServiceReading>, MapError> {
+    pub(super) fn read_all(
+        &self,
+        growth: &Growth,
+        templates: impl Fn(u32) -> u32,
+    ) -> Result<Vec<ServiceReading>, MapError> {
         let mut readings = Vec::with_capacity(self.services.len());
         for (index, slots) in self.slots_by_service() {
             let Some(service) = self.services.get(&index).filter(|s| !s.is_removed()) else {
                 continue;
             };
-            readings.extend(self.read_service(index, service, &slots, growth)?);
+            let Some(mut reading) = self.read_service(index, service, &slots, growth)? else {
+                continue;
+            };
+            for real in reading.reals.iter_mut().chain(&mut reading.draining) {
+                real.templates = templates(real.slot);
+            }
+            // What is only kept because clients would come back to it, were it added again, is gone for everybody else.
+            reading
+                .draining
+                .retain(|r| r.templates == 0 || r.active + r.inactive > 0);
+            readings.push(reading);
         }
         Ok(readings)
     }
@@ -145,6 +159,7 @@ impl State {
             weight: 0,
             active: load.active(),
             inactive: load.inactive(),
+            templates: 0,
             overloaded: load.overloaded(),
             down: record.flags & real::DOWN != 0,
             resolved: local || record.dst != 0,

@@ -130,6 +130,8 @@ pub struct RealReading {
     pub active: u32,
     /// Inactive connections.
     pub inactive: u32,
+    /// Persistent clients, as of the last walk over them.
+    pub templates: u32,
     /// It reached its upper threshold and has not fallen below the lower one since.
     pub overloaded: bool,
     /// Found dead by a health check.
@@ -142,7 +144,9 @@ pub struct RealReading {
     pub rates: Rates,
 }
 
-/// One connection.
+/// One connection; or a persistent client, listed as `ipvsadm` lists its template: from port 0 of the address under the
+/// service's mask, in the state `ASSURED` if a connection of it was established and `NONE` if not, and to port 65535 if
+/// a later template succeeded it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Its protocol.
@@ -181,6 +185,8 @@ pub struct ConnectionFilter {
     pub vip_port: Option<u16>,
     /// Only at this real server.
     pub real: Option<Ipv4Addr>,
+    /// Persistent clients too: see [`Connection`].
+    pub templates: bool,
 }
 
 /// How the program is attached to an interface.

@@ -122,6 +122,7 @@ impl State {
             .written
             .as_ref()
             .is_some_and(|w| is_same(w, &plan, &entries))
+            && known.course.mh_table == target.mh_table
         {
             return Ok(());
         }
@@ -130,6 +131,7 @@ impl State {
             None => 0,
         };
         let mut course = known.course.clone();
+        course.mh_table = target.mh_table;
         let layout = course.next(target.scheduler, entries.clone(), turn);
         let written = self.write_generation(target, plan, entries, &layout)?;
         staged.generations.push((service, written, course));
@@ -374,9 +376,10 @@ fn entries(target: &Target, slots: &[u32]) -> Vec<Entry> {
 }
 
 fn flags(wanted: &TargetReal) -> u8 {
-    if wanted.down {
-        real::USED | real::DOWN
-    } else {
-        real::USED
-    }
+    let state = match wanted {
+        TargetReal { down: true, .. } => real::DOWN,
+        TargetReal { weight: 0, .. } => real::QUIESCED,
+        _ => 0,
+    };
+    real::USED | state
 }

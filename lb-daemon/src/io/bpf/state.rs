@@ -95,6 +95,11 @@ impl Service {
         }
     }
 
+    /// The mask of its persistent clients, in network order.
+    pub(super) fn mask(&self) -> u32 {
+        self.written.as_ref().map_or(0, |w| w.plan.mask)
+    }
+
     /// Whether it is only kept until its last connection ends.
     pub(super) fn is_removed(&self) -> bool {
         self.keys.is_empty()

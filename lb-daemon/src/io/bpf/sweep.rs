@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use lb_common::abi::Load;
 use lb_common::conn::{Meta, Tick};
 
+use super::clients::{self, Clients};
 use super::error::MapError;
 use super::maps::{Connections, Maps};
 
@@ -46,6 +47,8 @@ pub(super) struct Sweeper {
     live: u64,
     /// Real servers whose entries are taken out whatever their time.
     cut: HashSet<u32>,
+    /// The persistent clients.
+    clients: Clients,
 }
 
 /// A load that is not what the entries add up to.
@@ -83,6 +86,7 @@ impl Sweeper {
             seen: 0,
             live: 0,
             cut: HashSet::new(),
+            clients: Clients::new(maps.templates()),
         };
         sweeper.begin_walk(maps)?;
         Ok(sweeper)
@@ -113,8 +117,9 @@ impl Sweeper {
         while walked < due {
             let end = (self.cursor + STRIDE.min(due - walked)).min(self.table.buckets());
             walked += end - self.cursor;
-            slice.freed += self.sweep(end, tick);
+            slice.freed += self.sweep(maps, end, tick)?;
             if self.cursor >= self.table.buckets() {
+                self.clients.end_walk(tick);
                 slice.mended += self.end_walk(maps)?;
                 slice.walk_done = true;
                 break;
@@ -123,6 +128,7 @@ impl Sweeper {
                 break;
             }
         }
+        self.clients.slice(tick, budget)?;
         Ok(slice)
     }
 
@@ -139,7 +145,10 @@ impl Sweeper {
         (f64::from(self.table.buckets()) * share.min(1.0)).ceil() as u32
     }
 
-    fn sweep(&mut self, end: u32, tick: Tick) -> u32 {
+    fn sweep(&mut self, maps: &Maps, end: u32, tick: Tick) -> Result<u32, MapError> {
+        if self.clients.wants_to_see() {
+            self.see_clients(maps, end)?;
+        }
         let table = self.table.table();
         let sums = Cell::from_mut(self.sums.as_mut_slice()).as_slice_of_cells();
         let cut = &self.cut;
@@ -159,16 +168,36 @@ impl Sweeper {
             self.seen += u64::from(swept.live);
         }
         self.cursor = end;
-        freed
+        Ok(freed)
     }
 
-    /// Whether the last walk found a connection of a real server.
+    /// Notes the connections of persistent clients, also those that are over and about to be taken out.
+    fn see_clients(&mut self, maps: &Maps, end: u32) -> Result<(), MapError> {
+        let table = self.table.table();
+        for (flow, meta) in (self.cursor..end).flat_map(|bucket| table.connections(bucket)) {
+            if meta.template().is_some()
+                && let Some(real) = self.table.real(meta.real())
+            {
+                let mask = clients::mask(maps, real.service)?;
+                self.clients.see(real.service, mask, &flow, meta);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the last walk found a connection of a real server, or a client that is held to it.
     pub(super) fn found(&self, slot: u32) -> bool {
-        self.found.get(slot as usize).is_none_or(|sum| *sum != 0)
+        self.found.get(slot as usize).is_none_or(|sum| *sum != 0) || self.clients(slot) > 0
+    }
+
+    /// How many persistent clients are held to a real server.
+    pub(super) fn clients(&self, slot: u32) -> u32 {
+        self.clients.count(slot)
     }
 
     /// Begins a walk: the loads as they are now, and no entries yet.
     fn begin_walk(&mut self, maps: &Maps) -> Result<(), MapError> {
+        self.clients.begin_walk()?;
         self.cursor = 0;
         self.seen = 0;
         self.sums.fill(0);

@@ -17,9 +17,11 @@ use std::path::Path;
 enum Command {
     MapCreate = 0,
     MapUpdate = 2,
+    MapDelete = 3,
     ProgLoad = 5,
     ObjGet = 7,
     ObjGetInfo = 15,
+    MapLookupBatch = 24,
     LinkGetFd = 30,
     LinkGetNextId = 31,
     LinkDetach = 34,
@@ -69,6 +71,9 @@ impl MapKind {
 /// `BPF_F_RDONLY_PROG`: no program writes to the map's values.
 const RDONLY_PROG: u32 = 1 << 7;
 
+/// `BPF_F_NO_PREALLOC`: the map takes memory as it fills.
+pub const NO_PREALLOC: u32 = 1 << 0;
+
 /// `BPF_F_MMAPABLE`: the map's values can be mapped into memory.
 pub const MMAPABLE: u32 = 1 << 10;
 
@@ -116,6 +121,85 @@ pub fn map_create(
     };
     // SAFETY: `Attr` is the head of the command's attributes; it holds no pointer.
     fd(unsafe { bpf(Command::MapCreate, &attr) }?)
+}
+
+/// Reads entries of a hash table, as many as fit into `keys` and `values`, from where the last reading ended. Returns how
+/// many there were, and where the next reading begins; `None` when it was the last one.
+///
+/// # Errors
+///
+/// What the kernel says, or [`InvalidInput`](io::ErrorKind::InvalidInput) if `keys` and `values` have not room for the
+/// same number of entries of the map.
+pub fn map_lookup_batch(
+    map: BorrowedFd<'_>,
+    from: Option<u32>,
+    keys: &mut [u8],
+    values: &mut [u8],
+) -> io::Result<(u32, Option<u32>)> {
+    #[repr(C)]
+    struct Attr {
+        in_batch: u64,
+        out_batch: u64,
+        keys: u64,
+        values: u64,
+        count: u32,
+        map_fd: u32,
+        elem_flags: u64,
+        flags: u64,
+    }
+    let shape = map_shape(map)?;
+    let room = |bytes: &[u8], size: u32| bytes.len().checked_div(size as usize);
+    let count = room(keys, shape.key_size)
+        .filter(|count| Some(*count) == room(values, shape.value_size))
+        .and_then(|count| u32::try_from(count).ok())
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    let mut next = 0_u32;
+    let mut attr = Attr {
+        in_batch: from.as_ref().map_or(0, |from| {
+            std::ptr::from_ref(from).expose_provenance() as u64
+        }),
+        out_batch: std::ptr::from_mut(&mut next).expose_provenance() as u64,
+        keys: keys.as_mut_ptr().expose_provenance() as u64,
+        values: values.as_mut_ptr().expose_provenance() as u64,
+        count,
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        elem_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: `keys` and `values` have room for `count` entries of the map's sizes, which were asked for above; both batch
+    // pointers are of words that outlive the call, as hash tables want them.
+    match unsafe { bpf_mut(Command::MapLookupBatch, &mut attr) } {
+        Ok(_) => Ok((attr.count, Some(next))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok((attr.count, None)),
+        Err(e) => Err(e),
+    }
+}
+
+/// Takes an entry out of a hash table; that there is none is no error.
+///
+/// # Errors
+///
+/// What the kernel says, or [`InvalidInput`](io::ErrorKind::InvalidInput) if `key` is not of the size of the map's keys.
+pub fn map_delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
+    #[repr(C)]
+    struct Attr {
+        map_fd: u32,
+        pad: u32,
+        key: u64,
+    }
+    if map_shape(map)?.key_size as usize != key.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let attr = Attr {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        pad: 0,
+        key: key.as_ptr().expose_provenance() as u64,
+    };
+    // SAFETY: `key` points to as many bytes as the map's keys have, which was asked for above.
+    match unsafe { bpf(Command::MapDelete, &attr) } {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
 }
 
 /// The kernel's id of a map or a link.

@@ -1,6 +1,7 @@
 //! The maps that are reached by system calls: hash tables, per-CPU arrays and the interfaces to redirect to.
 
 use std::io;
+use std::sync::Arc;
 
 use aya::maps::{DevMap, HashMap, MapData, PerCpuArray, PerCpuValues};
 use lb_common::abi::{RealKey4, ServiceKey4, map};
@@ -8,6 +9,7 @@ use lb_common::net::{Be16, Be32};
 
 use super::error::MapError;
 use super::report::TrafficSum;
+use super::templates::{KernelTemplates, Templates};
 
 /// Maps that are reached by system calls.
 pub(super) trait Tables: std::fmt::Debug + Send {
@@ -33,6 +35,8 @@ pub(super) trait Tables: std::fmt::Debug + Send {
     fn clear_traffic(&mut self, slot: u32) -> Result<(), MapError>;
     /// A counter, over all CPUs.
     fn counter(&self, index: u32) -> Result<u64, MapError>;
+    /// The persistent clients.
+    fn templates(&self) -> Arc<dyn Templates>;
 }
 
 /// The words of [`Traffic`](lb_common::abi::Traffic), in its order.
@@ -45,6 +49,7 @@ pub(super) struct KernelTables {
     egress: DevMap<MapData>,
     traffic: PerCpuArray<MapData, TrafficWords>,
     counters: PerCpuArray<MapData, u64>,
+    templates: Arc<KernelTemplates>,
     cpus: usize,
 }
 
@@ -72,6 +77,7 @@ impl KernelTables {
             counters: PerCpu(open(map::COUNTERS)?)
                 .try_into()
                 .map_err(failed("open", map::COUNTERS))?,
+            templates: Arc::new(KernelTemplates(open(map::TEMPLATES4)?)),
             cpus,
         })
     }
@@ -169,6 +175,10 @@ impl Tables for KernelTables {
             .map_err(failed("read", map::COUNTERS))?;
         Ok(values.iter().fold(0, |sum, value| sum.wrapping_add(*value)))
     }
+
+    fn templates(&self) -> Arc<dyn Templates> {
+        Arc::clone(&self.templates) as Arc<dyn Templates>
+    }
 }
 
 /// Says what was tried on which map.
@@ -231,9 +241,10 @@ pub(super) mod memory {
     //! The same in ordinary memory.
 
     use std::collections::BTreeMap;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
+    use crate::io::bpf::templates::memory::MemoryTemplates;
 
     /// Tables that nobody else sees.
     #[derive(Debug, Default, Clone)]
@@ -243,6 +254,7 @@ pub(super) mod memory {
         pub egress: BTreeMap<u32, u32>,
         /// Shared, so that a test can be the program.
         pub traffic: Arc<Mutex<BTreeMap<u32, TrafficSum>>>,
+        pub templates: Arc<MemoryTemplates>,
     }
 
     impl Tables for MemoryTables {
@@ -309,6 +321,10 @@ pub(super) mod memory {
 
         fn counter(&self, _index: u32) -> Result<u64, MapError> {
             Ok(0)
+        }
+
+        fn templates(&self) -> Arc<dyn Templates> {
+            Arc::clone(&self.templates) as Arc<dyn Templates>
         }
     }
 }

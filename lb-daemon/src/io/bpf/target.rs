@@ -12,6 +12,7 @@ use lb_common::sched::Scheduler;
 use super::error::ApplyError;
 use super::state::service_key;
 use crate::core::desired::{self, Desired, DesiredReal, DesiredService, ServiceId};
+use crate::core::schedule::MhTable;
 
 /// A service as the maps shall have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub(super) struct Target {
     pub keys: Vec<ServiceKey4>,
     /// Its scheduler.
     pub scheduler: Scheduler,
+    /// How its mh table is made.
+    pub mh_table: MhTable,
     /// Bits of [`service`].
     pub flags: u16,
     /// Persistence timeout in ticks.
@@ -78,6 +81,11 @@ fn target(desired: &DesiredService, timeouts: desired::Timeouts) -> Result<Targe
         key: key(desired.id, desired.id)?,
         keys,
         scheduler: desired.scheduler,
+        mh_table: if desired.scheduler_flags.kernel_table {
+            MhTable::Kernel
+        } else {
+            MhTable::Fine
+        },
         flags: plan_flags(desired),
         persistence: desired.persistence.map_or(0, |p| ticks(p.timeout)),
         mask: desired.persistence.map_or(0, |p| netmask(p.mask)),
@@ -137,6 +145,10 @@ pub fn plan_flags(desired: &DesiredService) -> u16 {
     let options = desired.scheduler_flags;
     [
         (desired.one_packet, service::ONE_PACKET),
+        (
+            desired.persistence.is_some_and(|p| p.leave_quiesced),
+            service::LEAVE_QUIESCED,
+        ),
         (options.port, service::SH_PORT | service::MH_PORT),
         (
             options.fallback,
