@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask setup | build | check | test | demo | bench | clean`.
+//! The project's own commands: `cargo xtask setup | build | check | test | demo | bench | replay | clean`.
 
 mod bench;
 mod check;
 mod clean;
 mod compile;
 mod demo;
+mod replay;
 mod setup;
 mod sh;
 mod test;
@@ -37,6 +38,8 @@ enum Command {
     Demo(demo::Args),
     /// Measure what a packet costs, on one core and without a network
     Bench(bench::Args),
+    /// Play recordings of what IPVS did to the real XDP program: one line a file, and a summary
+    Replay(replay::Args),
     /// Take down labs that were kept or left behind
     Clean,
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Clean => clean::run(),
     };
     match done {

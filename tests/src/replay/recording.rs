@@ -371,6 +371,46 @@ impl Recording {
     }
 }
 
+impl Recording {
+    /// Why the program cannot be played this, if it cannot.
+    pub fn unsupported(&self) -> Option<String> {
+        let added = self.events.iter().filter_map(|event| match event {
+            Event::AddService { service } => Some(service),
+            _ => None,
+        });
+        let services: Vec<&Service> = self.services.iter().chain(added).collect();
+        if services
+            .iter()
+            .any(|s| s.listeners().iter().any(|l| l.vip.is_ipv6()))
+        {
+            return Some("IPv6 is not balanced yet".into());
+        }
+        let changed = self.events.iter().filter_map(|event| match event {
+            Event::Sysctl { key, value } => Some((key, value)),
+            _ => None,
+        });
+        let mut set = self.sysctl.iter().chain(changed);
+        let (key, value) = set.find(|(key, value)| !is_known(key, **value))?;
+        Some(format!(
+            "there is no setting like net.ipv4.vs.{key}={value}"
+        ))
+    }
+}
+
+/// Whether the balancer has what a setting of IPVS asks for.
+fn is_known(key: &str, value: i64) -> bool {
+    match key {
+        "sloppy_tcp" | "expire_quiescent_template" => true,
+        "conn_reuse_mode" => value == 1,
+        "expire_nodest_conn" => value == 0,
+        // What has no counterpart here is as if it were as the kernel has it to begin with.
+        "pmtu_disc" | "snat_reroute" | "sync_version" | "sync_ports" | "run_estimation" => {
+            value == 1
+        }
+        _ => value == 0,
+    }
+}
+
 /// The recordings of the repository, by name.
 pub fn recordings() -> Result<Vec<PathBuf>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle/recordings");

@@ -1,0 +1,382 @@
+//! The real XDP program with the daemon's own hand on its maps, given crafted frames by `BPF_PROG_TEST_RUN`.
+//!
+//! No interface and no traffic: it lives in a network and a mount namespace of its own, with a BPF file system of its own. Waiting
+//! is moving the clock that the program adds to its own.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use lb_common::packet::build::Build;
+use lb_daemon::core::desired::{
+    self, Desired, DesiredReal, DesiredService, Persistence, Scheduler, SchedulerFlags, ServiceId,
+    Timeouts,
+};
+use lb_daemon::io::bpf::{
+    Capacity, ConnectionFilter, Dataplane, Hop, NextHop, Options, ServiceReading,
+};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+use super::director::{Director, Packet, Seen, Setup, real_addr, real_name};
+use super::recording::{Conn, Count, Method, Netmask, Proto, Service};
+
+/// The loopback interface: where frames of `BPF_PROG_TEST_RUN` come from.
+const LOOPBACK: u32 = 1;
+const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xc1];
+const DIRECTOR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xd1];
+/// MACs of real servers, less the last byte, which is their number.
+const REAL_MAC: [u8; 5] = [2, 0, 0, 0, 1];
+
+/// The program.
+pub struct Program {
+    dataplane: Dataplane,
+    /// What the daemon takes for now: it goes on by leaps, so that each walk over the table is a whole one.
+    instant: Instant,
+}
+
+impl Program {
+    /// Loads the program and lets `play` have it, in namespaces of its own.
+    pub fn with<R: Send>(play: impl FnOnce(&mut Self) -> Result<R> + Send) -> Result<R> {
+        let alone = || {
+            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)
+                .context("enter new namespaces")?;
+            let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+            mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
+                .context("keep mounts to ourselves")?;
+            let folder = tempfile::tempdir()?;
+            mount(
+                Some("bpf"),
+                folder.path(),
+                Some("bpf"),
+                MsFlags::empty(),
+                None::<&str>,
+            )
+            .context("mount a BPF file system")?;
+            let result = Self::start(folder.path()).and_then(|mut program| play(&mut program));
+            nix::mount::umount(folder.path()).context("unmount the BPF file system")?;
+            result
+        };
+        thread::scope(|scope| match scope.spawn(alone).join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    }
+
+    fn start(folder: &Path) -> Result<Self> {
+        let options = Options {
+            pin_dir: folder.join("lbd"),
+            interfaces: Vec::new(),
+            mode: desired::XdpMode::Auto,
+            replace: false,
+            capacity: Capacity {
+                connections: 10_000,
+                reals: 512,
+                services: 64,
+            },
+            sloppy_tcp: false,
+            icmp_per_second: 0,
+        };
+        let dataplane = Dataplane::start(&options).context("start the data plane")?;
+        Ok(Self {
+            dataplane,
+            instant: Instant::now(),
+        })
+    }
+
+    /// Takes everything out that a recording left, as if days had passed.
+    ///
+    /// The same program plays the next one then: to load it takes longer than to play most recordings.
+    pub fn clear(&mut self) -> Result<()> {
+        const DAYS: u64 = 2 * 86_400;
+        self.dataplane.apply(&Desired::default(), &hop)?;
+        self.advance(DAYS)?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.dataplane.status()?.reals > 0 {
+            if Instant::now() > deadline {
+                bail!("real servers are kept although nothing is left of them");
+            }
+            self.sweep()?;
+        }
+        Ok(())
+    }
+
+    /// Walks over the whole table, and puts away what is over.
+    fn sweep(&mut self) -> Result<()> {
+        // What begins in one walk may end in the next but one.
+        for _ in 0..3 {
+            loop {
+                self.instant += Duration::from_secs(10);
+                if self
+                    .dataplane
+                    .maintain(self.instant, Duration::from_secs(1))?
+                    .walk_done
+                {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reading(&self, service: &Service) -> Result<ServiceReading> {
+        let id = service_id(service)?;
+        let services = self.dataplane.services()?;
+        services
+            .into_iter()
+            .find(|s| s.id == id)
+            .with_context(|| format!("the maps have no service {id}"))
+    }
+
+    /// Gives the program a frame: what it does with it, and what the frame is then.
+    fn run(&mut self, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
+        self.dataplane.run_frame(frame).context("run the program")
+    }
+}
+
+impl Director for Program {
+    fn apply(&mut self, setup: &Setup) -> Result<()> {
+        self.dataplane.set_sloppy_tcp(setup.is_on("sloppy_tcp"))?;
+        self.dataplane.apply(&desired(setup)?, &hop)?;
+        Ok(())
+    }
+
+    fn send(&mut self, packet: &Packet) -> Result<Seen> {
+        let (action, frame) = self.run(&frame(packet)?)?;
+        seen(action, &frame)
+    }
+
+    fn answer(&mut self, real: IpAddr, packet: &Packet) -> Result<bool> {
+        let vip = v4(packet.vip)?;
+        let port = self.reading_of(vip, packet.proto)?.and_then(|s| {
+            let found = s.reals.iter().find(|r| IpAddr::V4(*r.addr.ip()) == real);
+            found.map(|r| r.addr.port())
+        });
+        let IpAddr::V4(real) = real else {
+            bail!("{real} is not an IPv4 address")
+        };
+        let from = SocketAddrV4::new(real, port.unwrap_or(vip.port()));
+        let mac = mac_of(real);
+        let reply = build(packet.proto, from, v4(packet.client)?)
+            .macs(mac, DIRECTOR_MAC)
+            .flags(packet.flag_bits());
+        let (_, frame) = self.run(&reply.bytes())?;
+        Ok(source(&frame) == Some(*vip.ip()))
+    }
+
+    fn advance(&mut self, seconds: u64) -> Result<()> {
+        self.dataplane.shift_clock(Duration::from_secs(seconds))?;
+        self.sweep()
+    }
+
+    fn counts(&mut self, service: &Service) -> Result<Vec<Count>> {
+        self.sweep()?;
+        let reals = self.reading(service)?.reals;
+        Ok(reals
+            .iter()
+            .map(|r| Count {
+                real: real_name(IpAddr::V4(*r.addr.ip())),
+                weight: r.weight as u16,
+                active: r.active,
+                inactive: r.inactive,
+                persist: r.templates,
+            })
+            .collect())
+    }
+
+    fn connections(&mut self) -> Result<Vec<Conn>> {
+        self.sweep()?;
+        let all = self.dataplane.connections(ConnectionFilter {
+            templates: true,
+            ..ConnectionFilter::default()
+        })?;
+        let connections = all.map(|c| Conn {
+            proto: proto_name(c.proto).into(),
+            src: IpAddr::V4(*c.client.ip()),
+            sport: c.client.port(),
+            dst: IpAddr::V4(*c.vip.ip()),
+            dport: c.vip.port(),
+            real: real_name(IpAddr::V4(*c.real.ip())),
+            state: c.state.into(),
+            expires: c.expires.as_secs() as i64,
+        });
+        Ok(connections.collect())
+    }
+}
+
+impl Program {
+    fn reading_of(&self, vip: SocketAddrV4, proto: Proto) -> Result<Option<ServiceReading>> {
+        let id = |port| ServiceId::new(proto_of(proto), *vip.ip(), port);
+        let services = self.dataplane.services()?;
+        let exact = services.iter().find(|s| s.id == id(vip.port()));
+        Ok(exact
+            .or_else(|| services.iter().find(|s| s.id == id(0)))
+            .cloned())
+    }
+}
+
+/// What the daemon is to make of a recording's configuration.
+fn desired(setup: &Setup) -> Result<Desired> {
+    let [tcp, tcp_fin, udp] = setup.timeouts.map(Duration::from_secs);
+    let services = setup
+        .services
+        .iter()
+        .map(|s| desired_service(s, setup))
+        .collect::<Result<_>>()?;
+    let mut desired = Desired {
+        services,
+        ..Desired::default()
+    };
+    desired.connections.timeouts = Timeouts { tcp, tcp_fin, udp };
+    Ok(desired)
+}
+
+fn desired_service(service: &Service, setup: &Setup) -> Result<DesiredService> {
+    let listeners = service.listeners();
+    let also = listeners
+        .iter()
+        .skip(1)
+        .map(|l| ServiceId::new(proto_of(l.proto), l.vip, l.port))
+        .collect();
+    let port = listeners.first().map_or(0, |l| l.port);
+    let flag = |name: &str| service.sched_flags.iter().any(|f| f == name);
+    let real = |real: &super::recording::Real| {
+        Ok(DesiredReal {
+            addr: real_addr(&real.id, listeners.iter().any(|l| l.vip.is_ipv6()))?,
+            port: real.port.unwrap_or(port),
+            method: method(real.fwd),
+            weight: real.weight,
+            upper: real.u_threshold,
+            lower: real.l_threshold,
+            down: false,
+        })
+    };
+    Ok(DesiredService {
+        id: service_id(service)?,
+        also,
+        name: service.id.clone(),
+        scheduler: Scheduler::from_name(&service.sched)
+            .with_context(|| format!("scheduler {}", service.sched))?,
+        scheduler_flags: SchedulerFlags {
+            port: flag("sh-port") || flag("mh-port"),
+            fallback: flag("sh-fallback") || flag("mh-fallback"),
+            kernel_table: true,
+        },
+        persistence: service.persist.map(|seconds| Persistence {
+            timeout: Duration::from_secs(seconds),
+            mask: service.netmask.as_ref().map_or(32, Netmask::prefix),
+            leave_quiesced: setup.is_on("expire_quiescent_template"),
+        }),
+        one_packet: service.one_packet,
+        timeouts: None,
+        method: desired::Method::Dr,
+        reals: service.reals.iter().map(real).collect::<Result<_>>()?,
+    })
+}
+
+fn service_id(service: &Service) -> Result<ServiceId> {
+    let listeners = service.listeners();
+    let first = listeners
+        .first()
+        .with_context(|| format!("service {} serves nothing", service.id))?;
+    Ok(ServiceId::new(proto_of(first.proto), first.vip, first.port))
+}
+
+const fn method(method: Method) -> desired::Method {
+    match method {
+        Method::Dr => desired::Method::Dr,
+        Method::Tun => desired::Method::Tun,
+        Method::Nat => desired::Method::Nat,
+    }
+}
+
+const fn proto_of(proto: Proto) -> desired::Proto {
+    match proto {
+        Proto::Tcp => desired::Proto::Tcp,
+        Proto::Udp => desired::Proto::Udp,
+    }
+}
+
+const fn proto_name(proto: desired::Proto) -> &'static str {
+    match proto {
+        desired::Proto::Tcp => "tcp",
+        desired::Proto::Udp => "udp",
+    }
+}
+
+/// Every real server is one hop away, at a MAC that tells which one it is.
+fn hop(real: Ipv4Addr) -> Hop {
+    Hop::Via(NextHop {
+        ifindex: LOOPBACK,
+        mac: mac_of(real),
+        src_mac: DIRECTOR_MAC,
+        mtu: 1500,
+        src: Ipv4Addr::new(10, 0, 0, 254),
+    })
+}
+
+fn mac_of(real: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d, e] = REAL_MAC;
+    let [.., number] = real.octets();
+    [a, b, c, d, e, number]
+}
+
+fn frame(packet: &Packet) -> Result<Vec<u8>> {
+    let build = build(packet.proto, v4(packet.client)?, v4(packet.vip)?);
+    Ok(build
+        .macs(CLIENT_MAC, DIRECTOR_MAC)
+        .flags(packet.flag_bits())
+        .payload(b"replay")
+        .bytes())
+}
+
+fn build(proto: Proto, from: SocketAddrV4, to: SocketAddrV4) -> Build {
+    let (src, dst) = (from.ip().to_bits(), to.ip().to_bits());
+    match proto {
+        Proto::Tcp => Build::tcp_between(src, from.port(), dst, to.port()),
+        Proto::Udp => Build::udp_between(src, from.port(), dst, to.port()),
+    }
+}
+
+fn v4(addr: SocketAddr) -> Result<SocketAddrV4> {
+    match addr {
+        SocketAddr::V4(v4) => Ok(v4),
+        SocketAddr::V6(_) => bail!("{addr} is not an IPv4 address"),
+    }
+}
+
+fn source(frame: &[u8]) -> Option<Ipv4Addr> {
+    let bytes: [u8; 4] = frame.get(26..30)?.try_into().ok()?;
+    Some(bytes.into())
+}
+
+/// Where a frame from a client went.
+fn seen(action: u32, frame: &[u8]) -> Result<Seen> {
+    const DROP: u32 = 1;
+    const PASS: u32 = 2;
+    const TX: u32 = 3;
+    const REDIRECT: u32 = 4;
+    match action {
+        DROP => Ok(Seen::Silent),
+        PASS => Ok(Seen::Stack),
+        TX | REDIRECT => sent(frame).context("too short a frame was sent"),
+        other => bail!("the program returned {other}"),
+    }
+}
+
+fn sent(frame: &[u8]) -> Option<Seen> {
+    const ICMP: u8 = 1;
+    const IPIP: u8 = 4;
+    let (mac, protocol) = (frame.get(..6)?, *frame.get(23)?);
+    if mac == CLIENT_MAC && protocol == ICMP {
+        return Some(Seen::Icmp(*frame.get(34)?, *frame.get(35)?));
+    }
+    let number = mac.strip_prefix(&REAL_MAC)?.first()?;
+    let real = Ipv4Addr::new(10, 0, 0, *number);
+    let dst: [u8; 4] = frame.get(30..34)?.try_into().ok()?;
+    // In a tunnel, and with NAT, the address must say the same as the MAC.
+    let agrees = protocol != IPIP || real == Ipv4Addr::from(dst);
+    agrees.then_some(Seen::Real(real.into()))
+}
