@@ -33,7 +33,7 @@ mod place;
 mod walk;
 
 pub use bucket::{Bucket, LINES, Line, SLOTS_PER_BUCKET, SLOTS_PER_LINE, Slot};
-pub use find::{Hit, Lookup, Reply};
+pub use find::{Fit, Hit, Lookup, Reply};
 pub use insert::Insert;
 pub use place::Place;
 pub use walk::Swept;

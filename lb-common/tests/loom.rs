@@ -13,7 +13,7 @@ use lb_common::{
     atomic::{Atoms, Word},
     conn::{Loads, Meta, REFRESH, Spare, State, Tick},
     net::{Be16, Be32, Flow4, Proto},
-    table::{Bucket, Hit, Insert, Lookup, Table},
+    table::{Bucket, Fit, Hit, Insert, Lookup, Table},
 };
 use loom::{
     sync::{
@@ -470,9 +470,19 @@ mod loom_model {
                 let (old, new) = old_and_new();
                 let reply = |real| {
                     let table = world.table();
-                    table.lookup_reply(old.client, old.client_port, Proto::Tcp, NOW, move |r, _| {
-                        r == real
-                    })
+                    table.lookup_reply(
+                        old.client,
+                        old.client_port,
+                        Proto::Tcp,
+                        NOW,
+                        move |meta, _| {
+                            if meta.real() == real {
+                                Fit::BEST
+                            } else {
+                                Fit::NONE
+                            }
+                        },
+                    )
                 };
                 assert!(reply(0).is_none_or(|reply| reply.vip == old.vip), "torn");
                 assert!(reply(1).is_none_or(|reply| reply.vip == new.vip), "torn");

@@ -10,9 +10,9 @@ use crate::env::{Env, Query, Route};
 use crate::net::{Be16, Proto};
 use crate::packet::parse::L3;
 use crate::packet::rewrite::{self, Endpoint, Onward};
-use crate::packet::wire::Ipv4;
+use crate::packet::wire::{Ipv4, tcp_flag};
 use crate::packet::{Bytes, Network};
-use crate::table::Reply;
+use crate::table::{Fit, Reply};
 use crate::tcp::{self, Event, View};
 
 /// Forwards a packet whose source may be a NAT real server.
@@ -35,9 +35,9 @@ fn translate<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> {
     // What cannot be a reply is not counted as one: the filter only guesses.
     let packet = Packet::parse(frame, network).ok()?;
     let now = now(env, settings);
-    let is_source = |slot, vip_port| {
-        env.real(slot)
-            .is_some_and(|real| is_source(&packet, real, vip_port))
+    let fit = |meta: Meta, vip_port| match env.real(meta.real()) {
+        Some(real) if is_source(&packet, real, vip_port) => fit(&packet, meta, now),
+        _ => Fit::NONE,
     };
     let (client, port, proto) = (
         packet.network.dst,
@@ -45,7 +45,7 @@ fn translate<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> {
         packet.transport.proto,
     );
     let table = table(env, settings);
-    let origin = match table.lookup_reply(client, port, proto, now, is_source) {
+    let origin = match table.lookup_reply(client, port, proto, now, fit) {
         Some(reply) => {
             let slot = reply.hit.meta.real();
             keep(env, settings, &packet, &reply, now)?;
@@ -93,6 +93,37 @@ fn is_source(packet: &Packet, real: &Real, vip_port: Be16) -> bool {
         && port == packet.source_port()
         && real.method == Method::Nat as u8
 }
+
+/// How well a reply of the real server fits one of its connections with the reply's client and port.
+///
+/// There are several when the client used one port for several services that share the real server's address and port. Nothing in
+/// the reply tells which it is for; IPVS takes the connection that was made last. Here it is the one that the reply can be for by
+/// its state, and among those the one used last.
+#[inline(always)]
+fn fit(packet: &Packet, meta: Meta, now: Tick) -> Fit {
+    let state = meta.state();
+    let likely = match packet.transport.proto {
+        Proto::Udp => LIKELY,
+        Proto::Tcp if state.is_closed() => UNLIKELY,
+        Proto::Tcp => {
+            let opens = packet.transport.tcp_flags & tcp_flag::SYN != 0;
+            if state.is_half_open() == opens {
+                return Fit::BEST;
+            }
+            LIKELY
+        }
+    };
+    // The expiry moves once a second at most; within it, who waits for the first answer has asked last.
+    let left = meta.expires().since(now).cast_unsigned() & MOST_TICKS;
+    Fit(likely | left << 1 | u32::from(state.is_half_open()))
+}
+
+/// The connection may be the reply's.
+const LIKELY: u32 = 2 << 30;
+/// It is only if there is no other.
+const UNLIKELY: u32 = 1 << 30;
+/// What fits below these, as does every timeout: more than a year.
+const MOST_TICKS: u32 = (1 << 29) - 1;
 
 /// The virtual service of a reply to what is not recorded, if its real server has but one: the table had no place for the
 /// connection, or the service schedules every datagram by itself.
@@ -215,4 +246,64 @@ fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, packet: &Packet, origin: Origi
         });
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Be32;
+    use crate::packet::Transport;
+
+    const NOW: Tick = Tick(u32::MAX - 5);
+
+    fn reply(proto: Proto, tcp_flags: u8) -> Packet {
+        let mut transport = Transport::NONE;
+        transport.proto = proto;
+        transport.tcp_flags = tcp_flags;
+        let network = Network {
+            src: Be32(1),
+            dst: Be32(2),
+        };
+        Packet { network, transport }
+    }
+
+    fn entry(proto: Proto, state: State, left: u32) -> Meta {
+        Meta::new(proto, state, 0, NOW.plus(left))
+    }
+
+    #[test]
+    fn a_synack_is_for_the_connection_that_is_being_opened() {
+        let synack = reply(Proto::Tcp, tcp_flag::SYN | tcp_flag::ACK);
+        let fit = |state, left| fit(&synack, entry(Proto::Tcp, state, left), NOW);
+        assert_eq!(fit(State::SynRecv, 9), Fit::BEST);
+        assert!(fit(State::Established, 1) > fit(State::TimeWait, 1000));
+        assert!(fit(State::Close, 0) > Fit::NONE);
+    }
+
+    #[test]
+    fn a_segment_is_for_a_connection_that_is_open() {
+        let data = reply(Proto::Tcp, tcp_flag::ACK);
+        let fit = |state, left| fit(&data, entry(Proto::Tcp, state, left), NOW);
+        for open in [
+            State::Established,
+            State::FinWait,
+            State::CloseWait,
+            State::LastAck,
+        ] {
+            assert_eq!(fit(open, 9), Fit::BEST, "{open:?}");
+        }
+        assert!(fit(State::SynRecv, 1) > fit(State::TimeWait, 1000));
+        assert!(fit(State::TimeWait, 11) > fit(State::TimeWait, 10));
+        assert!(fit(State::TimeWait, u32::MAX >> 1) < fit(State::SynRecv, 0));
+    }
+
+    #[test]
+    fn a_datagram_is_for_the_client_that_asked_last() {
+        let answer = reply(Proto::Udp, 0);
+        let fit = |state, left| fit(&answer, entry(Proto::Udp, state, left), NOW);
+        assert!(fit(State::UdpAssured, 16) > fit(State::UdpOnce, 15));
+        assert!(fit(State::UdpOnce, 15) > fit(State::UdpAssured, 15));
+        assert!(fit(State::UdpAssured, 0) > Fit::NONE);
+        assert!(fit(State::UdpOnce, u32::MAX >> 1) < Fit::BEST);
+    }
 }

@@ -51,6 +51,40 @@ pub struct Reply<'t, A: Atoms> {
     pub vip_port: Be16,
 }
 
+/// How well an entry fits a reply: more is better.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Fit(pub u32);
+
+impl Fit {
+    /// The reply is not its.
+    pub const NONE: Self = Self(0);
+    /// No other is looked for.
+    pub const BEST: Self = Self(u32::MAX);
+}
+
+/// The best place so far of an entry that a reply may belong to: in the order of [`Fit`]. One word, for the BPF stack is small.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Best(u64);
+
+impl Best {
+    const NONE: Self = Self(0);
+
+    #[inline(always)]
+    const fn new(fit: Fit, line: u32, flow: u32) -> Self {
+        Self((fit.0 as u64) << 32 | (line << 2 | flow) as u64)
+    }
+
+    #[inline(always)]
+    const fn fit(self) -> Fit {
+        Fit((self.0 >> 32) as u32)
+    }
+
+    #[inline(always)]
+    const fn slot(self) -> Slot {
+        Slot::new(self.0 as u32 >> 2 & 1, self.0 as u32 & 3)
+    }
+}
+
 /// The part of a flow that a reply names.
 #[derive(Clone, Copy)]
 struct Client {
@@ -136,19 +170,20 @@ impl<A: Atoms> Bucket<A> {
         Some((slot, self.confirm(slot, key)?))
     }
 
-    /// The connection here that a reply belongs to.
+    /// Where the connection lies that a reply fits best.
     #[inline(always)]
     fn find_reply(
         &self,
         first: u32,
         client: Client,
         now: Tick,
-        is_source: &impl Fn(u32, Be16) -> bool,
-    ) -> Option<(Slot, Meta, Key)> {
-        match self.find_reply_in(first & 1, client, now, is_source) {
-            None => self.find_reply_in(first & 1 ^ 1, client, now, is_source),
-            found => found,
+        fit: &impl Fn(Meta, Be16) -> Fit,
+    ) -> Best {
+        let best = self.find_reply_in(first & 1, client, now, fit);
+        if best.fit() == Fit::BEST {
+            return best;
         }
+        best.max(self.find_reply_in(first & 1 ^ 1, client, now, fit))
     }
 
     #[inline(always)]
@@ -157,26 +192,33 @@ impl<A: Atoms> Bucket<A> {
         line: u32,
         client: Client,
         now: Tick,
-        is_source: &impl Fn(u32, Be16) -> bool,
-    ) -> Option<(Slot, Meta, Key)> {
+        fit: &impl Fn(Meta, Be16) -> Fit,
+    ) -> Best {
         let mut like = self.lines[line as usize & 1].like_client(client);
+        let mut best = Best::NONE;
         let mut tries = 0;
-        while like != 0 && tries < SLOTS_PER_LINE {
+        while like != 0 && tries < SLOTS_PER_LINE && best.fit() < Fit::BEST {
             let flow = lowest(like);
             like &= !(1 << flow);
             tries += 1;
             let slot = Slot::new(line, flow);
-            let before = self.meta(slot);
-            let key = self.key(slot, client.tag);
-            let after = self.meta(slot);
-            let whole = before.tag() == client.tag && before.is_same(after);
-            let fits =
-                whole && key.client() == (client.addr, client.port) && !after.is_expired(now);
-            if fits && is_source(after.real(), key.service().1) {
-                return Some((slot, after, key));
+            let meta = self.meta(slot);
+            if !meta.is_expired(now) {
+                let (_, vip_port) = self.key(slot, client.tag).service();
+                best = best.max(Best::new(fit(meta, vip_port), line, flow));
             }
         }
-        None
+        best
+    }
+
+    /// The entry in a slot if it is one of this client's port, whole.
+    #[inline(always)]
+    fn of_client(&self, slot: Slot, client: Client) -> Option<(Meta, Key)> {
+        let before = self.meta(slot);
+        let key = self.key(slot, client.tag);
+        let after = self.meta(slot);
+        let whole = before.tag() == client.tag && before.is_same(after);
+        (whole && key.client() == (client.addr, client.port)).then_some((after, key))
     }
 }
 
@@ -225,9 +267,8 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
             .is_some_and(|bucket| bucket.turned_away(now))
     }
 
-    /// The connection of a packet that a real server sends to `client` and `port`. `is_source` says of a real server's
-    /// slot, and the connection's virtual port, whether it is the packet's source: the address and the port are its own, and
-    /// its method is NAT.
+    /// The connection of a packet that a real server sends to `client` and `port`: of those that are not expired the one that it
+    /// fits best, as `fit` says of an entry and its virtual port. A client that uses one port for several services may have several.
     #[inline(always)]
     pub fn lookup_reply(
         &self,
@@ -235,7 +276,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         port: Be16,
         proto: Proto,
         now: Tick,
-        is_source: impl Fn(u32, Be16) -> bool,
+        fit: impl Fn(Meta, Be16) -> Fit,
     ) -> Option<Reply<'t, B::Atoms>> {
         let place = self.place_of(client, port, proto);
         let wanted = Client {
@@ -243,15 +284,26 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
             port,
             tag: Meta::tag_of(proto),
         };
-        let home = self.bucket(place.home)?;
-        let mut bucket = home;
-        let mut found = home.find_reply(place.first, wanted, now, &is_source);
-        if found.is_none() && home.overflow().load() != 0 {
-            bucket = self.bucket(place.alternate)?;
-            found = bucket.find_reply(place.first, wanted, now, &is_source);
+        let mut bucket = self.bucket(place.home)?;
+        let mut best = bucket.find_reply(place.first, wanted, now, &fit);
+        if best.fit() < Fit::BEST && bucket.overflow().load() != 0 {
+            let alternate = self.bucket(place.alternate)?;
+            let other = alternate.find_reply(place.first, wanted, now, &fit);
+            if other.fit() > best.fit() {
+                bucket = alternate;
+                best = other;
+            }
         }
-        let (slot, meta, key) = found?;
+        if best.fit() == Fit::NONE {
+            return None;
+        }
+        // Another flow may have taken the place since.
+        let slot = best.slot();
+        let (meta, key) = bucket.of_client(slot, wanted)?;
         let (vip, vip_port) = key.service();
+        if meta.is_expired(now) || fit(meta, vip_port) == Fit::NONE {
+            return None;
+        }
         let hit = Hit {
             bucket,
             slot,

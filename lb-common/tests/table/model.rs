@@ -4,7 +4,7 @@ use super::*;
 use lb_common::{
     conn::{Meta, Rank, State},
     net::{Be16, Be32, Flow4, Proto},
-    table::{Insert, Lookup, Slot, Table},
+    table::{Fit, Insert, Lookup, Slot, Table},
 };
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -273,7 +273,13 @@ impl World {
                 flow.client_port,
                 flow.proto,
                 self.now,
-                |r, _| r == real,
+                |meta, _| {
+                    if meta.real() == real {
+                        Fit::BEST
+                    } else {
+                        Fit::NONE
+                    }
+                },
             );
             let mut fitting = self.model.iter().filter(|(f, meta)| {
                 (f.client, f.client_port, f.proto) == (flow.client, flow.client_port, flow.proto)

@@ -4,7 +4,7 @@ use super::*;
 use lb_common::{
     conn::{HANDSHAKE, Meta, REFRESH, State},
     net::{Be16, Be32, Flow4, Proto},
-    table::{Hit, Insert, Lookup, Table},
+    table::{Fit, Hit, Insert, Lookup, Table},
 };
 
 const NOW: Tick = Tick(u32::MAX - 500); // the clock wraps during the tests
@@ -277,10 +277,19 @@ fn an_expired_entry_is_replaced_by_its_own_flow_wherever_the_new_one_goes() {
 fn a_reply_finds_the_connection_of_its_real_server_only() {
     let lab = Lab::full();
     let reply = |real, proto| {
-        lab.table()
-            .lookup_reply(flow(0).client, flow(0).client_port, proto, NOW, |r, _| {
-                r == real
-            })
+        lab.table().lookup_reply(
+            flow(0).client,
+            flow(0).client_port,
+            proto,
+            NOW,
+            |meta, _| {
+                if meta.real() == real {
+                    Fit::BEST
+                } else {
+                    Fit::NONE
+                }
+            },
+        )
     };
     for n in 1..=12 {
         let found = reply(n, Proto::Tcp).expect("it is there");
@@ -293,6 +302,22 @@ fn a_reply_finds_the_connection_of_its_real_server_only() {
     assert!(reply(1, Proto::Udp).is_none());
     lab.set(5, State::Established, Tick(NOW.0 - REFRESH));
     assert!(reply(5, Proto::Tcp).is_none(), "expired");
+}
+
+#[test]
+fn of_several_connections_a_reply_gets_the_one_that_it_fits_best() {
+    let lab = Lab::full();
+    for best in 1..=12 {
+        // In whatever place the best one lies.
+        let reply = lab.table().lookup_reply(
+            flow(0).client,
+            flow(0).client_port,
+            Proto::Tcp,
+            NOW,
+            |meta, _| Fit(100 - meta.real().abs_diff(best)),
+        );
+        assert_eq!(reply.map(|reply| reply.hit.meta.real()), Some(best));
+    }
 }
 
 #[test]

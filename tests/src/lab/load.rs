@@ -3,13 +3,18 @@
 //! A client of our own, so that each request that fails is counted and says why.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::client::{Answers, dns_question};
 use super::host::Host;
@@ -72,6 +77,21 @@ impl Load {
             }
         }
         total
+    }
+}
+
+impl Host {
+    /// Fetch a page from a port of one's choice over a new connection, which the client closes; returns the real server's name.
+    ///
+    /// # Errors
+    ///
+    /// There is no answer in time.
+    pub fn fetch_from(&self, port: u16, server: SocketAddrV4) -> Result<String> {
+        self.inside(|| {
+            let mut stream = connect_from(port, server)?;
+            request(stream.get_mut(), "keep-alive")?;
+            response(&mut stream)
+        })
     }
 }
 
@@ -141,6 +161,32 @@ fn connect(server: SocketAddrV4) -> Result<BufReader<TcpStream>> {
         .set_read_timeout(Some(PATIENCE))
         .context("cannot set a timeout")?;
     stream.set_nodelay(true).context("cannot set an option")?;
+    Ok(BufReader::new(stream))
+}
+
+/// Connect from a port of one's choice, which may have served another connection just before.
+fn connect_from(port: u16, server: SocketAddrV4) -> Result<BufReader<TcpStream>> {
+    let socket = socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    // Linux gives up connecting, too, after this time.
+    let patience = TimeVal::microseconds(PATIENCE.as_micros().try_into()?);
+    setsockopt(&socket, sockopt::SendTimeout, &patience)?;
+    bind(
+        socket.as_raw_fd(),
+        &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)),
+    )
+    .with_context(|| format!("cannot bind to port {port}"))?;
+    nix::sys::socket::connect(socket.as_raw_fd(), &SockaddrIn::from(server))
+        .with_context(|| format!("cannot connect to {server} from port {port}"))?;
+    let stream = TcpStream::from(socket);
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .context("cannot set a timeout")?;
     Ok(BufReader::new(stream))
 }
 
