@@ -245,10 +245,12 @@ pub mod real {
     pub const USED: u8 = 1 << 0;
     /// Removed from its service, and kept until its last connection ends.
     pub const REMOVED: u8 = 1 << 1;
-    /// Found dead by a health check.
+    /// Found dead by a health check, or set aside for a sorry server: it gets nothing new.
     pub const DOWN: u8 = 1 << 2;
     /// Its weight is 0 although it is well.
     pub const QUIESCED: u8 = 1 << 3;
+    /// Its connections are given up: their clients are told so with their next packet.
+    pub const RESET: u8 = 1 << 4;
 }
 
 /// How packets reach a real server.

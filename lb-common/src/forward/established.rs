@@ -63,13 +63,15 @@ pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journ
 /// - A SYN on a connection in TIME_WAIT or CLOSE opens another one at once; in FIN_WAIT it stays, as with IPVS's
 ///   `conn_reuse_mode=1`. So does one of a persistent client, who would come to the same real server.
 /// - A real server found dead is left by UDP flows and by SYNs. Established TCP is not cut: only its server can tell.
+/// - Where connections of dead real servers are given up, every packet leaves it. A segment that opens nothing then goes
+///   to the stack, which resets the connection for the VIP.
 /// - A slot no longer in use means that the real server was removed by force.
 #[inline(always)]
 fn is_over(packet: &Packet, meta: Meta, real: &Real) -> bool {
     if !packet.opens() {
-        return real.flags & real::USED == 0;
+        return real.flags & (real::USED | real::RESET) != real::USED;
     }
-    real.flags & (real::USED | real::DOWN) != real::USED
+    real.flags & (real::USED | real::DOWN | real::RESET) != real::USED
         || packet.transport.proto == Proto::Tcp
             && meta.state().is_closed()
             && meta.template().is_none()

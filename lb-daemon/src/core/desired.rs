@@ -193,8 +193,10 @@ pub struct DesiredReal {
     pub upper: u32,
     /// Below so many it gets connections again; 0 is three quarters of `upper`.
     pub lower: u32,
-    /// Found dead: it gets nothing new, and keeps its place and its counters.
+    /// Found dead, or set aside: it gets nothing new, and keeps its place and its counters.
     pub down: bool,
+    /// Its established connections are given up: each client is told with its next packet.
+    pub reset: bool,
 }
 
 impl DesiredReal {

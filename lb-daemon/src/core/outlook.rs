@@ -75,12 +75,14 @@ impl Outlook {
                      weight,
                      upper,
                      lower,
+                     out,
                  }| Entry {
                     id: *id,
                     slot: slot(*id),
                     weight: *weight,
                     upper: *upper,
                     lower: *lower,
+                    out: *out,
                 },
             )
             .collect();
@@ -122,6 +124,8 @@ pub struct Wanted {
     pub upper: u32,
     /// Lower threshold of connections.
     pub lower: u32,
+    /// Down: no table has a place for it.
+    pub out: bool,
 }
 
 /// What became of new connections.
@@ -309,6 +313,7 @@ mod tests {
                 weight: *weight,
                 upper: 0,
                 lower: 0,
+                out: false,
             })
             .collect()
     }

@@ -118,6 +118,7 @@ pub(crate) fn service(vip: u8, scheduler: Scheduler, reals: &[(u8, u16)]) -> Des
         upper: 0,
         lower: 0,
         down: false,
+        reset: false,
     };
     DesiredService {
         id: id(vip),

@@ -133,6 +133,7 @@ impl Rules {
                 weight: real.weight,
                 upper: real.u_threshold,
                 lower: real.l_threshold,
+                out: false,
             });
         }
         let scheduler = Scheduler::from_name(&service.sched)

@@ -65,7 +65,7 @@ impl Course {
         let last_weights: Vec<u16> = entries
             .iter()
             .map(|e| {
-                if e.weight > 0 {
+                if e.weight > 0 || e.out {
                     e.weight
                 } else {
                     self.last_weight(e.id)
@@ -305,6 +305,7 @@ impl<'a> List<'a> {
     fn shares(&self, share: impl Fn(&Entry) -> u16) -> Vec<(u16, u16)> {
         self.entries
             .iter()
+            .filter(|(e, _)| !e.out)
             .map(|&(e, index)| (index, share(e)))
             .collect()
     }

@@ -34,6 +34,9 @@ pub struct Entry {
     pub upper: u32,
     /// Lower threshold of connections.
     pub lower: u32,
+    /// Down: its weight is 0, and no table has a place for it, as if it had been removed. Clients would be turned away
+    /// there, which is right for a quiesced real server only.
+    pub out: bool,
 }
 
 /// What to write for a generation. Offsets in the plan are the writer's.

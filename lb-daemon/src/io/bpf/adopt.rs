@@ -160,13 +160,19 @@ impl State {
 
     fn entry(&self, member: &Member) -> Option<Entry> {
         let server = self.reals.get(&member.real)?;
-        let Real { upper, lower, .. } = server.record;
+        let Real {
+            upper,
+            lower,
+            flags,
+            ..
+        } = server.record;
         Some(Entry {
             id: SocketAddr::V4(server.addr()),
             slot: member.real,
             weight: member.weight,
             upper,
             lower,
+            out: flags & real::DOWN != 0,
         })
     }
 

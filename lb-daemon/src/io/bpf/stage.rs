@@ -371,6 +371,7 @@ fn entries(target: &Target, slots: &[u32]) -> Vec<Entry> {
             weight: r.weight,
             upper: r.upper,
             lower: r.lower,
+            out: r.down,
         })
         .collect()
 }
@@ -381,5 +382,6 @@ fn flags(wanted: &TargetReal) -> u8 {
         TargetReal { weight: 0, .. } => real::QUIESCED,
         _ => 0,
     };
-    real::USED | state
+    let reset = if wanted.reset { real::RESET } else { 0 };
+    real::USED | state | reset
 }

@@ -52,8 +52,10 @@ pub(super) struct TargetReal {
     pub upper: u32,
     /// Lower threshold of connections.
     pub lower: u32,
-    /// Found dead.
+    /// Found dead, or set aside.
     pub down: bool,
+    /// Its connections are given up.
+    pub reset: bool,
 }
 
 /// Everything that is desired.
@@ -114,6 +116,7 @@ fn real(service: ServiceId, desired: &DesiredReal) -> Result<TargetReal, ApplyEr
         upper,
         lower,
         down,
+        reset,
     } = *desired;
     Ok(TargetReal {
         addr: SocketAddrV4::new(v4(service, addr)?, port),
@@ -122,6 +125,7 @@ fn real(service: ServiceId, desired: &DesiredReal) -> Result<TargetReal, ApplyEr
         upper,
         lower,
         down,
+        reset,
     })
 }
 

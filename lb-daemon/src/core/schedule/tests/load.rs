@@ -181,6 +181,7 @@ fn the_most_real_servers_with_the_greatest_weights_are_served() {
             weight: u16::MAX - n as u16,
             upper: 0,
             lower: 0,
+            out: false,
         })
         .collect();
     for &scheduler in Scheduler::ALL {

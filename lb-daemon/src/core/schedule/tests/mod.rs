@@ -18,5 +18,6 @@ fn entry(n: u8, weight: u16) -> Entry {
         weight,
         upper: 0,
         lower: 0,
+        out: false,
     }
 }

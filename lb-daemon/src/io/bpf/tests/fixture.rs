@@ -85,6 +85,7 @@ pub(super) fn real_server(last: u8, weight: u16) -> DesiredReal {
         upper: 0,
         lower: 0,
         down: false,
+        reset: false,
     }
 }
 
