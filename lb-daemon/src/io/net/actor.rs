@@ -10,12 +10,13 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
-use super::arp_socket::ArpSocket;
+use super::arp_socket;
 use super::netlink::{self, Change, NetError, NoRoute, Route, Routes};
 use super::{Command, NetEvent, Settings, Shared};
 use crate::core::hop::{Link, Mac, NextHop, Reach};
 use crate::core::neighbour::{Effect, KernelEntry, Key, Neighbours, arp};
 use crate::io::clock;
+use crate::io::packet_socket::PacketSocket;
 
 /// Changes of routes come in bursts, when a routing daemon starts or an interface goes down: look up once.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -36,7 +37,7 @@ pub(super) async fn start(
     events: mpsc::UnboundedSender<NetEvent>,
     commands: mpsc::Receiver<Command>,
 ) -> Result<Routes, NetError> {
-    let socket = ArpSocket::open().map_err(NetError::Arp)?;
+    let socket = arp_socket::open().map_err(NetError::Arp)?;
     let (routes, changes) = netlink::open()?;
     let now = clock::now();
     let mut actor = Actor {
@@ -61,7 +62,7 @@ pub(super) async fn start(
 
 struct Actor {
     routes: Routes,
-    socket: ArpSocket,
+    socket: PacketSocket,
     neighbours: Neighbours,
     view: Shared,
     events: mpsc::UnboundedSender<NetEvent>,
@@ -111,7 +112,7 @@ impl Actor {
                 },
                 frame = self.socket.receive() => match frame {
                     Ok(frame) => {
-                        self.frame(frame.ifindex, frame.bytes());
+                        self.frame(frame.ifindex, &frame.bytes);
                         self.frames_waiting();
                     }
                     // An interface that goes down says so to every packet socket; netlink tells which one it was.
@@ -133,7 +134,7 @@ impl Actor {
             let Some(frame) = self.socket.try_receive() else {
                 return;
             };
-            self.frame(frame.ifindex, frame.bytes());
+            self.frame(frame.ifindex, &frame.bytes);
         }
     }
 
@@ -182,7 +183,10 @@ impl Actor {
                 addr: view.asking_address(ifindex, addr),
             }
         };
-        if let Err(error) = self.socket.send(ifindex, &arp::request(asker, addr, to)) {
+        if let Err(error) = self
+            .socket
+            .send(ifindex, None, &arp::request(asker, addr, to))
+        {
             // The machine sees the missing answer; a link that is down is told by netlink.
             tracing::trace!(%addr, ifindex, %error, "ARP request not sent");
         }

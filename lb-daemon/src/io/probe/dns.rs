@@ -21,7 +21,7 @@ pub(super) async fn ask(dns: &Dns, to: &Place<'_>) -> Result<Good, ProbeError> {
     if dns.tcp {
         return over_tcp(dns, to, &query, &bytes).await;
     }
-    let socket = udp::open(to).await?;
+    let mut socket = udp::open(to).await?;
     socket.send(&bytes).await?;
     to.talk.begin("waiting for the answer");
     loop {

@@ -17,6 +17,7 @@ mod tasks;
 mod tcp;
 mod tls;
 mod udp;
+mod vip;
 mod zookeeper;
 
 use std::net::SocketAddr;
@@ -28,20 +29,23 @@ use crate::core::health::Outcome;
 use crate::core::health::plan::{Check, Target};
 use crate::core::health::probe::Probe;
 use crate::io::clock;
+use crate::io::net::Net;
 
 pub use error::ProbeError;
 use ping::Pings;
 use talk::Talk;
 use tls::Trust;
+use vip::Gate;
 
 /// The longest description of an answer.
 const WORDS: usize = 200;
 
-/// What probes share: trust in certificates, and the socket for echo requests.
+/// What probes share: trust in certificates, the socket for echo requests, and the way to VIPs.
 #[derive(Debug, Default)]
 pub struct Prober {
     trust: Trust,
     pings: Pings,
+    gate: Option<Gate>,
 }
 
 /// A good answer.
@@ -61,6 +65,14 @@ impl Good {
 }
 
 impl Prober {
+    /// With a network, checks can be made at the VIP too.
+    pub fn new(net: Option<Net>) -> Self {
+        Self {
+            gate: net.map(Gate::new),
+            ..Self::default()
+        }
+    }
+
     /// Asks once.
     pub async fn ask(&self, check: &Check) -> Outcome {
         self.ask_with(check, &Talk::silent()).await
@@ -110,6 +122,7 @@ impl Prober {
         let to = Place {
             target: check.target,
             trust: &self.trust,
+            gate: self.gate.as_ref(),
             talk,
         };
         match &check.probe {
@@ -132,6 +145,7 @@ impl Prober {
 struct Place<'a> {
     target: Target,
     trust: &'a Trust,
+    gate: Option<&'a Gate>,
     talk: &'a Talk,
 }
 
@@ -143,6 +157,34 @@ impl Place<'_> {
             Target::Vip { vip, .. } => vip,
         }
     }
+
+    /// How the probe goes: by the way of the service's packets if it is to.
+    async fn path(&self) -> Result<Path<'_>, ProbeError> {
+        let (vip, real, method) = match self.target {
+            Target::Address(address) => return Ok(Path::Plain(address)),
+            Target::Vip { vip, real, method } => (vip, real, method),
+        };
+        let gate = self.gate.ok_or_else(|| {
+            ProbeError::Cannot("the network is not known, and so no way to the VIP".to_owned())
+        })?;
+        let path = gate.path(vip, real, method).await?;
+        Ok(match path {
+            vip::Path::Plain(address) => Path::Plain(address),
+            vip::Path::Way(way) => {
+                self.talk
+                    .note(format!("to {vip} on the way of its packets to {real}"));
+                Path::Vip(gate, way)
+            }
+        })
+    }
+}
+
+/// How a probe goes.
+enum Path<'a> {
+    /// To this address, as any client would.
+    Plain(SocketAddr),
+    /// To the VIP, by a way of its own.
+    Vip(&'a Gate, vip::Way),
 }
 
 /// How long to wait for silence to count as good, within a timeout.

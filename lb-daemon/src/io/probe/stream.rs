@@ -7,11 +7,10 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::Place;
 use super::error::ProbeError;
 use super::talk::Talk;
 use super::tls;
-use crate::core::health::plan::Target;
+use super::{Path, Place};
 use crate::core::health::probe::Tls;
 
 /// What an answer may have in all, with headers and what TLS adds.
@@ -45,20 +44,20 @@ pub(super) async fn open(
 
 async fn connect(to: &Place<'_>) -> Result<Stream, ProbeError> {
     to.talk.begin("connecting");
-    let address = to.address();
-    match to.target {
-        Target::Address(address) => {
+    let stream: Stream = match to.path().await? {
+        Path::Plain(address) => {
             to.talk.note(format!("connecting to {address}"));
             let stream = TcpStream::connect(address)
                 .await
                 .map_err(ProbeError::Connect)?;
             // A probe is a few small packets, each of which is waited for.
             stream.set_nodelay(true).map_err(ProbeError::Connect)?;
-            to.talk.note("connected");
-            Ok(Box::new(stream))
+            Box::new(stream)
         }
-        Target::Vip { .. } => Err(ProbeError::Cannot(format!("no way to {address}"))),
-    }
+        Path::Vip(gate, way) => Box::new(gate.connect(way).await?),
+    };
+    to.talk.note("connected");
+    Ok(stream)
 }
 
 /// Gives an error once more has come than may come.

@@ -9,12 +9,11 @@ use tokio::time::timeout;
 
 use super::error::ProbeError;
 use super::talk::quoted;
-use super::{Good, Place};
-use crate::core::health::plan::Target;
+use super::{Good, Path, Place, vip};
 use crate::core::health::probe::Udp;
 
 pub(super) async fn ask(udp: &Udp, to: &Place<'_>, patience: Duration) -> Result<Good, ProbeError> {
-    let socket = open(to).await?;
+    let mut socket = open(to).await?;
     to.talk.sent(&udp.send);
     socket.send(&udp.send).await?;
     let Some(expect) = &udp.expect else {
@@ -42,13 +41,16 @@ pub(super) async fn ask(udp: &Udp, to: &Place<'_>, patience: Duration) -> Result
 }
 
 /// A way for datagrams to one real server and back.
-pub(super) struct Datagrams(UdpSocket);
+pub(super) enum Datagrams {
+    Plain(UdpSocket),
+    Vip(vip::Datagrams),
+}
 
 /// Opens the way.
 pub(super) async fn open(to: &Place<'_>) -> Result<Datagrams, ProbeError> {
-    let address = match to.target {
-        Target::Address(address) => address,
-        Target::Vip { vip, .. } => return Err(ProbeError::Cannot(format!("no way to {vip}"))),
+    let address = match to.path().await? {
+        Path::Plain(address) => address,
+        Path::Vip(gate, way) => return Ok(Datagrams::Vip(gate.datagrams(way).await?)),
     };
     let any: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -60,24 +62,30 @@ pub(super) async fn open(to: &Place<'_>) -> Result<Datagrams, ProbeError> {
     // Connected, so that the kernel tells of ICMP errors and passes on nothing but what this address sends.
     socket.connect(address).await.map_err(ProbeError::Connect)?;
     to.talk.note(format!("to {address} over UDP"));
-    Ok(Datagrams(socket))
+    Ok(Datagrams::Plain(socket))
 }
 
 impl Datagrams {
     /// Sends one.
     pub(super) async fn send(&self, bytes: &[u8]) -> Result<(), ProbeError> {
-        self.0
-            .send(bytes)
-            .await
-            .map(|_| ())
-            .map_err(|error| refused(error, "sending"))
+        match self {
+            Self::Plain(socket) => socket
+                .send(bytes)
+                .await
+                .map(|_| ())
+                .map_err(|error| refused(error, "sending")),
+            Self::Vip(datagrams) => datagrams.send(bytes),
+        }
     }
 
     /// Waits for one.
-    pub(super) async fn receive(&self) -> Result<Vec<u8>, ProbeError> {
+    pub(super) async fn receive(&mut self) -> Result<Vec<u8>, ProbeError> {
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::Vip(datagrams) => return datagrams.receive().await,
+        };
         let mut answer = vec![0; 65_535];
-        let len = self
-            .0
+        let len = socket
             .recv(&mut answer)
             .await
             .map_err(|error| refused(error, "waiting for an answer"))?;

@@ -459,7 +459,7 @@ async fn a_script_is_run_with_what_it_needs_to_know() {
     };
     wants(sh("true"), at, true, "exit status 0").await;
     wants(sh("echo disk full; exit 1"), at, false, "disk full").await;
-    wants(sh("sleep 60"), at, false, "took too long").await;
+    wants(sh("sleep 60"), at, false, "waiting for the script to end").await;
     let script = format!("test $LBD_REAL_ADDRESS:$LBD_REAL_PORT = {at} && test $LBD_CHECK = test");
     wants(sh(&script), at, true, "").await;
     let outcome = ask(sh("exit 12"), at).await;
