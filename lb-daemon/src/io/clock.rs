@@ -1,12 +1,20 @@
 //! What time is it? Nobody else in the daemon asks the kernel.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
 /// Now, for everything that measures how long.
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// The time of day, in whole seconds since 1970: for what is written down, never for measuring.
+pub fn wall() -> u64 {
+    // A clock before 1970 is one that was never set.
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
 }
 
 /// The clock that the XDP program reads (`bpf_ktime_get_coarse_ns`), since boot without suspends. It moves in steps

@@ -2,8 +2,10 @@
 
 pub mod bpf;
 pub mod clock;
+pub mod health;
 pub mod lock;
 pub mod net;
+pub(crate) mod packet_socket;
 pub mod preflight;
 pub mod probe;
 pub mod process;

@@ -49,7 +49,7 @@ impl Item {
 }
 
 /// The state directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Store {
     dir: PathBuf,
 }

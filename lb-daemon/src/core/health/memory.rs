@@ -1,71 +1,85 @@
-//! Which real servers have failed, and are not to be trusted until they have passed their checks again?
+//! What is known of real servers from before they were configured, or before the daemon was started?
 //!
-//! A real server that is removed and added again, or that was down when the daemon stopped, starts down.
+//! A real server that is removed and added again, or that was down when the daemon stopped, starts down. One that was up
+//! when the daemon stopped goes on serving, although its checks may begin with `initial: down`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::plan::Verdict;
+use super::check::CheckState;
+use super::plan::{Check, Verdict};
 use super::real::Real;
 use crate::core::desired::ServiceId;
 
-/// The most removed real servers that are remembered.
+/// The most real servers that are remembered.
 const MOST: usize = 65_536;
 
-/// Verdicts of real servers that are down.
+/// Verdicts of real servers that are not what a check would begin with.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Memory {
-    down: HashMap<(ServiceId, SocketAddr), Remembered>,
+    reals: HashMap<(ServiceId, SocketAddr), Remembered>,
 }
 
-/// What is remembered of a real server that is down.
+/// What is remembered of a real server.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Remembered {
-    /// How long it had been out of the pool.
-    pub out_for: Duration,
+    /// How long it had been in the pool, or out of it.
+    pub lasted: Duration,
     /// Verdicts by the names of its checks.
     pub checks: BTreeMap<String, Verdict>,
 }
 
 impl Memory {
-    /// Remembers a real server that is down.
+    /// Remembers a real server.
     pub fn insert(&mut self, service: ServiceId, real: SocketAddr, remembered: Remembered) {
-        if self.down.len() < MOST {
-            self.down.insert((service, real), remembered);
+        if self.reals.len() < MOST {
+            self.reals.insert((service, real), remembered);
         }
     }
 
     /// All that is remembered.
     pub fn iter(&self) -> impl Iterator<Item = (ServiceId, SocketAddr, &Remembered)> + '_ {
-        self.down
+        self.reals
             .iter()
             .map(|(&(service, real), remembered)| (service, real, remembered))
     }
 
     /// Takes what is remembered of a real server.
     pub(super) fn take(&mut self, service: ServiceId, real: SocketAddr) -> Option<Remembered> {
-        self.down.remove(&(service, real))
+        self.reals.remove(&(service, real))
     }
 }
 
 impl Remembered {
-    /// What there is to remember of a real server; nothing if it is well.
+    /// What there is to remember of a real server; nothing if its checks say what they would begin with.
     pub(super) fn of(real: &Real, now: std::time::Instant) -> Option<Self> {
         let checks: BTreeMap<String, Verdict> = real
             .checks
             .iter()
             .map(|c| (c.check.name.clone(), c.machine.verdict()))
             .collect();
-        let down = checks.values().any(|&verdict| verdict == Verdict::Down);
-        down.then(|| Self {
-            out_for: now.saturating_duration_since(real.since),
+        let initial = |c: &CheckState| c.machine.verdict() == c.check.timing.initial;
+        (!real.checks.iter().all(initial)).then(|| Self {
+            lasted: now.saturating_duration_since(real.since),
             checks,
         })
     }
 
-    /// The verdict with which a check begins: a check that was not there before has to pass first.
-    pub(super) fn verdict(&self, check: &str) -> Verdict {
-        self.checks.get(check).copied().unwrap_or(Verdict::Down)
+    /// Whether a check was down.
+    pub fn is_down(&self) -> bool {
+        self.checks
+            .values()
+            .any(|&verdict| verdict == Verdict::Down)
+    }
+
+    /// The verdict with which a check begins. A check that was not there before has to pass first on a real server that
+    /// was down.
+    pub(super) fn verdict(&self, check: &Check) -> Verdict {
+        match self.checks.get(&check.name) {
+            Some(&verdict) => verdict,
+            None if self.is_down() => Verdict::Down,
+            None => check.timing.initial,
+        }
     }
 }

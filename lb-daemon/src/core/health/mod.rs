@@ -102,12 +102,13 @@ impl Health {
         }
     }
 
-    /// Remembers what was down before, for real servers that are configured from now on.
+    /// Remembers what was known before, for real servers that are configured from now on.
     pub fn restore(&mut self, memory: Memory) {
         self.memory = memory;
     }
 
-    /// What to remember: every real server that is down, and those that were when they were removed.
+    /// What to remember: every real server whose checks do not say what they would begin with, and those that were down
+    /// when they were removed.
     pub fn memory(&self, now: Instant) -> Memory {
         let mut memory = self.memory.clone();
         for service in &self.services {
@@ -315,7 +316,7 @@ impl Health {
         let mut checks = Vec::with_capacity(plan.checks.len());
         for check in &plan.checks {
             let initial = match (&remembered, untrusted) {
-                (Some(remembered), _) => remembered.verdict(&check.name),
+                (Some(remembered), _) => remembered.verdict(check),
                 (None, true) => Verdict::Down,
                 (None, false) => check.timing.initial,
             };
@@ -344,7 +345,7 @@ impl Health {
             }
             None => {
                 let mut real = Real::new(RealKey(self.next_id()), plan, checks, now);
-                if let Some(since) = remembered.and_then(|r| now.checked_sub(r.out_for)) {
+                if let Some(since) = remembered.and_then(|r| now.checked_sub(r.lasted)) {
                     real.since = since;
                 }
                 real
@@ -354,7 +355,8 @@ impl Health {
 
     /// A real server is not configured any more.
     fn forget(&mut self, service: ServiceId, real: &Real, now: Instant) {
-        if let Some(remembered) = Remembered::of(real, now) {
+        let remembered = Remembered::of(real, now).filter(Remembered::is_down);
+        if let Some(remembered) = remembered {
             self.memory.insert(service, real.plan.id, remembered);
         }
     }

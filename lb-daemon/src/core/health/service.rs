@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::plan::{OnFailure, ServicePlan};
+use super::plan::{DeadConnections, OnFailure, ServicePlan};
 use super::quorum::Quorum;
 use super::ramp::STEPS;
 use super::real::Real;
@@ -78,36 +78,32 @@ impl Service {
     }
 
     fn stands(&self, real: &Real, sorry_in: bool, scale: u16, now: Instant) -> Standing {
-        let weight = real.full_weight();
+        let rules = &self.plan.rules;
         let dead = !real.is_in();
-        if sorry_in {
+        let standing = Standing {
+            weight: real.full_weight(),
+            out: false,
+            dead,
+            reset: dead && rules.connections == DeadConnections::Reset,
+        };
+        if sorry_in || dead && rules.on_failure == OnFailure::Remove {
             return Standing {
-                weight,
                 out: true,
-                dead,
+                ..standing
             };
         }
         if dead {
-            return match self.plan.rules.on_failure {
-                OnFailure::Remove => Standing {
-                    weight,
-                    out: true,
-                    dead,
-                },
-                OnFailure::WeightZero => Standing {
-                    weight: 0,
-                    out: false,
-                    dead,
-                },
+            return Standing {
+                weight: 0,
+                ..standing
             };
         }
         let tenths = real.ramp.map_or(STEPS, |ramp| ramp.tenths(now));
-        let full = u64::from(weight) * u64::from(scale);
-        let part = (full * u64::from(tenths) / u64::from(STEPS)).max(u64::from(weight.min(1)));
+        let full = u64::from(standing.weight) * u64::from(scale);
+        let part = (full * u64::from(tenths) / u64::from(STEPS)).max(standing.weight.min(1).into());
         Standing {
             weight: u16::try_from(part).unwrap_or(u16::MAX),
-            out: false,
-            dead,
+            ..standing
         }
     }
 

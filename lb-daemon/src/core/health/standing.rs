@@ -16,6 +16,8 @@ pub struct Standing {
     pub out: bool,
     /// Its checks say that it does not serve.
     pub dead: bool,
+    /// Its established connections are given up.
+    pub reset: bool,
 }
 
 /// How the real servers of a service stand.
@@ -41,18 +43,32 @@ impl Standings {
     pub fn apply(&self, desired: &mut Desired) {
         for service in &mut desired.services {
             if let Some(standing) = self.get(service.id) {
-                standing.apply(service);
+                standing.apply(service, |_, standing| standing.weight);
+            }
+        }
+    }
+
+    /// As [`Self::apply`], but real servers that are well keep the weights that `desired` gives them: for what somebody
+    /// thinks of doing.
+    pub fn apply_places(&self, desired: &mut Desired) {
+        for service in &mut desired.services {
+            if let Some(standing) = self.get(service.id) {
+                standing.apply(service, |real, standing| match standing.dead {
+                    true => standing.weight,
+                    false => real.weight,
+                });
             }
         }
     }
 }
 
 impl ServiceStanding {
-    fn apply(&self, service: &mut DesiredService) {
+    fn apply(&self, service: &mut DesiredService, weight: impl Fn(&DesiredReal, &Standing) -> u16) {
         for real in &mut service.reals {
             if let Some(standing) = self.reals.get(&real.id()) {
-                real.weight = standing.weight;
+                real.weight = weight(real, standing);
                 real.down = standing.out;
+                real.reset = standing.reset;
             }
         }
         // The sorry server is there from the beginning, so that its next hop is known when it is needed.
@@ -66,6 +82,7 @@ impl ServiceStanding {
                 upper: 0,
                 lower: 0,
                 down: !serves,
+                reset: false,
             }));
     }
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
-use super::plan::{Command, Damping, OnFailure, Rules, Sorry, Target, Timing};
+use super::plan::{Command, Damping, DeadConnections, OnFailure, Rules, Sorry, Target, Timing};
 use super::probe::{Probe, Tcp};
 use super::*;
 use crate::core::desired::{
@@ -390,7 +390,8 @@ fn a_check_may_ask_for_a_weight_and_the_smallest_holds() {
         Standing {
             weight: 7,
             out: false,
-            dead: false
+            dead: false,
+            reset: false,
         }
     );
     world.set_check(
@@ -407,7 +408,8 @@ fn a_check_may_ask_for_a_weight_and_the_smallest_holds() {
         Standing {
             weight: 0,
             out: false,
-            dead: false
+            dead: false,
+            reset: false,
         },
         "up, and drained"
     );
@@ -415,6 +417,28 @@ fn a_check_may_ask_for_a_weight_and_the_smallest_holds() {
     world.set_check(1, "load", WELL);
     world.run(2 * SECOND);
     assert_eq!(world.standing(1).weight, 1, "the configured weight again");
+}
+
+#[test]
+fn connections_of_a_dead_real_are_given_up_where_that_is_asked_for() {
+    for (connections, on_failure, reset) in [
+        (DeadConnections::Keep, OnFailure::Remove, false),
+        (DeadConnections::Reset, OnFailure::Remove, true),
+        (DeadConnections::Reset, OnFailure::WeightZero, true),
+    ] {
+        let mut world = World::new(vec![plan(Rules {
+            connections,
+            on_failure,
+            ..rules()
+        })]);
+        assert!(!world.standing(1).reset);
+        world.set(1, SICK);
+        world.run(5 * SECOND);
+        assert_eq!(world.standing(1).reset, reset);
+        world.set(1, WELL);
+        world.run(5 * SECOND);
+        assert!(!world.standing(1).reset);
+    }
 }
 
 #[test]
@@ -430,7 +454,8 @@ fn with_weight_zero_a_dead_real_stays_in_the_pool_without_new_connections() {
         Standing {
             weight: 0,
             out: false,
-            dead: true
+            dead: true,
+            reset: false,
         }
     );
 }
@@ -817,6 +842,7 @@ fn standings_change_what_is_desired() {
         upper: 0,
         lower: 0,
         down: false,
+        reset: false,
     };
     let mut desired = Desired {
         interfaces: vec![],
