@@ -11,6 +11,11 @@ pub trait Environment {
 
     /// How an address is reached; `None` when that is not known, and then not checked.
     fn via(&self, addr: IpAddr) -> Option<Via>;
+
+    /// Whether its files are those that are seen here; they are not checked otherwise.
+    fn has_files(&self) -> bool {
+        true
+    }
 }
 
 /// A machine of which nothing is known: for checking a configuration elsewhere.
@@ -24,5 +29,9 @@ impl Environment for Anywhere {
 
     fn via(&self, _: IpAddr) -> Option<Via> {
         None
+    }
+
+    fn has_files(&self) -> bool {
+        false
     }
 }

@@ -5,6 +5,13 @@
 
 use super::nearest::nearest_key;
 
+mod health;
+
+pub(crate) use health::{
+    CHECK, DAMPING, DNS, GRPC, HTTP, NOTIFY, QUORUM, REDIS, SCRIPT, SMTP, SORRY, TCP, TLS, UDP,
+    ZOOKEEPER,
+};
+
 /// The keys of one kind of map.
 pub(crate) struct Table {
     /// Where such a map stands: `services[]`.
@@ -77,6 +84,21 @@ pub(crate) const TABLES: &[&Table] = &[
     &PERSISTENCE,
     &TIMEOUTS,
     &REAL,
+    &CHECK,
+    &HTTP,
+    &TLS,
+    &TCP,
+    &UDP,
+    &DNS,
+    &SMTP,
+    &REDIS,
+    &ZOOKEEPER,
+    &GRPC,
+    &SCRIPT,
+    &SORRY,
+    &QUORUM,
+    &DAMPING,
+    &NOTIFY,
 ];
 
 /// The file as a whole.
@@ -295,6 +317,64 @@ pub(crate) const SERVICE: Table = Table {
                     tunnel (`tun`), or with the destination rewritten (`nat`).",
         },
         Key {
+            name: "health",
+            takes: "[check](#serviceshealth) or list of them",
+            default: "none: every real server is taken for well",
+            about: "How real servers are checked.",
+        },
+        Key {
+            name: "on_failure",
+            takes: "`remove` or `weight_zero`",
+            default: "`remove`",
+            about: "What becomes of a real server whose checks fail: it leaves the pool, or it stays with weight 0, so that \
+                    persistent clients keep coming.",
+        },
+        Key {
+            name: "dead_connections",
+            takes: "`keep` or `reset`",
+            default: "`keep`",
+            about: "What becomes of its established TCP connections: they go on, or the client is sent a reset with its next \
+                    packet.",
+        },
+        Key {
+            name: "quorum",
+            takes: "number or [keys](#servicesquorum)",
+            default: "`1`",
+            about: "How much of the service must be alive; without it the sorry server serves.",
+        },
+        Key {
+            name: "sorry",
+            takes: "`ADDRESS`, `ADDRESS:PORT` or [keys](#servicessorry)",
+            default: "none",
+            about: "The server that serves while the quorum is lost. The real servers leave the pool then, also live ones.",
+        },
+        Key {
+            name: "slow_start",
+            takes: "duration, 1s to 1d",
+            default: "none",
+            about: "How long a real server that comes back takes to get its full share. Its weight grows in ten steps; \
+                    meanwhile all weights of the service are multiplied by ten where only their proportions matter. It \
+                    means nothing to schedulers without weights.",
+        },
+        Key {
+            name: "damping",
+            takes: "`off` or [keys](#servicesdamping)",
+            default: "on",
+            about: "When a real server that comes and goes is kept out for a while.",
+        },
+        Key {
+            name: "on_up",
+            takes: "path, list of program and arguments, or [keys](#serviceson_up)",
+            default: "none",
+            about: "Run when a real server comes into the pool.",
+        },
+        Key {
+            name: "on_down",
+            takes: "path, list of program and arguments, or [keys](#serviceson_up)",
+            default: "none",
+            about: "Run when a real server leaves the pool.",
+        },
+        Key {
             name: "reals",
             takes: "list of `ADDRESS`, `ADDRESS:PORT` or [keys](#servicesreals)",
             default: "none",
@@ -411,6 +491,12 @@ pub(crate) const REAL: Table = Table {
             takes: "0 to `upper`",
             default: "three quarters of `upper`",
             about: "Below so many it gets connections again (`ipvsadm -y`).",
+        },
+        Key {
+            name: "health",
+            takes: "[check](#serviceshealth) or list of them",
+            default: "the service's",
+            about: "Its own checks, in place of the service's; `[]` is none.",
         },
     ],
 };

@@ -3,6 +3,8 @@
 //! A [`Model`] comes from a file, or from another model by an edit; either way it has passed every check, and
 //! nobody checks it again.
 
+pub mod health;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use crate::core::desired::{
     Connections, Desired, DesiredReal, DesiredService, Method, Persistence, Proto, Scheduler,
     SchedulerFlags, ServiceId, Timeouts, XdpMode,
 };
+use health::{CheckRule, Health};
 
 /// A valid configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,6 +99,8 @@ pub struct Service {
     pub timeouts: OwnTimeouts,
     /// The method of real servers that name none.
     pub method: Method,
+    /// How its real servers are checked, and what follows from it.
+    pub health: Health,
     /// Its real servers, in the order of adding.
     pub reals: Vec<Real>,
 }
@@ -113,6 +118,7 @@ impl Service {
             one_packet: false,
             timeouts: OwnTimeouts::default(),
             method: Method::Dr,
+            health: Health::default(),
             reals: Vec::new(),
         }
     }
@@ -172,6 +178,8 @@ pub struct Real {
     pub upper: u32,
     /// Below so many it gets connections again; 0 is three quarters of `upper`.
     pub lower: u32,
+    /// Its own checks, in place of the service's.
+    pub checks: Option<Vec<CheckRule>>,
 }
 
 impl Real {
@@ -184,6 +192,7 @@ impl Real {
             weight: 1,
             upper: 0,
             lower: 0,
+            checks: None,
         }
     }
 
@@ -263,6 +272,7 @@ impl Model {
                     upper: real.upper,
                     lower: real.lower,
                     down: false,
+                    reset: false,
                 })
                 .collect(),
         }

@@ -84,6 +84,8 @@ impl<'t> Node<'t> {
                 Step::Key(key) => node.get(key),
                 Step::Item(n) => match &node.kind {
                     Kind::List(items) => items.get(*n),
+                    // A list of one may be written without the list.
+                    Kind::Scalar(_) | Kind::Map(_) if *n == 0 => Some(node),
                     Kind::Null | Kind::Scalar(_) | Kind::Map(_) => None,
                 },
             };

@@ -43,6 +43,8 @@ services:
     also: [192.0.2.80:80, {protocol: udp, address: 192.0.2.80:443}]
     scheduler: wlc
     persistence: {timeout: 5m, mask: 24}
+    health: {https: {path: /healthz, host: shop.example.com}, interval: 2s, fall: 3}
+    sorry: 192.0.2.99
     reals:
       - {address: 192.0.2.21, weight: 3}
       - {address: 192.0.2.22, weight: 2, upper: 10000}
@@ -54,6 +56,7 @@ services:
     scheduler_flags: [mh-port]
     method: nat
     timeouts: {udp: 10s}
+    health: {dns: {name: www.example.com, record: A}, interval: 5s}
     reals: [10.0.0.53:5353, 10.0.1.53:5353]
 ```
 

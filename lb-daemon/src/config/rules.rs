@@ -3,7 +3,9 @@
 //! The same rules judge a file and an edit by `lbctl`: a refusal names the value by its [`Path`], and a file knows
 //! where that is written.
 
+mod health;
 mod machine;
+mod program;
 mod real;
 mod service;
 
@@ -18,6 +20,7 @@ pub(super) fn check(model: &Model, environment: &dyn Environment) -> Findings {
     limits(model, &mut found);
     service::check(model, &mut found);
     real::check(model, &mut found);
+    health::check(model, environment, &mut found);
     machine::check(model, environment, &mut found);
     found
 }

@@ -3,6 +3,8 @@
 //! The writer of files and the comparison of models both read this, so that both speak of a thing in the words of
 //! the file.
 
+mod health;
+
 use std::fmt;
 
 use super::decode::MODES;
@@ -26,6 +28,34 @@ pub(crate) enum Value {
     List(Vec<Value>),
     /// Keys and values on one line.
     Map(Vec<(&'static str, Value)>),
+    /// Names that somebody chose, with values, on one line.
+    Names(Vec<(String, Value)>),
+    /// A text that is written to files and shown nowhere else.
+    Secret(String),
+}
+
+impl Value {
+    /// The value as a file has it, secrets and all.
+    #[must_use]
+    pub(crate) fn revealed(self) -> Self {
+        match self {
+            Self::Secret(text) => Self::Text(text),
+            Self::List(items) => Self::List(items.into_iter().map(Self::revealed).collect()),
+            Self::Map(entries) => Self::Map(
+                entries
+                    .into_iter()
+                    .map(|(k, v)| (k, v.revealed()))
+                    .collect(),
+            ),
+            Self::Names(entries) => Self::Names(
+                entries
+                    .into_iter()
+                    .map(|(k, v)| (k, v.revealed()))
+                    .collect(),
+            ),
+            Self::Plain(_) | Self::Text(_) => self,
+        }
+    }
 }
 
 /// What is said of a thing under one key.
@@ -146,12 +176,13 @@ pub(crate) fn service(service: &Service) -> Vec<Facet> {
         one_packet,
         timeouts,
         method,
+        health,
         reals: _,
     } = service;
     let proto = plain(proto_name(id.proto));
     let others: Vec<Value> = also.iter().map(|l| listener(l, id)).collect();
     let flags = flags(*scheduler, *scheduler_flags);
-    vec![
+    let mut facets = vec![
         facet(
             "name",
             Value::Text(name.clone()),
@@ -182,7 +213,9 @@ pub(crate) fn service(service: &Service) -> Vec<Facet> {
             plain(method_name(*method)),
             method_name(*method) == "dr",
         ),
-    ]
+    ];
+    facets.extend(health::of_service(health, *method));
+    facets
 }
 
 fn address(id: &ServiceId) -> Value {
@@ -266,6 +299,7 @@ pub(crate) fn real(real: &Real, of: &Service) -> Vec<Facet> {
         lower,
         ..
     } = *real;
+    let checks = real.checks.as_deref();
     let name = method_name(method.unwrap_or(of.method));
     vec![
         facet("address", Value::Text(real_name(real)), false),
@@ -273,6 +307,11 @@ pub(crate) fn real(real: &Real, of: &Service) -> Vec<Facet> {
         facet("method", plain(name), method.is_none()),
         facet("upper", plain(upper), upper == 0),
         facet("lower", plain(lower), lower == 0),
+        facet(
+            "health",
+            checks.map_or_else(|| plain("the service's"), health::checks),
+            checks.is_none(),
+        ),
     ]
 }
 
@@ -296,6 +335,7 @@ impl fmt::Display for Value {
         match self {
             Self::Plain(text) => f.write_str(text),
             Self::Text(text) => write_text(f, text),
+            Self::Secret(_) => f.write_str("(secret)"),
             Self::List(items) => {
                 f.write_str("[")?;
                 for (n, item) in items.iter().enumerate() {
@@ -309,6 +349,16 @@ impl fmt::Display for Value {
                 for (n, (key, value)) in entries.iter().enumerate() {
                     let comma = if n > 0 { ", " } else { "" };
                     write!(f, "{comma}{key}: {value}")?;
+                }
+                f.write_str("}")
+            }
+            Self::Names(entries) => {
+                f.write_str("{")?;
+                for (n, (name, value)) in entries.iter().enumerate() {
+                    let comma = if n > 0 { ", " } else { "" };
+                    f.write_str(comma)?;
+                    write_text(f, name)?;
+                    write!(f, ": {value}")?;
                 }
                 f.write_str("}")
             }

@@ -1,5 +1,7 @@
 //! What must hold for every configuration, whatever is in it.
 
+mod health;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::model::health::CheckRule;
 use super::model::{Api, Forwarding, Limits, Model, OwnTimeouts, Real, Service, default_name};
 use super::{Anywhere, Refused, Yaml, parse, rules};
 use crate::core::desired::{
@@ -16,6 +19,7 @@ use crate::core::desired::{
     XdpMode,
 };
 use crate::core::diff::changes;
+use crate::core::health::probe::Probe;
 
 fn read(bytes: &[u8]) -> Result<Model, Refused> {
     parse(bytes, Path::new("lbd.yaml"), &Anywhere)
@@ -55,9 +59,11 @@ prop_compose! {
         upper in 0..=i32::MAX as u32,
         lower in any::<u32>(),
         port in any::<u16>(),
+        checks in option::weighted(0.2, health::rules()),
     ) -> Real {
         let mut real = Real::new(Ipv4Addr::UNSPECIFIED.into(), port);
         real.method = method;
+        real.checks = checks;
         real.weight = weight;
         real.upper = upper;
         real.lower = if upper == 0 { 0 } else { lower % (upper + 1) };
@@ -79,6 +85,7 @@ prop_compose! {
         one_packet in any::<bool>(),
         timeouts in own_timeouts(),
         method in method(),
+        health in health::health(),
         reals in vec(real(), 0..6),
     ) -> (Service, Vec<u16>, Option<String>) {
         let proto = if udp { Proto::Udp } else { Proto::Tcp };
@@ -98,6 +105,7 @@ prop_compose! {
         service.one_packet = one_packet && udp;
         service.timeouts = timeouts;
         service.method = method;
+        service.health = health;
         service.reals = reals;
         (service, ports, name)
     }
@@ -130,6 +138,10 @@ fn placed((mut service, ports, name): (Service, Vec<u16>, Option<String>), n: u8
         if nat && real.port == 0 {
             real.port = usual.max(1);
         }
+    }
+    if let Some(sorry) = &mut service.health.rules.sorry {
+        let nat = sorry.method == Method::Nat;
+        sorry.id.set_port(if nat { usual.max(1) } else { usual });
     }
     service
 }
@@ -186,6 +198,9 @@ fn with_a_difference(model: &Model, (s, r): (Index, Index), kind: usize) -> Mode
             })
         }
         5 => drop(model.services.remove(s)),
+        12 => service.health.rules.quorum += 1,
+        13 => service.health.checks.push(CheckRule::new(Probe::Ping)),
+        14 => service.health.on_up = None,
         _ if service.reals.is_empty() => {}
         _ => {
             let r = r.index(service.reals.len());
@@ -196,6 +211,7 @@ fn with_a_difference(model: &Model, (s, r): (Index, Index), kind: usize) -> Mode
                 8 => real.lower += 1,
                 9 => drop(service.reals.remove(r)),
                 10 => service.reals.rotate_left(1),
+                15 => real.checks = real.checks.is_none().then(Vec::new),
                 _ => service
                     .reals
                     .insert(r, Real::new(Ipv4Addr::LOCALHOST.into(), 9)),
@@ -218,7 +234,7 @@ proptest! {
     fn the_same_model_needs_no_change_and_another_one_needs_some(
         one in model(),
         place in (any::<Index>(), any::<Index>()),
-        kind in 0usize..12,
+        kind in 0usize..16,
     ) {
         prop_assert_eq!(changes(&one, &one), []);
         let two = with_a_difference(&one, place, kind);

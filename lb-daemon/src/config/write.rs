@@ -29,7 +29,10 @@ impl Display for Yaml<'_> {
 }
 
 fn said(facets: Vec<Facet>) -> impl Iterator<Item = Facet> {
-    facets.into_iter().filter(|f| !f.default)
+    facets.into_iter().filter(|f| !f.default).map(|f| Facet {
+        value: f.value.revealed(),
+        ..f
+    })
 }
 
 fn service(f: &mut Formatter<'_>, service: &Service) -> fmt::Result {

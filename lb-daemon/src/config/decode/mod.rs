@@ -4,9 +4,17 @@
 //! checked afterwards, by [`rules`](super::rules).
 
 mod director;
+mod health;
+mod pool;
+mod probe;
+mod script;
 mod service;
 
 pub(super) use director::MODES;
+pub(super) use health::VERDICTS;
+pub(super) use pool::{DEAD_CONNECTIONS, ON_FAILURE};
+pub(super) use probe::{BODY_LIMIT, REDIS_ROLES, ZOOKEEPER_ROLES};
+pub(super) use script::NOTIFY_TIMEOUT;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -39,6 +47,7 @@ enum Subject<'n, 't> {
     Service(&'n Node<'t>),
     PartOf(&'n Node<'t>, &'static str),
     Real(&'n Node<'t>, &'n Node<'t>),
+    Probe(&'n Node<'t>, &'static str),
 }
 
 /// ``service `web`, real server `192.0.2.21`: ``
@@ -57,6 +66,7 @@ impl fmt::Display for Subject<'_, '_> {
             Self::Part(part) => write!(f, "{part}: "),
             Self::Service(node) => write!(f, "service{}: ", service(node)),
             Self::PartOf(node, part) => write!(f, "service{}, {part}: ", service(node)),
+            Self::Probe(node, kind) => write!(f, "service{}, {kind} check: ", service(node)),
             Self::Real(node, real) => write!(
                 f,
                 "service{}, real server{}: ",
@@ -149,12 +159,11 @@ impl Decoder {
 
     fn unknown_key(&mut self, name: &Name<'_>, table: &Table, subject: Subject<'_, '_>) {
         let names = table.names();
-        let all = names.join(", ");
         let hint = match nearest_key(&name.text, &names) {
-            Some(near) => format!("did you mean `{near}`? the keys here are {all}"),
+            Some(near) => format!("did you mean `{near}`?"),
             None => match keys::elsewhere(&name.text) {
-                Some((near, at)) => format!("`{near}` belongs in `{at}`; the keys here are {all}"),
-                None => format!("the keys here are {all}"),
+                Some((near, at)) => format!("`{near}` belongs in `{at}`"),
+                None => format!("the keys here are {}", names.join(", ")),
             },
         };
         let what = format!("{subject}there is no key `{}`", shown(&name.text));

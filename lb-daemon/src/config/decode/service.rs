@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::model::health::Health;
 use super::super::model::{OwnTimeouts, Real, Service, default_name, default_scheduler};
 use super::super::node::{Kind, Node};
 use super::super::refusal::Refusal;
@@ -9,7 +10,7 @@ use super::super::value::{
     Endpoint, PERSISTENCE, THRESHOLD, TIMEOUT, WEIGHT, Wrong, client_mask, endpoint, name, number,
     real_address, scheduler, scheduler_flag, seconds, truth, word,
 };
-use super::{Decoder, Map, Subject, keys};
+use super::{Decoder, Map, Subject, health, keys, pool};
 use crate::core::desired::{
     Method, Persistence, Proto, Scheduler, SchedulerFlags, ServiceId, full_prefix,
 };
@@ -64,9 +65,11 @@ fn service(decoder: &mut Decoder, node: &Node<'_>) -> Option<Service> {
         one_packet: one_packet.unwrap_or(false),
         timeouts,
         method: method.unwrap_or(Method::Dr),
+        health: Health::default(),
         reals: Vec::new(),
     };
     let port = service.real_port();
+    service.health = pool::read(decoder, &map, node, port, service.method);
     let items = decoder.list(&map, "reals");
     service.reals = Vec::with_capacity(items.len());
     for item in items {
@@ -88,7 +91,7 @@ fn protocol(decoder: &mut Decoder, map: &Map<'_, '_>) -> Option<Proto> {
     decoder.value(map, "protocol", |text| word(text, PROTOCOLS))
 }
 
-fn method(text: &str) -> Result<Method, Wrong> {
+pub(super) fn method(text: &str) -> Result<Method, Wrong> {
     // What ipvsadm calls them.
     let known = match text {
         "gatewaying" | "gate" | "direct" | "DR" => Some("dr"),
@@ -213,11 +216,13 @@ fn real(decoder: &mut Decoder, service: &Node<'_>, item: &Node<'_>, port: u16) -
     let method = decoder.value(&map, "method", method);
     let upper = decoder.value(&map, "upper", |text| number(text, THRESHOLD));
     let lower = decoder.value(&map, "lower", |text| number(text, THRESHOLD));
+    let checks = health::checks(decoder, &map, service);
     let (addr, given) = at?;
     let mut real = Real::new(addr, given.unwrap_or(port));
     real.weight = weight.and_then(|w| u16::try_from(w).ok()).unwrap_or(1);
     real.method = method;
     real.upper = upper.unwrap_or(0);
     real.lower = lower.unwrap_or(0);
+    real.checks = checks;
     Some(real)
 }

@@ -57,28 +57,32 @@ fn interfaces(model: &Model, environment: &dyn Environment, found: &mut Findings
 fn on_link(model: &Model, environment: &dyn Environment, found: &mut Findings) {
     let mut asked: HashMap<IpAddr, Option<Via>> = HashMap::new();
     for (s, service) in model.services.iter().enumerate() {
-        for (n, real) in within_limit(service) {
-            if real.method.unwrap_or(service.method) != Method::Dr {
+        let path = |n| service_path(s).key("reals").item(n).key("address");
+        let reals = within_limit(service)
+            .map(|(n, r)| (r.addr, r.method.unwrap_or(service.method), path(n)));
+        let sorry = service.health.rules.sorry;
+        let sorry =
+            sorry.map(|server| (server.id.ip(), server.method, service_path(s).key("sorry")));
+        for (addr, method, path) in reals.chain(sorry) {
+            if method != Method::Dr {
                 continue;
             }
-            let via = asked
-                .entry(real.addr)
-                .or_insert_with(|| environment.via(real.addr));
+            let via = asked.entry(addr).or_insert_with(|| environment.via(addr));
             let Some(Via::Gateway(gateway)) = via else {
                 continue;
             };
             found.push(
                 Refusal::new(
                     format!(
-                        "service `{}`: real server {} is not on a directly connected network",
-                        service.name, real.addr
+                        "service `{}`: real server {addr} is not on a directly connected network",
+                        service.name
                     ),
                     "write `method: tun` for it, or give the director an address in its network",
                 )
                 .why(format!(
                     "it is reached by the router {gateway}, and `dr` reaches neighbours only"
                 ))
-                .of(service_path(s).key("reals").item(n).key("address"))
+                .of(path)
                 .by_machine(),
             );
         }
