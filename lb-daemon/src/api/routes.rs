@@ -13,10 +13,12 @@ use super::peer::Right;
 use super::server::{Caller, forbidden};
 use super::stream;
 use super::types::{
-    AddReal, AddService, ConnectionFilter, DrainRequest, Drained, EditReal, EditService, FlowQuery,
-    Kind, Problem, ReloadRequest, SimulationRequest, TimeoutsPatch,
+    AddReal, AddService, AskHealth, Asked, ConnectionFilter, DrainRequest, Drained, EditReal,
+    EditService, FlowQuery, HealthReport, Kind, Problem, ReloadRequest, SimulationRequest,
+    TimeoutsPatch,
 };
 use crate::engine::{self, Handle};
+use crate::io::health::Ended;
 
 /// A path and what may be done with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -117,6 +119,22 @@ fn entries() -> Vec<Entry> {
                 "What is left of a real server's connections.",
             ),
             get(remaining),
+        ),
+        (
+            reads(
+                "GET",
+                "/v1/health",
+                "The health of the real servers, and what their checks say.",
+            ),
+            get(health),
+        ),
+        (
+            writes(
+                "POST",
+                "/v1/health/check",
+                "Make a real server's checks now, and answer what was sent and received.",
+            ),
+            post(check_health),
         ),
         (
             reads(
@@ -396,6 +414,34 @@ where
         .await
         .map(axum::Json)
         .map_err(|err| Problem::failed("the connections could not be counted").why(err.to_string()))
+}
+
+async fn health(
+    State(engine): State<Handle>,
+    Query(OneService { service }): Query<OneService>,
+) -> Answer<HealthReport> {
+    let (checks, only) = engine.ask(engine::ReadHealth { service }).await?;
+    let mut report = checks.report().await.map_err(no_checks)?;
+    report
+        .services
+        .retain(|service| only.as_ref().is_none_or(|name| *name == service.name));
+    Ok(axum::Json(report))
+}
+
+async fn check_health(
+    State(engine): State<Handle>,
+    Json(body): Json<AskHealth>,
+) -> Answer<Vec<Asked>> {
+    let (checks, reals) = engine.ask(engine::FindChecks(body)).await?;
+    let mut answers = Vec::new();
+    for (service, real) in reals {
+        answers.extend(checks.ask(real, Some(service)).await.map_err(no_checks)?);
+    }
+    Ok(axum::Json(answers))
+}
+
+fn no_checks(ended: Ended) -> Problem {
+    engine::problem("cannot ask the health checks", &ended)
 }
 
 async fn stats(

@@ -16,6 +16,7 @@ use crate::config::Model;
 use crate::config::model::Api;
 use crate::engine::{Engine, Handle, Places, Reload, begin, interfaces, problem, run};
 use crate::io::bpf::{self, Capacity, Dataplane};
+use crate::io::health::Checks;
 use crate::io::net::{Net, Settings};
 use crate::io::preflight;
 use crate::io::store::Store;
@@ -59,10 +60,13 @@ async fn director(options: &Options) -> Result<(), Problem> {
         config: options.config.clone(),
         socket: socket.path().to_owned(),
     };
+    let checks = Checks::start(Some(network.clone()), store.clone())
+        .map_err(|err| problem("cannot check the real servers", &err))?;
     let mut engine = Engine::new(
         beginning,
         Box::new(plane),
         Box::new(network),
+        checks.clone(),
         store,
         places,
         options.replace,
@@ -92,6 +96,9 @@ async fn director(options: &Options) -> Result<(), Problem> {
     signals.abort();
     if let Err(err) = api.await {
         error!("the control socket's server failed: {err}");
+    }
+    if let Err(err) = checks.finish().await {
+        error!("what is known of the real servers' health is not kept: {err}");
     }
     info!("lbd has stopped; what is in the kernel forwards on");
     Ok(())

@@ -63,9 +63,13 @@ impl Engine {
             .await
             .map_err(|err| problem("cannot watch the real servers", &err))?;
 
+        self.checks
+            .configure(self.drains.over_health(model.health()))
+            .await
+            .map_err(|err| problem("cannot check the real servers", &err))?;
         let desired = Desired {
             interfaces,
-            ..self.drains.over(model.desired())
+            ..self.desired_now(model)
         };
         let plane = self.plane.as_deref_mut().ok_or_else(detached)?;
         let network = &*self.network;

@@ -14,6 +14,7 @@ use super::{Engine, Request, detached, find, listing, problem};
 use crate::api::types::{DrainRequest, Drained, Problem};
 use crate::config::Model;
 use crate::core::desired::{Desired, ServiceId};
+use crate::core::health::plan::ServicePlan;
 use crate::io::bpf;
 use crate::io::store::{Found, Item, Store};
 
@@ -248,6 +249,17 @@ impl Drains {
         if self.0.len() != before {
             self.keep(store);
         }
+    }
+
+    /// What the health checks shall know of the real servers that are drained: that a person has set them to weight 0.
+    pub(super) fn over_health(&self, mut plans: Vec<ServicePlan>) -> Vec<ServicePlan> {
+        for plan in &mut plans {
+            let id = plan.id;
+            for real in plan.reals.iter_mut().filter(|real| self.has(id, real.id)) {
+                real.weight = 0;
+            }
+        }
+        plans
     }
 
     /// What the data plane shall do with the real servers that are drained: give them nothing new.

@@ -47,14 +47,14 @@ impl Environment for Machine {
     }
 }
 
-/// The addresses of all real servers.
+/// The addresses of all real servers and sorry servers.
 pub(crate) fn reals(model: &Model) -> BTreeSet<IpAddr> {
-    model
-        .services
-        .iter()
-        .flat_map(|service| &service.reals)
-        .map(|real| real.addr)
-        .collect()
+    let sorry = |service: &Service| service.health.rules.sorry.map(|sorry| sorry.id.ip());
+    let of = |service: &Service| {
+        let reals: Vec<IpAddr> = service.reals.iter().map(|real| real.addr).collect();
+        reals.into_iter().chain(sorry(service))
+    };
+    model.services.iter().flat_map(of).collect()
 }
 
 /// The interfaces on which the program shall run: those that the configuration names and that are there; without

@@ -12,6 +12,7 @@ mod drain;
 mod edit;
 mod explain;
 mod find;
+mod health;
 mod listing;
 mod machine;
 mod network;
@@ -35,6 +36,7 @@ pub use command::{Handle, Jobs, Request};
 pub use config::{Check, Diff, Reload, Save, Text, read_file};
 pub use drain::{Drain, ReadRemaining, Remaining, Undrain};
 pub use explain::Explain;
+pub use health::{FindChecks, ReadHealth};
 pub use listing::{Connections, ReadServices, ReadStats, Zero};
 pub use machine::{Machine, interfaces};
 pub use network::{Later, Network};
@@ -50,6 +52,7 @@ use crate::api::types::Problem;
 use crate::config::Model;
 use crate::core::desired::XdpMode;
 use crate::io::bpf::StartError;
+use crate::io::health::Checks;
 use crate::io::store::{Digest, Store};
 use drain::Drains;
 use zero::Zeroed;
@@ -74,6 +77,8 @@ pub struct Engine {
     /// The data plane; nothing after a detach.
     plane: Option<Box<dyn Plane>>,
     network: Box<dyn Network>,
+    /// The health checks of the real servers.
+    checks: Checks,
     store: Store,
     places: Places,
     /// Take the place of other XDP programs.
@@ -94,6 +99,7 @@ impl Engine {
         beginning: Beginning,
         plane: Box<dyn Plane>,
         network: Box<dyn Network>,
+        checks: Checks,
         store: Store,
         places: Places,
         replace: bool,
@@ -112,6 +118,7 @@ impl Engine {
             edited,
             plane: Some(plane),
             network,
+            checks,
             store,
             places,
             replace,

@@ -13,6 +13,7 @@ use crate::api::types::{
 };
 use crate::config::model;
 use crate::core::desired::{self, Method, ServiceId, full_prefix};
+use crate::core::health::Standing;
 use crate::io::bpf::{self, RealReading, ServiceReading, TrafficSum};
 
 /// How the director is.
@@ -94,14 +95,20 @@ impl Engine {
                 .iter()
                 .find(|real| SocketAddr::V4(real.addr) == id)
         };
+        let standings = self.standings();
+        let standing = standings.get(service.id);
         let mut reals: Vec<Real> = service
             .reals
             .iter()
             .map(|r| {
                 let drained = self.drains.has(service.id, r.id());
-                real(r, service.method, find(r.id()), drained)
+                let stands = standing.and_then(|s| s.reals.get(&r.id()));
+                real(r, service.method, find(r.id()), drained, stands)
             })
             .collect();
+        if let Some((sorry, true)) = standing.and_then(|standing| standing.sorry.as_ref()) {
+            reals.extend(find(sorry.id).map(sorry_server));
+        }
         let leaving = reading.map_or(&[][..], |reading| reading.draining.as_slice());
         reals.extend(
             leaving
@@ -283,6 +290,7 @@ impl Engine {
         if plane.interfaces.is_empty() {
             warnings.push("the program runs on no interface".to_owned());
         }
+        warnings.extend(self.health_warnings());
         for service in self.services()? {
             for Real { address, state, .. } in &service.reals {
                 let name = &service.name;
@@ -337,6 +345,7 @@ fn real(
     usual: Method,
     reading: Option<&RealReading>,
     drained: bool,
+    standing: Option<&Standing>,
 ) -> Real {
     let method = configured.method.unwrap_or(usual);
     Real {
@@ -346,9 +355,10 @@ fn real(
         upper: configured.upper,
         lower: configured.lower,
         state: match reading {
+            _ if standing.is_some_and(|standing| standing.dead) => RealState::Down,
+            _ if standing.is_some_and(|standing| standing.out) => RealState::Aside,
             None => RealState::Unresolved,
             Some(_) if drained => RealState::Draining,
-            Some(reading) if reading.down => RealState::Down,
             Some(reading) if !reading.resolved => RealState::Unresolved,
             Some(reading) if reading.overloaded => RealState::Full,
             Some(_) if configured.weight == 0 => RealState::Quiesced,
@@ -357,6 +367,15 @@ fn real(
         active: reading.map_or(0, |reading| reading.active),
         inactive: reading.map_or(0, |reading| reading.inactive),
         persistent: reading.map_or(0, |reading| reading.templates),
+    }
+}
+
+/// A sorry server that serves.
+fn sorry_server(reading: &RealReading) -> Real {
+    Real {
+        weight: u16::try_from(reading.weight).unwrap_or(u16::MAX),
+        state: RealState::Sorry,
+        ..removed(reading)
     }
 }
 

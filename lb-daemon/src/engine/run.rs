@@ -43,12 +43,14 @@ pub async fn run(
     for timer in [&mut upkeep, &mut again, &mut proof] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
+    let mut checks = engine.checks.clone();
     let mut complained: Option<Instant> = None;
     while engine.plane.is_some() {
         tokio::select! {
             () = stop.wait() => return,
             Some(job) = jobs.next() => job.run(engine).await,
             Some(event) = events.recv() => engine.on_network(event).await,
+            () = checks.changed() => engine.follow_health(),
             _ = upkeep.tick() => {
                 let Some(plane) = engine.plane.as_deref_mut() else { return };
                 if let Err(err) = plane.maintain(crate::io::clock::now(), SLICE) {
@@ -59,7 +61,10 @@ pub async fn run(
                     }
                 }
             }
-            _ = again.tick() => engine.remember_again(),
+            _ = again.tick() => {
+                engine.remember_again();
+                engine.follow_health_again();
+            }
             _ = proof.tick() => alive.tell(),
         }
     }

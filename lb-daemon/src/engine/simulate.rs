@@ -107,7 +107,8 @@ fn changed(model: &Model, place: usize, request: &SimulationRequest) -> Result<M
 impl Engine {
     /// A service as the data plane would be told of it.
     fn desired(&self, model: &Model, place: usize) -> Option<DesiredService> {
-        let desired = self.drains.over(model.desired());
+        let mut desired = self.drains.over(model.desired());
+        self.standings().apply_places(&mut desired);
         desired.services.into_iter().nth(place)
     }
 }
@@ -119,6 +120,7 @@ fn wanted(service: &DesiredService) -> Vec<Wanted> {
         weight: if real.down { 0 } else { real.weight },
         upper: real.upper,
         lower: real.lower,
+        out: real.down,
     };
     service.reals.iter().rev().map(wanted).collect()
 }

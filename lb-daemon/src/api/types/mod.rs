@@ -6,6 +6,7 @@
 mod config;
 mod conns;
 mod foresight;
+mod health;
 mod problem;
 mod service;
 mod stats;
@@ -16,6 +17,10 @@ pub use conns::{Connection, ConnectionFilter};
 pub use foresight::{
     Both, Candidate, DecidedBy, Explanation, FlowQuery, Live, SimulatedEdit, SimulatedReal,
     Simulation, SimulationRequest,
+};
+pub use health::{
+    AskHealth, Asked, CheckReport, HealthReport, LastAnswer, Percentiles, Place, ProbeReport,
+    RealReport, ServiceReport, SorryReport, Verdict,
 };
 pub use problem::{Kind, Problem};
 pub use service::{

@@ -150,8 +150,12 @@ pub enum RealState {
     Quiesced,
     /// Has reached its upper threshold.
     Full,
-    /// Found dead by its health check.
+    /// Found dead by a health check.
     Down,
+    /// Well, but the quorum is lost and the sorry server serves.
+    Aside,
+    /// The sorry server, which serves.
+    Sorry,
     /// Its next hop is not known; its packets go by the kernel's stack until it is.
     Unresolved,
     /// Taken out of use by a drain: keeps its connections and gets no new ones.
@@ -168,6 +172,8 @@ impl RealState {
             Self::Quiesced => "quiesced",
             Self::Full => "full",
             Self::Down => "down",
+            Self::Aside => "aside",
+            Self::Sorry => "sorry",
             Self::Unresolved => "unresolved",
             Self::Draining => "draining",
             Self::Removed => "removed",

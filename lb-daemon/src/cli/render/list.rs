@@ -114,7 +114,9 @@ fn role(state: RealState) -> Role {
         | RealState::Full
         | RealState::Draining
         | RealState::Removed
-        | RealState::Unresolved => Role::Warning,
+        | RealState::Unresolved
+        | RealState::Aside
+        | RealState::Sorry => Role::Warning,
         RealState::Down => Role::Bad,
     }
 }

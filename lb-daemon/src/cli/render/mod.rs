@@ -2,6 +2,7 @@
 
 pub mod conns;
 pub mod foresight;
+pub mod health;
 pub mod list;
 pub mod number;
 pub mod plan;

@@ -7,6 +7,7 @@ pub mod conns;
 pub mod detach;
 pub mod drain;
 pub mod explain;
+pub mod health;
 pub mod list;
 pub mod real;
 pub mod service;
@@ -55,6 +56,8 @@ pub enum Verb {
     Zero(stats::Zero),
     /// List connections, as `ipvsadm -Lnc` does.
     Conns(conns::Conns),
+    /// Show the health of real servers, and what their checks say.
+    Health(health::Health),
     /// Show how the director is.
     Status(status::Status),
     /// Show or set how long connections are kept without a packet.
@@ -92,6 +95,7 @@ impl Verb {
             Self::Stats(verb) => verb.run(context).await,
             Self::Zero(verb) => verb.run(context).await,
             Self::Conns(verb) => verb.run(context).await,
+            Self::Health(verb) => verb.run(context).await,
             Self::Status(verb) => verb.run(context).await,
             Self::SetTimeout(verb) => verb.run(context).await,
             Self::Check(verb) => verb.run(context).await,

@@ -24,6 +24,7 @@ use crate::io::bpf::{
     Applied, ApplyError, Connection, ConnectionFilter, DetachError, Detached, Hop, InterfaceStatus,
     Maintained, Rates, ReadError, RealReading, ServiceReading, StartError, Status, TrafficSum,
 };
+use crate::io::health::Checks;
 use crate::io::store::Store;
 
 /// What the data plane was told.
@@ -184,6 +185,7 @@ impl Plane for FakePlane {
             weight: real.weight,
             upper: real.upper,
             lower: real.lower,
+            out: real.down,
         };
         let wanted: Vec<Wanted> = service.reals.iter().rev().map(wanted).collect();
         let nothing = Outlook {
@@ -381,6 +383,7 @@ impl Bench {
             beginning,
             Box::new(self.plane.clone()),
             Box::new(self.network.clone()),
+            Checks::start(None, store.clone()).unwrap(),
             store,
             places,
             false,
