@@ -251,6 +251,7 @@ fn desired_service(service: &Service, setup: &Setup) -> Result<DesiredService> {
             upper: real.u_threshold,
             lower: real.l_threshold,
             down: false,
+            reset: false,
         })
     };
     Ok(DesiredService {

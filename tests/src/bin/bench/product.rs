@@ -298,6 +298,7 @@ fn service(method: Method) -> DesiredService {
                 upper: 0,
                 lower: 0,
                 down: false,
+                reset: false,
             })
             .collect(),
     }
