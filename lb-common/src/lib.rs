@@ -7,6 +7,7 @@
 
 pub mod abi;
 pub mod atomic;
+mod bound;
 pub mod conn;
 pub mod counter;
 pub mod decap;

@@ -136,8 +136,14 @@ impl World {
     fn insert(&self, n: u32, state: State, real: u32, expires: Tick) -> Insert<'_, Loom> {
         let place = self.table().place(&flow(n));
         let meta = Meta::new(Proto::Tcp, state, real, expires);
-        self.table()
-            .insert(&flow(n), &place, meta, NOW, spare(), &self.loads)
+        let insert = || {
+            self.table()
+                .insert(&flow(n), &place, meta, NOW, spare(), &self.loads)
+        };
+        match insert() {
+            Insert::Contended => insert(),
+            inserted => inserted,
+        }
     }
 
     fn find(&self, flow: &Flow4, now: Tick) -> Option<Hit<'_, Loom>> {
@@ -154,7 +160,7 @@ impl World {
         }
         match self.insert(n, State::Established, real, NOW.plus(LONG)) {
             Insert::Done(hit) | Insert::Lost(hit) => Some(hit.meta.real()),
-            Insert::TurnedAway => None,
+            Insert::TurnedAway | Insert::Contended => None,
         }
     }
 

@@ -118,7 +118,9 @@ pub struct Journey {
     pub(super) is_persistent: bool,
     /// It is scheduled by itself, and not recorded.
     pub(super) is_one_packet: bool,
-    pad: u16,
+    /// How often another CPU took the place where it was to be recorded.
+    pub(super) contended: u8,
+    pad: u8,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -151,6 +153,7 @@ impl Journey {
             slot: 0,
             is_persistent: false,
             is_one_packet: false,
+            contended: 0,
             pad: 0,
             outcome: Outcome::end(Counter::PassNoService),
         }

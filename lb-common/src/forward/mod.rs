@@ -71,6 +71,7 @@ pub fn handle(steps: &mut impl Steps, journey: &mut Journey) -> Outcome {
         return journey.outcome;
     }
     // No step leads back, so one way down is enough: a choice by hash follows a record that had no place, or leads to one.
+    // (Only a record may be tried again.)
     if journey.next == Next::Open {
         steps.open(journey);
     }
@@ -83,14 +84,10 @@ pub fn handle(steps: &mut impl Steps, journey: &mut Journey) -> Outcome {
             steps.bind(journey);
         }
     }
-    if journey.next == Next::Record {
-        steps.record(journey);
-    }
+    record_in_tries(steps, journey);
     if journey.next == Next::Hash {
         steps.hash(journey);
-        if journey.next == Next::Record {
-            steps.record(journey);
-        }
+        record_in_tries(steps, journey);
     }
     if journey.next == Next::Deliver {
         steps.deliver(journey);
@@ -102,6 +99,19 @@ pub fn handle(steps: &mut impl Steps, journey: &mut Journey) -> Outcome {
         steps.reply(journey);
     }
     journey.outcome
+}
+
+/// How often a flow is recorded: again when another CPU took its place at the same moment.
+const RECORD_TRIES: u8 = 2;
+
+/// Records the flow, if that is next.
+#[inline(always)]
+fn record_in_tries(steps: &mut impl Steps, journey: &mut Journey) {
+    for _ in 0..RECORD_TRIES {
+        if journey.next == Next::Record {
+            steps.record(journey);
+        }
+    }
 }
 
 /// The steps as plain calls, for the host.

@@ -3,7 +3,7 @@
 use super::journey::{Journey, Next, Outcome, Packet};
 use super::pool::Service;
 use super::send::{self, To};
-use super::table;
+use super::{RECORD_TRIES, table};
 use crate::abi::{Method, Plan, Real, ServiceKey4, service, setting};
 use crate::conn::{Meta, Spare, State};
 use crate::counter::Counter;
@@ -155,11 +155,12 @@ fn choose<E: Env>(
 #[inline(always)]
 pub fn record<E: Env>(env: &E, journey: &mut Journey) {
     match insert(env, journey) {
-        Some(slot) => {
+        Recorded::With(slot) => {
             journey.slot = slot;
             journey.next = Next::Deliver;
         }
-        None => {
+        Recorded::NotYet => journey.contended += 1,
+        Recorded::NoPlace => {
             journey.has_no_place = true;
             // Its later segments will be by the client's template again, if it has one, and by the flow's hash if not.
             journey.next = if journey.is_by_hash || journey.template != 0 {
@@ -171,12 +172,26 @@ pub fn record<E: Env>(env: &E, journey: &mut Journey) {
     }
 }
 
-/// Records a connection; the slot of the real server that it is with then.
+/// What became of an attempt to record a connection.
+enum Recorded {
+    /// It is recorded, with the real server of this slot.
+    With(u32),
+    /// Another CPU took its place: one more try.
+    NotYet,
+    /// There is no place for it.
+    NoPlace,
+}
+
+/// Records a connection.
 #[inline(always)]
-fn insert<E: Env>(env: &E, journey: &Journey) -> Option<u32> {
-    let real = env.real(journey.slot)?;
-    let timeouts = env.timeouts(real.profile)?;
-    let table = table(env, env.settings()?);
+fn insert<E: Env>(env: &E, journey: &Journey) -> Recorded {
+    let (Some(real), Some(settings)) = (env.real(journey.slot), env.settings()) else {
+        return Recorded::NoPlace;
+    };
+    let Some(timeouts) = env.timeouts(real.profile) else {
+        return Recorded::NoPlace;
+    };
+    let table = table(env, settings);
     let ticks = |state: State| timeouts.ticks[state as usize & 15];
     let now = journey.now;
     let flow = journey.packet.flow();
@@ -187,13 +202,19 @@ fn insert<E: Env>(env: &E, journey: &Journey) -> Option<u32> {
         new = new.with_template(generation.into());
     }
     let spare = Spare::new(now, ticks(State::SynRecv), ticks(State::UdpOnce));
-    match table.insert(&flow, &table.place(&flow), new, now, spare, env) {
+    let place = table.place(&flow);
+    match table.insert(&flow, &place, new, now, spare, env) {
         Insert::Done(_) => {
             env.traffic(journey.slot, |t| t.conns = t.conns.wrapping_add(1));
-            Some(journey.slot)
+            Recorded::With(journey.slot)
         }
-        Insert::Lost(hit) => Some(hit.meta.real()),
-        Insert::TurnedAway => None,
+        Insert::Lost(hit) => Recorded::With(hit.meta.real()),
+        Insert::TurnedAway => Recorded::NoPlace,
+        Insert::Contended if journey.contended + 1 < RECORD_TRIES => Recorded::NotYet,
+        Insert::Contended => {
+            table.turn_away(&place, now, new.expires());
+            Recorded::NoPlace
+        }
     }
 }
 

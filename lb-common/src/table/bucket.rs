@@ -2,6 +2,7 @@
 
 use crate::{
     atomic::{Atoms, Word},
+    bound::masked,
     conn::{Meta, REFRESH, Tick},
     net::{Be16, Be32, Flow4, Proto},
 };
@@ -63,13 +64,13 @@ impl Slot {
     }
 
     #[inline(always)]
-    pub(super) const fn line(self) -> usize {
-        (self.0 >> 2 & 1) as usize
+    pub(super) fn line(self) -> usize {
+        masked::<1>(self.0 >> 2) as usize
     }
 
     #[inline(always)]
-    pub(super) const fn flow(self) -> usize {
-        let flow = (self.0 & 3) as usize;
+    pub(super) fn flow(self) -> usize {
+        let flow = masked::<3>(self.0) as usize;
         // Never taken; it tells the compiler and the verifier what they cannot see.
         if flow >= SLOTS_PER_LINE { 0 } else { flow }
     }

@@ -21,10 +21,10 @@ pub enum Insert<'t, A: Atoms> {
     /// Its places hold only flows that must not give way. That is noted, so that lookups of its later segments say
     /// `turned_away`.
     TurnedAway,
+    /// Another CPU took the slot at the same moment: another try may find one. (It is the caller's to make, since the
+    /// verifier of Linux 6.1 would follow each way through two tries, a million instructions.)
+    Contended,
 }
-
-/// How often a slot is chosen: again when another CPU took the first one at the same moment.
-const TRIES: usize = 2;
 
 /// How many other entries of the same flow an insert deals with: an expired one, and one that another CPU publishes at the
 /// same moment. (What a third CPU leaves behind stays unseen until its time passes.)
@@ -81,23 +81,26 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         let Some(home) = self.bucket(place.home) else {
             return Insert::TurnedAway;
         };
-        let key = Key::of(flow);
-        let mut tries = 0;
-        while tries < TRIES {
-            let Some((bucket, slot, alternate)) = self.choose(home, place, now, spare) else {
-                break;
-            };
-            let seen = bucket.meta(slot);
-            if seen.rank(now, spare) != Rank::HELD
-                && let Some(claim) = self.claim(bucket, slot, seen, alternate, now, loads)
-                && let Some(hit) = self.publish(&claim, home, key, new, loads)
-            {
-                return self.settle(hit, home, place, now, loads);
-            }
-            tries += 1;
+        let Some((bucket, slot, alternate)) = self.choose(home, place, now, spare) else {
+            home.note_turned_away(now, new.expires());
+            return Insert::TurnedAway;
+        };
+        let seen = bucket.meta(slot);
+        if seen.rank(now, spare) != Rank::HELD
+            && let Some(claim) = self.claim(bucket, slot, seen, alternate, now, loads)
+            && let Some(hit) = self.publish(&claim, home, Key::of(flow), new, loads)
+        {
+            return self.settle(hit, home, place, now, loads);
         }
-        home.note_turned_away(now, new.expires());
-        Insert::TurnedAway
+        Insert::Contended
+    }
+
+    /// Notes that a flow got no place that may live until `until`, as an insert does that finds none.
+    #[inline(always)]
+    pub fn turn_away(&self, place: &Place, now: Tick, until: Tick) {
+        if let Some(home) = self.bucket(place.home) {
+            home.note_turned_away(now, until);
+        }
     }
 
     /// The slot to take: its bucket, and whether that is the alternate one.

@@ -215,6 +215,7 @@ impl World {
                         );
                         self.model.insert(flow, entry);
                     }
+                    Insert::Contended => panic!("nobody else is here"),
                     Insert::TurnedAway => {
                         assert_eq!(best, Rank::HELD);
                         assert!(gone.is_empty());
