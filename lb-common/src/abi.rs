@@ -241,9 +241,9 @@ pub struct Real {
 
 /// Bits of [`Real::flags`].
 pub mod real {
-    /// The slot is in use.
+    /// Its connections are served.
     pub const USED: u8 = 1 << 0;
-    /// Removed from its service, and kept until its last connection ends.
+    /// Removed from its service, and kept until its last connection ends. Without [`USED`] it was removed by force.
     pub const REMOVED: u8 = 1 << 1;
     /// Found dead by a health check, or set aside for a sorry server: it gets nothing new.
     pub const DOWN: u8 = 1 << 2;
@@ -251,6 +251,8 @@ pub mod real {
     pub const QUIESCED: u8 = 1 << 3;
     /// Its connections are given up: their clients are told so with their next packet.
     pub const RESET: u8 = 1 << 4;
+    /// Taken out of use by the operator: its persistent clients leave it, whatever the service says of quiesced ones.
+    pub const DRAINED: u8 = 1 << 5;
 }
 
 /// How packets reach a real server.

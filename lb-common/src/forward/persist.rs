@@ -87,17 +87,16 @@ const fn expires(journey: &Journey, plan: &Plan) -> Tick {
     journey.now.plus(plan.persistence)
 }
 
-/// Whether a template's real server is still to be had: it is the service's, and well, and not
+/// Whether a template's real server is still to be had: it is the service's, and well, and in use, and not
 /// quiesced if the service then wants its clients elsewhere.
 #[inline(always)]
 fn leads<E: Env>(env: &E, plan: &Plan, template: Template) -> bool {
     let Some(real) = env.real(template.real()) else {
         return false;
     };
-    let against = if plan.flags & service::LEAVE_QUIESCED == 0 {
-        real::REMOVED | real::DOWN
-    } else {
-        real::REMOVED | real::DOWN | real::QUIESCED
-    };
+    let mut against = real::REMOVED | real::DOWN | real::DRAINED;
+    if plan.flags & service::LEAVE_QUIESCED != 0 {
+        against |= real::QUIESCED;
+    }
     real.flags & (real::USED | against) == real::USED && real.service == plan.service
 }

@@ -273,6 +273,7 @@ impl Model {
                     lower: real.lower,
                     down: false,
                     reset: false,
+                    drained: false,
                 })
                 .collect(),
         }

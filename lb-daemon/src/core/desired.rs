@@ -197,12 +197,23 @@ pub struct DesiredReal {
     pub down: bool,
     /// Its established connections are given up: each client is told with its next packet.
     pub reset: bool,
+    /// Taken out of use by the operator: it gets nothing new, not even from its persistent clients.
+    pub drained: bool,
 }
 
 impl DesiredReal {
     /// What tells real servers of one service apart.
     pub fn id(&self) -> SocketAddr {
         SocketAddr::new(self.addr, self.port)
+    }
+
+    /// The weight with which it is scheduled.
+    pub fn effective_weight(&self) -> u16 {
+        if self.down || self.drained {
+            0
+        } else {
+            self.weight
+        }
     }
 }
 

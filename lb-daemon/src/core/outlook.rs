@@ -13,7 +13,7 @@ use lb_common::load;
 use lb_common::net::Proto;
 use lb_common::sched::{self, Request, Scheduler};
 
-use crate::core::schedule::{Course, Entry, Layout, Model};
+use crate::core::schedule::{Course, Entry, Layout, MhTable, Model};
 
 /// What a service's choices go by at one moment.
 #[derive(Clone, Debug)]
@@ -49,7 +49,13 @@ impl Outlook {
 
     /// What it would be after a change, as [`Course`] lays it out. Real servers that are there keep their slots and loads.
     #[must_use]
-    pub fn changed(&self, scheduler: Scheduler, flags: u16, wanted: &[Wanted]) -> Self {
+    pub fn changed(
+        &self,
+        scheduler: Scheduler,
+        flags: u16,
+        mh_table: MhTable,
+        wanted: &[Wanted],
+    ) -> Self {
         let slots: HashMap<SocketAddr, u32> = self
             .entries
             .iter()
@@ -87,6 +93,7 @@ impl Outlook {
             )
             .collect();
         let mut course = self.course.clone();
+        course.mh_table = mh_table;
         let layout = course.next(scheduler, entries.clone(), self.turn);
         let turn = layout.start.into();
         Self {
@@ -328,7 +335,7 @@ mod tests {
             turn: 0,
             loads: HashMap::new(),
         };
-        nothing.changed(scheduler, 0, &wanted(weights))
+        nothing.changed(scheduler, 0, MhTable::Fine, &wanted(weights))
     }
 
     fn shares(outlook: &Outlook, n: u32) -> Vec<u64> {
@@ -380,7 +387,8 @@ mod tests {
         let mut limited = wanted(&[1, 1]);
         limited[0].upper = 3;
         limited[1].upper = 5;
-        let outlook = outlook(Scheduler::Rr, &[]).changed(Scheduler::Rr, 0, &limited);
+        let outlook =
+            outlook(Scheduler::Rr, &[]).changed(Scheduler::Rr, 0, MhTable::Fine, &limited);
         let trial = trial(&outlook, Proto::Tcp, VIP, 10);
         assert_eq!(
             (trial.shares[&id(1)], trial.shares[&id(2)], trial.refused),
@@ -394,7 +402,7 @@ mod tests {
         // One choice was made since the generation began.
         before.turn += 1;
         let next = choice(&before, &clients(VIP).next().unwrap()).unwrap();
-        let after = before.changed(Scheduler::Rr, 0, &wanted(&[1, 1, 1, 1]));
+        let after = before.changed(Scheduler::Rr, 0, MhTable::Fine, &wanted(&[1, 1, 1, 1]));
         assert_eq!(after.entries[..3], before.entries[..]);
         assert_eq!(choice(&after, &clients(VIP).next().unwrap()), Some(next));
     }
@@ -404,7 +412,7 @@ mod tests {
         let before = outlook(Scheduler::Mh, &[1; 10]);
         let mut changed = wanted(&[1; 10]);
         changed.remove(4);
-        let after = before.changed(Scheduler::Mh, 0, &changed);
+        let after = before.changed(Scheduler::Mh, 0, MhTable::Fine, &changed);
         let others = clients(VIP)
             .take(2_000)
             .filter(|client| choice(&before, client) != Some(id(5)));

@@ -1,15 +1,19 @@
 //! How does another configuration come to run? Whole, or not at all.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use tracing::{error, info};
 
 use super::network::{hop, v4};
-use super::{Engine, Machine, detached, machine, problem};
+use super::{Engine, Machine, Network, detached, machine, problem};
 use crate::api::types::{Change, Problem};
 use crate::config::{self, Model, Refusal};
 use crate::core::desired::Desired;
 use crate::core::diff;
+use crate::core::hop::Reach;
+use crate::io::clock;
 use crate::io::store::Running;
 
 impl Engine {
@@ -56,12 +60,13 @@ impl Engine {
         let interfaces = machine::interfaces(&*self.network, model).await;
         let plane = self.plane.as_deref_mut().ok_or_else(detached)?;
         // Also those that no configuration names any more but that still have connections.
-        let mut watched: Vec<IpAddr> = plane.real_addresses().into_iter().map(IpAddr::V4).collect();
-        watched.extend(machine::reals(model));
+        let known: HashSet<IpAddr> = plane.real_addresses().into_iter().map(IpAddr::V4).collect();
+        let reals: HashSet<IpAddr> = machine::reals(model).into_iter().collect();
         self.network
-            .watch(watched)
+            .watch(known.union(&reals).copied().collect())
             .await
             .map_err(|err| problem("cannot watch the real servers", &err))?;
+        await_hops(&*self.network, reals.difference(&known)).await;
 
         self.checks
             .configure(self.drains.over_health(model.health()))
@@ -129,6 +134,30 @@ impl Engine {
         }
     }
 }
+
+/// Waits until the next hops of real servers are known, or it is clear that one of them does not answer.
+///
+/// What is sent to a real server before that is lost: a new one is not to cost its first clients a second.
+async fn await_hops(network: &dyn Network, reals: impl Iterator<Item = &IpAddr>) {
+    let mut open: Vec<&IpAddr> = reals.collect();
+    let deadline = clock::now() + ANSWER;
+    loop {
+        open.retain(|real| {
+            let next = network.hop(**real);
+            next.is_some_and(|next| next.reach == Reach::Unknown && next.mac.is_none())
+        });
+        if open.is_empty() || clock::now() >= deadline {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How long a next hop that is there may take to answer for the first time.
+const ANSWER: Duration = Duration::from_millis(300);
+
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// The alarm while the running configuration could not be written down.
 const UNSTORED: &str = "store";

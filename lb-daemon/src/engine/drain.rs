@@ -271,7 +271,7 @@ impl Drains {
             let id = service.id;
             for real in &mut service.reals {
                 if self.has(id, real.id()) {
-                    real.weight = 0;
+                    real.drained = true;
                 }
             }
         }

@@ -38,7 +38,7 @@ pub trait Plane: Send {
     /// One slice of upkeep.
     fn maintain(&mut self, now: Instant, budget: Duration) -> Result<Maintained, ReadError>;
     /// Takes out all connections of a real server that was removed; whether there is such a one.
-    fn cut(&mut self, service: ServiceId, real: SocketAddr) -> bool;
+    fn cut(&mut self, service: ServiceId, real: SocketAddr) -> Result<bool, ApplyError>;
     /// Every service as the maps have it.
     fn services(&self) -> Result<Vec<ServiceReading>, ReadError>;
     /// How many packets ended in each way.
@@ -90,7 +90,7 @@ impl Plane for Dataplane {
         Self::maintain(self, now, budget)
     }
 
-    fn cut(&mut self, service: ServiceId, real: SocketAddr) -> bool {
+    fn cut(&mut self, service: ServiceId, real: SocketAddr) -> Result<bool, ApplyError> {
         Self::cut(self, service, real)
     }
 

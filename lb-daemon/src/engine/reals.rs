@@ -126,7 +126,10 @@ impl Engine {
     /// Ends all connections to a real server that was removed.
     pub(super) fn cut(&mut self, id: ServiceId, real: SocketAddr) -> Result<(), Problem> {
         let plane = self.plane.as_deref_mut().ok_or_else(super::detached)?;
-        if plane.cut(id, real) {
+        let cut = plane
+            .cut(id, real)
+            .map_err(|err| problem("cannot cut the connections", &err))?;
+        if cut {
             warn!("service {id}: the connections to {real} are cut");
         }
         Ok(())

@@ -11,7 +11,7 @@ use crate::api::types::{self, Both, Live, Problem, SimulatedReal, Simulation, Si
 use crate::config::Model;
 use crate::core::desired::{DesiredReal, DesiredService, ServiceId};
 use crate::core::outlook::{Outlook, Trial, Wanted, elsewhere, is_by_hash, trial};
-use crate::io::bpf::{self, plan_flags};
+use crate::io::bpf::{self, mh_table, plan_flags};
 
 /// How many connections are tried without a wish.
 const CONNECTIONS: u32 = 10_000;
@@ -49,7 +49,12 @@ impl Request for Simulate {
             .outlook(after.id.proto, vip)
             .map_err(|err| problem("cannot look at the service", &err))?
             .ok_or_else(|| Problem::failed("the data plane does not know the service"))?;
-        let then = now.changed(after.scheduler, plan_flags(&after), &wanted(&after));
+        let then = now.changed(
+            after.scheduler,
+            plan_flags(&after),
+            mh_table(&after),
+            &wanted(&after),
+        );
         let found = plane
             .connections(of_service(after.id, vip))
             .map_err(|err| problem("cannot list the connections", &err))?;
@@ -117,7 +122,7 @@ impl Engine {
 fn wanted(service: &DesiredService) -> Vec<Wanted> {
     let wanted = |real: &DesiredReal| Wanted {
         id: real.id(),
-        weight: if real.down { 0 } else { real.weight },
+        weight: real.effective_weight(),
         upper: real.upper,
         lower: real.lower,
         out: real.down,
@@ -175,7 +180,7 @@ impl Present {
         };
         for (real, count) in &self.by_real {
             let to = match after.reals.iter().find(|there| there.id() == *real) {
-                Some(there) if there.weight > 0 && !there.down => &mut live.stay,
+                Some(there) if there.effective_weight() > 0 => &mut live.stay,
                 None if force => &mut live.moved,
                 // Datagrams leave a dead real server at once.
                 Some(there) if there.down && after.id.proto == Proto::Udp => &mut live.moved,

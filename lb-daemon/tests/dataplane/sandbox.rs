@@ -119,6 +119,7 @@ pub(crate) fn service(vip: u8, scheduler: Scheduler, reals: &[(u8, u16)]) -> Des
         lower: 0,
         down: false,
         reset: false,
+        drained: false,
     };
     DesiredService {
         id: id(vip),

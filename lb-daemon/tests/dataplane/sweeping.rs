@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use lb_common::abi::{Load, seconds_to_ticks};
+use lb_common::abi::{Load, real as flag, seconds_to_ticks};
 use lb_common::conn::State;
 use lb_common::sched::Scheduler::Rr;
 use lb_daemon::io::bpf::{ConnectionFilter, Dataplane};
@@ -155,11 +155,24 @@ fn a_removed_real_server_can_be_cut_off() {
         assert!(pinned.connect(1, port, slot, State::Established, seconds_to_ticks(900)));
     }
     let real = SocketAddr::from(([10, 0, 0, 2], 80));
-    assert!(!dataplane.cut(id(1), real), "it is not removed yet");
+    assert!(
+        !dataplane.cut(id(1), real).unwrap(),
+        "it is not removed yet"
+    );
     dataplane
         .apply(&desired(&[service(1, Rr, &[(1, 1)])]), &hop)
         .unwrap();
-    assert!(dataplane.cut(id(1), real));
+    assert!(dataplane.cut(id(1), real).unwrap());
+    // The program leaves them at once, and who comes back is another.
+    assert_eq!(pinned.flags(slot), flag::REMOVED);
+    dataplane
+        .apply(&desired(&[service(1, Rr, &[(1, 1), (2, 1)])]), &hop)
+        .unwrap();
+    let again = &dataplane.services().unwrap()[0].reals;
+    assert!(
+        again.iter().all(|reading| reading.slot != slot),
+        "{again:?}"
+    );
     // The walk under way may have passed some of them.
     let freed = walk(&mut dataplane, &mut now) + walk(&mut dataplane, &mut now);
     assert_eq!(freed, 50);

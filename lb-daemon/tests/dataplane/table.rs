@@ -5,18 +5,22 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::maps::MapData;
-use lb_common::abi::{LOADS_LEN, Load, Settings, map};
+use lb_common::abi::{LOADS_LEN, Load, Real, Settings, map};
 use lb_common::atomic::Host;
 use lb_common::conn::{Loads, Meta, Spare, State, Tick};
 use lb_common::net::{Be16, Be32, Flow4, Proto};
 use lb_common::table::{Bucket, Insert, Table};
 use memmap2::{MmapOptions, MmapRaw};
 
+/// How many real servers are mapped: as many as fit in a page.
+const REALS: usize = 4096 / size_of::<Real>();
+
 /// Pinned maps, as the program sees them.
 pub(crate) struct Pinned {
     settings: MmapRaw,
     conns: MmapRaw,
     loads: MmapRaw,
+    reals: MmapRaw,
 }
 
 impl Pinned {
@@ -24,6 +28,7 @@ impl Pinned {
         let settings = map(pin_dir, map::SETTINGS, size_of::<Settings>());
         let this = Self {
             loads: map(pin_dir, map::LOADS, LOADS_LEN as usize * 8),
+            reals: map(pin_dir, map::REALS, REALS * size_of::<Real>()),
             conns: map(pin_dir, map::CONNS4, 0),
             settings,
         };
@@ -64,6 +69,18 @@ impl Pinned {
         Load {
             conns: self.load_words()[slot as usize].load(Ordering::SeqCst),
         }
+    }
+
+    /// The flags of a real server, as the program reads them.
+    pub(crate) fn flags(&self, slot: u32) -> u8 {
+        assert!((slot as usize) < REALS);
+        let record = self
+            .reals
+            .as_ptr()
+            .cast::<Real>()
+            .wrapping_add(slot as usize);
+        // SAFETY: the mapping has more records than that, and every pattern of bits is one.
+        unsafe { record.read_volatile() }.flags
     }
 
     /// Changes a load behind everybody's back.

@@ -83,6 +83,7 @@ impl ServiceStanding {
                 lower: 0,
                 down: !serves,
                 reset: false,
+                drained: false,
             }));
     }
 }

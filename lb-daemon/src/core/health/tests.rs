@@ -843,6 +843,7 @@ fn standings_change_what_is_desired() {
         lower: 0,
         down: false,
         reset: false,
+        drained: false,
     };
     let mut desired = Desired {
         interfaces: vec![],

@@ -19,11 +19,11 @@ use crate::core::schedule::{Course, Layout};
 use crate::engine::network::{Later, Network};
 use crate::engine::plane::{Listing, Plane};
 use crate::engine::{Engine, Handle, Jobs, Places, Request, begin};
-use crate::io::bpf::plan_flags;
 use crate::io::bpf::{
     Applied, ApplyError, Connection, ConnectionFilter, DetachError, Detached, Hop, InterfaceStatus,
     Maintained, Rates, ReadError, RealReading, ServiceReading, StartError, Status, TrafficSum,
 };
+use crate::io::bpf::{mh_table, plan_flags};
 use crate::io::health::Checks;
 use crate::io::store::Store;
 
@@ -58,7 +58,7 @@ impl FakePlane {
             service
                 .reals
                 .iter()
-                .map(|real| format!("{} {}", real.id(), real.weight))
+                .map(|real| format!("{} {}", real.id(), real.effective_weight()))
                 .collect()
         };
         told.desired
@@ -120,9 +120,9 @@ impl Plane for FakePlane {
         Ok(Maintained::default())
     }
 
-    fn cut(&mut self, service: ServiceId, real: SocketAddr) -> bool {
+    fn cut(&mut self, service: ServiceId, real: SocketAddr) -> Result<bool, ApplyError> {
         self.told().cut.push((service, real));
-        true
+        Ok(true)
     }
 
     fn services(&self) -> Result<Vec<ServiceReading>, ReadError> {
@@ -135,7 +135,7 @@ impl Plane for FakePlane {
                 slot: 0,
                 addr,
                 method: real.method,
-                weight: real.weight.into(),
+                weight: real.effective_weight().into(),
                 active: if told.idle { 0 } else { 2 },
                 inactive: 5,
                 templates: 0,
@@ -182,7 +182,7 @@ impl Plane for FakePlane {
         };
         let wanted = |real: &crate::core::desired::DesiredReal| Wanted {
             id: real.id(),
-            weight: real.weight,
+            weight: real.effective_weight(),
             upper: real.upper,
             lower: real.lower,
             out: real.down,
@@ -197,7 +197,12 @@ impl Plane for FakePlane {
             turn: 0,
             loads: HashMap::new(),
         };
-        let mut outlook = nothing.changed(service.scheduler, plan_flags(service), &wanted);
+        let mut outlook = nothing.changed(
+            service.scheduler,
+            plan_flags(service),
+            mh_table(service),
+            &wanted,
+        );
         for (n, entry) in (0..).zip(&outlook.entries) {
             let load = Load {
                 conns: n * (Load::ONE + Load::ACTIVE),

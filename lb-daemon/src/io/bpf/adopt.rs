@@ -63,7 +63,7 @@ impl State {
     fn read_reals(&mut self) -> Result<(), MapError> {
         for slot in 0..self.maps.reals_len() {
             let record = self.maps.real(slot)?;
-            if record.flags & real::USED == 0 {
+            if record.flags & (real::USED | real::REMOVED) == 0 {
                 continue;
             }
             self.room.reals.mark(slot);

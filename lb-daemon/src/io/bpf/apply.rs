@@ -6,7 +6,7 @@
 //! is killed on the way leaves every service either as it was or as desired.
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use lb_common::abi::{Real, real};
 
@@ -17,7 +17,7 @@ use super::report::Applied;
 use super::stage::Staged;
 use super::state::{Phase, State, Written, service_id};
 use super::target::{Target, targets};
-use crate::core::desired::Desired;
+use crate::core::desired::{Desired, ServiceId};
 use crate::core::schedule::Course;
 
 impl State {
@@ -173,6 +173,23 @@ impl State {
             touched.insert(server.record.service);
         }
         Ok(())
+    }
+
+    /// Marks what is left of a removed real server as cut: the program serves its connections no more. Returns its slots.
+    pub(super) fn cut(
+        &mut self,
+        service: ServiceId,
+        real: SocketAddr,
+    ) -> Result<Vec<u32>, MapError> {
+        let slots = self.removed(service, real);
+        for slot in &slots {
+            if let Some(server) = self.reals.get_mut(slot) {
+                server.record.flags = real::REMOVED;
+                self.maps
+                    .set_real_word(*slot, RealWord::Identity, &server.record)?;
+            }
+        }
+        Ok(slots)
     }
 
     fn retire(&mut self, replaced: Vec<Written>) {

@@ -166,12 +166,12 @@ impl Dataplane {
         self.state.set_next_hop(addr, hop)
     }
 
-    /// Takes out all connections of a real server that was removed; packets of them are judged anew. Whether there is
-    /// such a real server. It is done by the next calls of [`Self::maintain`].
-    pub fn cut(&mut self, service: ServiceId, real: SocketAddr) -> bool {
-        let slots = self.state.removed(service, real);
+    /// Ends all connections of a real server that was removed: the next packet of each is judged anew. Whether there is such
+    /// a real server. What is left of them in the table is taken out by the next calls of [`Self::maintain`].
+    pub fn cut(&mut self, service: ServiceId, real: SocketAddr) -> Result<bool, ApplyError> {
+        let slots = self.state.cut(service, real)?;
         slots.iter().for_each(|slot| self.sweeper.cut(*slot));
-        !slots.is_empty()
+        Ok(!slots.is_empty())
     }
 
     /// One slice of upkeep: walks the connection table for about `budget`, frees what can be freed, and updates

@@ -45,7 +45,7 @@ pub use report::{
     Applied, Connection, ConnectionFilter, Detached, InterfaceStatus, Maintained, Rates,
     RealReading, ServiceReading, Status, TrafficSum,
 };
-pub use target::plan_flags;
+pub use target::{mh_table, plan_flags};
 
 #[cfg(test)]
 mod tests;

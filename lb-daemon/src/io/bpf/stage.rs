@@ -48,7 +48,9 @@ impl Index {
                 .iter()
                 .map(|(index, s)| (s.key, *index))
                 .collect(),
+            // One that was cut does not come back: its connections would.
             reals: reals
+                .filter(|(_, r)| !r.is_cut())
                 .map(|(slot, r)| ((r.record.service, r.addr(), r.method), *slot))
                 .collect(),
         }
@@ -379,6 +381,7 @@ fn entries(target: &Target, slots: &[u32]) -> Vec<Entry> {
 fn flags(wanted: &TargetReal) -> u8 {
     let state = match wanted {
         TargetReal { down: true, .. } => real::DOWN,
+        TargetReal { drained: true, .. } => real::DRAINED,
         TargetReal { weight: 0, .. } => real::QUIESCED,
         _ => 0,
     };

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-use lb_common::abi::{self, Method, Plan, Real, RealKey4, ServiceKey4, Timeouts};
+use lb_common::abi::{self, Method, Plan, Real, RealKey4, ServiceKey4, Timeouts, real};
 use lb_common::net::{Be16, Be32, Proto};
 
 use super::alloc::{Block, Blocks, Places};
@@ -162,6 +162,11 @@ impl RealServer {
             proto: self.record.proto,
             pad: 0,
         })
+    }
+
+    /// Whether it was removed by force, so that its connections are not served any more.
+    pub(super) fn is_cut(&self) -> bool {
+        self.record.flags & real::USED == 0
     }
 
     /// Whether it is in use.

@@ -46,7 +46,7 @@ pub(super) struct TargetReal {
     pub addr: SocketAddrV4,
     /// How packets reach it.
     pub method: Method,
-    /// Its weight; 0 when it is down.
+    /// Its weight; 0 when it is down or drained.
     pub weight: u16,
     /// Upper threshold of connections.
     pub upper: u32,
@@ -56,6 +56,8 @@ pub(super) struct TargetReal {
     pub down: bool,
     /// Its connections are given up.
     pub reset: bool,
+    /// Taken out of use by the operator.
+    pub drained: bool,
 }
 
 /// Everything that is desired.
@@ -83,11 +85,7 @@ fn target(desired: &DesiredService, timeouts: desired::Timeouts) -> Result<Targe
         key: key(desired.id, desired.id)?,
         keys,
         scheduler: desired.scheduler,
-        mh_table: if desired.scheduler_flags.kernel_table {
-            MhTable::Kernel
-        } else {
-            MhTable::Fine
-        },
+        mh_table: mh_table(desired),
         flags: plan_flags(desired),
         persistence: desired.persistence.map_or(0, |p| ticks(p.timeout)),
         mask: desired.persistence.map_or(0, |p| netmask(p.mask)),
@@ -112,20 +110,22 @@ fn real(service: ServiceId, desired: &DesiredReal) -> Result<TargetReal, ApplyEr
         addr,
         port,
         method,
-        weight,
         upper,
         lower,
         down,
         reset,
+        drained,
+        weight: _,
     } = *desired;
     Ok(TargetReal {
         addr: SocketAddrV4::new(v4(service, addr)?, port),
         method,
-        weight: if down { 0 } else { weight },
+        weight: desired.effective_weight(),
         upper,
         lower,
         down,
         reset,
+        drained,
     })
 }
 
@@ -141,6 +141,15 @@ fn unsupported(service: ServiceId, what: &'static str, hint: &'static str) -> Ap
         service,
         what,
         hint,
+    }
+}
+
+/// How a service's mh table is made.
+pub fn mh_table(desired: &DesiredService) -> MhTable {
+    if desired.scheduler_flags.kernel_table {
+        MhTable::Kernel
+    } else {
+        MhTable::Fine
     }
 }
 

@@ -86,6 +86,7 @@ pub(super) fn real_server(last: u8, weight: u16) -> DesiredReal {
         lower: 0,
         down: false,
         reset: false,
+        drained: false,
     }
 }
 
