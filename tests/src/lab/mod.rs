@@ -17,6 +17,8 @@ mod run;
 mod server;
 mod site;
 mod switch;
+mod tap;
+mod visit;
 
 pub use client::{Answers, Checksum};
 pub use director::{Director, Paths, program};
@@ -26,6 +28,8 @@ pub use load::{Load, Outcome, Work};
 pub use process::Process;
 pub use run::{Lab, kept, remove, remove_all};
 pub use site::{Arms, Layout, Real, Site, Vip, port};
+pub use tap::{Sum, Tap};
+pub use visit::Visit;
 
 use std::time::{Duration, Instant};
 

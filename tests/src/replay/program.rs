@@ -252,6 +252,7 @@ fn desired_service(service: &Service, setup: &Setup) -> Result<DesiredService> {
             lower: real.l_threshold,
             down: false,
             reset: false,
+            drained: false,
         })
     };
     Ok(DesiredService {

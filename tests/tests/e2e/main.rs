@@ -3,7 +3,10 @@
 //! Each test makes a lab of its own: see [`tests::lab`].
 
 mod configuration;
+mod counts;
 mod demo;
+mod drain;
+mod foresight;
 mod lab;
 mod load;
 mod methods;
@@ -11,6 +14,7 @@ mod neighbours;
 mod refusals;
 mod restart;
 mod shares;
+mod timeouts;
 
 /// Whether to leave a test out because of a fault that is known and not mended yet. It counts as skipped, with the reason;
 /// `LB_KNOWN_FAULTS=run` runs it all the same.

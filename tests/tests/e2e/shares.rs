@@ -70,7 +70,8 @@ fn services_that_share_a_real_server_are_told_apart_by_nat() -> Result<()> {
     // To the real server, each of these connections looks like the one before.
     for round in 0..5 {
         for port in web {
-            let name = site.client.fetch_from(40_000, listener(port));
+            let name = site.client.visit(listener(port), Some(40_000));
+            let name = name.and_then(|mut visit| visit.ask());
             let name = name.with_context(|| format!("round {round}"))?;
             ensure!(name == "r1", "{name}");
         }

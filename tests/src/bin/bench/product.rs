@@ -299,6 +299,7 @@ fn service(method: Method) -> DesiredService {
                 lower: 0,
                 down: false,
                 reset: false,
+                drained: false,
             })
             .collect(),
     }
