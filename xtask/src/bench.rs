@@ -9,7 +9,10 @@ use crate::{compile, setup, sh, ui};
 
 /// What to measure.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Numbers of connections in the table [default: 1,100000,1000000]
     #[arg(long, value_delimiter = ',')]
     connections: Vec<u32>,
@@ -27,8 +30,53 @@ pub(crate) struct Args {
     json: Option<PathBuf>,
 }
 
+/// What else to measure.
+#[derive(clap::Subcommand)]
+enum What {
+    /// Measure what health checks cost: processor time, memory, and how late probes start
+    Health(Health),
+}
+
+/// How to measure health checks.
+#[derive(clap::Args)]
+struct Health {
+    /// Numbers of real servers [default: 2000,5000]
+    #[arg(long, value_delimiter = ',')]
+    reals: Vec<u32>,
+    /// How long is measured with each number, in seconds [default: 20]
+    #[arg(long)]
+    seconds: Option<u64>,
+}
+
+/// `cargo xtask bench health`.
+fn health(args: &Health) -> Result<ExitCode> {
+    ui::step("build the benchmark", || {
+        ui::flush();
+        let package = ["--package", "tests", "--bin", "bench-health"];
+        sh::run(
+            sh::cargo()
+                .args(["build", "--quiet", "--release"])
+                .args(package),
+        )
+    })?;
+    let mut bench = sh::command(sh::target_dir().join("release/bench-health"));
+    if !args.reals.is_empty() {
+        let numbers: Vec<String> = args.reals.iter().map(u32::to_string).collect();
+        bench.arg("--reals").arg(numbers.join(","));
+    }
+    if let Some(seconds) = args.seconds {
+        bench.arg("--seconds").arg(seconds.to_string());
+    }
+    ui::flush();
+    let status = sh::status(&mut bench)?;
+    Ok(ExitCode::from(u8::from(!status.success())))
+}
+
 /// `cargo xtask bench`.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if let Some(What::Health(args)) = &args.what {
+        return health(args);
+    }
     if !sh::is_root() {
         bail!("the benchmark loads XDP programs\nhint: run cargo xtask bench as root");
     }
