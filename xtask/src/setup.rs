@@ -16,6 +16,15 @@ const LAB_PROGRAMS: &[(&str, &str)] = &[
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
     ("nginx", "nginx-light"),
+    ("redis-server", "redis-server"),
+    ("unbound", "unbound"),
+];
+
+/// Services that Debian starts when it installs them. The lab runs its own in its own namespaces.
+const STARTED: &[(&str, &str)] = &[
+    ("nginx-light", "nginx"),
+    ("redis-server", "redis-server"),
+    ("unbound", "unbound"),
 ];
 
 /// `cargo xtask setup`.
@@ -57,11 +66,15 @@ pub(crate) fn lab() -> Result<()> {
         return Ok(());
     }
     apt_install(&packages)?;
-    // Debian starts what it installs. The lab runs its own nginx in its own namespaces.
-    if packages.contains(&"nginx-light") && Path::new("/run/systemd/system").is_dir() {
-        ui::step("stop the nginx that Debian started", || {
-            sh::output(sh::command("systemctl").args(["disable", "--now", "nginx"]))
-        })?;
+    let started = STARTED
+        .iter()
+        .filter(|(package, _)| packages.contains(package));
+    if Path::new("/run/systemd/system").is_dir() {
+        for (_, service) in started {
+            ui::step(&format!("stop the {service} that Debian started"), || {
+                sh::output(sh::command("systemctl").args(["disable", "--now", service]))
+            })?;
+        }
     }
     let missing = missing_packages();
     if !missing.is_empty() {

@@ -110,6 +110,17 @@ impl Process {
         self.leave = true;
     }
 
+    /// Sends a signal to it and to all that it has started.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn signal_group(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.pid()).context("a process number that is none")?;
+        signal::killpg(Pid::from_raw(pid), signal)
+            .with_context(|| format!("cannot signal {}", self.name))
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         let pid = i32::try_from(self.pid()).context("a process number that is none")?;
         signal::kill(Pid::from_raw(pid), signal)

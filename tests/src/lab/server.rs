@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -40,6 +40,7 @@ http {{
     scgi_temp_path scgi;
     server {{
 {listen}        location = / {{ return 200 \"{name}\"; }}
+        location = /healthz {{ if (-f {sick}) {{ return 503; }} return 200 well; }}
         location /files/ {{ root {root}; }}
         location /uploaded/ {{ root {root}; dav_methods PUT; create_full_put_path on; client_max_body_size 1g; }}
     }}
@@ -47,6 +48,7 @@ http {{
 ",
         name = host.name(),
         root = root.display(),
+        sick = sick(host).display(),
     );
     let path = folder.join("nginx.conf");
     fs::write(&path, configuration).with_context(|| format!("cannot write {}", path.display()))?;
@@ -74,6 +76,11 @@ http {{
         })
     })?;
     Ok(nginx)
+}
+
+/// While this file is there, `/healthz` of the host's nginx is status 503.
+pub(super) fn sick(host: &Host) -> PathBuf {
+    host.folder().join("sick")
 }
 
 /// Start a DNS server that knows one thing: [`NAME`](super::client::NAME)'s text is the host's name.

@@ -20,11 +20,12 @@
 //! to the director, and what it says as itself to the director, as NAT needs.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 
 use super::client::{Checksum, sha256};
 use super::director::Director;
@@ -137,6 +138,38 @@ pub struct Site {
     lab: Lab,
 }
 
+impl Real {
+    /// Where its web server serves.
+    pub fn web(&self) -> SocketAddr {
+        SocketAddrV4::new(self.address, port::WEB).into()
+    }
+
+    /// Has its web server answer `/healthz` with status 503, or with 200 again. All else it serves as before.
+    ///
+    /// # Errors
+    ///
+    /// The file that says so cannot be made or removed.
+    pub fn set_sick(&self, sick: bool) -> Result<()> {
+        let file = server::sick(&self.host);
+        if sick {
+            std::fs::write(&file, "")
+        } else {
+            std::fs::remove_file(&file)
+        }
+        .with_context(|| file.display().to_string())
+    }
+
+    /// Sends a signal to its web server, with all the processes of it.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn signal_web(&self, signal: Signal) -> Result<()> {
+        let web = self.servers.first().context("it has no web server")?;
+        web.signal_group(signal)
+    }
+}
+
 impl Site {
     /// Make a site, with all servers running.
     ///
@@ -226,6 +259,21 @@ impl Site {
     /// A server does not start.
     pub fn serve_locally(&mut self) -> Result<()> {
         self.local = serve(self.director.host(), &self.lab)?;
+        Ok(())
+    }
+
+    /// Start the web server of a real server that was killed; it is there when this returns.
+    ///
+    /// # Errors
+    ///
+    /// It does not start.
+    pub fn start_web(&mut self, index: usize) -> Result<()> {
+        let real = self.reals.get_mut(index).context("no such real server")?;
+        let folder = self.lab.folder();
+        let web = server::nginx(&real.host, &[port::WEB, port::NAT_WEB], &folder)?;
+        if let Some(former) = real.servers.first_mut() {
+            *former = web;
+        }
         Ok(())
     }
 

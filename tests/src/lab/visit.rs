@@ -29,6 +29,15 @@ impl Host {
 impl Visit {
     /// A connection of this thread's namespace.
     pub(super) fn open(server: SocketAddrV4, port: Option<u16>) -> Result<Self> {
+        Self::open_within(server, port, PATIENCE)
+    }
+
+    /// The same, with each step that waits for the server in so much time.
+    pub(super) fn open_within(
+        server: SocketAddrV4,
+        port: Option<u16>,
+        patience: Duration,
+    ) -> Result<Self> {
         let connect = || {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
             if let Some(port) = port {
@@ -36,8 +45,8 @@ impl Visit {
                 socket.set_reuse_address(true)?;
                 socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
             }
-            socket.connect_timeout(&server.into(), PATIENCE)?;
-            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.connect_timeout(&server.into(), patience)?;
+            socket.set_read_timeout(Some(patience))?;
             socket.set_tcp_nodelay(true)?;
             Ok::<_, std::io::Error>(socket)
         };

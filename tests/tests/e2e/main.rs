@@ -7,6 +7,7 @@ mod counts;
 mod demo;
 mod drain;
 mod foresight;
+mod health;
 mod lab;
 mod load;
 mod methods;

@@ -1,0 +1,253 @@
+//! Quorum, sorry server, weights, reloads, restarts, and what becomes of established connections.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lb_daemon::api::types::Place;
+use nix::sys::signal::Signal;
+use tests::lab::{Asked, Pace, Vip, poll};
+use tests::needs_lab;
+
+use super::{DOWN, PATIENCE, UP, Watch, check, logged_at, seconds_of_day, site, web};
+
+/// The data plane follows a verdict within this time.
+const SWITCH: f64 = 0.2;
+
+#[test]
+fn the_sorry_server_comes_with_the_loss_of_the_quorum_and_goes_with_it() -> Result<()> {
+    needs_lab!();
+    let mut site = site(3)?;
+    let sorry = format!("sorry: {}", site.reals[2].address);
+    let told = site.lab().folder().join("told");
+    let script = site.lab().folder().join("tell");
+    std::fs::write(
+        &script,
+        format!(
+            "#!/bin/sh\necho $LBD_EVENT $LBD_SERVICE >> {}\n",
+            told.display()
+        ),
+    )?;
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let quorum = format!(
+        "quorum: {{weight: 2, on_up: {0}, on_down: {0}}}",
+        script.display()
+    );
+    let more = [check("http: /healthz"), quorum, sorry];
+    site.balance(&web(&site, &[0, 1], &more))?;
+    let watch = Watch::new(&site)?;
+    let real = site.reals[0].web();
+    watch.until(real, Place::Up, PATIENCE)?;
+    let pace = Pace::start(&site.client, Vip::Dr.web(), 200);
+    std::thread::sleep(Duration::from_millis(500));
+    let began = Instant::now();
+    site.reals[0].set_sick(true)?;
+    watch.until(real, Place::Down, DOWN)?;
+    std::thread::sleep(Duration::from_millis(700));
+    let list = site.director.lbctl(&["list"])?;
+    let lost_at = logged_at(&site, "quorum lost")?;
+    site.reals[0].set_sick(false)?;
+    watch.until(real, Place::Up, UP)?;
+    std::thread::sleep(Duration::from_millis(700));
+    let asked = pace.stop()?;
+    let gained_at = logged_at(&site, "quorum gained")?;
+
+    let failed = asked.iter().filter(|a| a.answer.is_err()).count();
+    let at = |a: &Asked| seconds_of_day(a.wall);
+    let wrong_after_loss = asked
+        .iter()
+        .filter(|a| at(a) > lost_at && at(a) < gained_at && !a.is_from("r3"))
+        .map(|a| at(a) - lost_at)
+        .fold(0.0, f64::max);
+    let wrong_after_gain = asked
+        .iter()
+        .filter(|a| at(a) > gained_at && a.is_from("r3"))
+        .map(|a| at(a) - gained_at)
+        .fold(0.0, f64::max);
+    println!(
+        "quorum lost {:.0} ms after the failure began; sorry in {:.1} ms after that, out {:.1} ms after the quorum was \
+         gained; {failed} of {} requests failed",
+        1e3 * (lost_at - seconds_of_day(std::time::SystemTime::now())
+            + began.elapsed().as_secs_f64()),
+        1e3 * wrong_after_loss,
+        1e3 * wrong_after_gain,
+        asked.len()
+    );
+    ensure!(wrong_after_loss <= SWITCH && wrong_after_gain <= SWITCH);
+    let sorry = asked.iter().filter(|a| a.is_from("r3")).count();
+    ensure!(sorry > 50, "the sorry server has answered {sorry} requests");
+    ensure!(
+        failed == 0,
+        "all servers serve all the time, and {failed} requests failed"
+    );
+    ensure!(
+        list.contains(" aside") && list.contains(" sorry") && list.contains(" down"),
+        "{list}"
+    );
+    poll("the programs of the quorum", PATIENCE, || {
+        let told = std::fs::read_to_string(&told)?;
+        ensure!(told == "quorum_lost it\nquorum_gained it\n", "{told}");
+        Ok(())
+    })
+}
+
+#[test]
+fn without_any_live_real_server_clients_are_refused_until_one_returns() -> Result<()> {
+    needs_lab!();
+    let mut site = site(2)?;
+    site.balance(&web(&site, &[0, 1], &[check("http: /healthz")]))?;
+    let watch = Watch::new(&site)?;
+    let reals = [site.reals[0].web(), site.reals[1].web()];
+    watch.until(reals[0], Place::Up, PATIENCE)?;
+    for real in &site.reals {
+        real.set_sick(true)?;
+    }
+    for real in reals {
+        watch.until(real, Place::Down, DOWN)?;
+    }
+    let before = Instant::now();
+    let answers = site.client.curl(&Vip::Dr.url("/"), 1)?;
+    let took = before.elapsed();
+    ensure!(
+        answers.failures.len() == 1 && took < Duration::from_secs(1),
+        "{took:?} {answers:?}"
+    );
+    site.reals[1].set_sick(false)?;
+    let (up, _) = watch.until(reals[1], Place::Up, UP)?;
+    let answers = site.client.curl(&Vip::Dr.url("/"), 20)?;
+    println!("refused in {took:.0?}; up again after {up:.0?}");
+    ensure!(answers.from("r2") == 20, "{answers:?}");
+    Ok(())
+}
+
+#[test]
+fn what_is_known_of_a_real_server_outlives_reloads_removals_and_crashes() -> Result<()> {
+    needs_lab!();
+    let mut site = site(3)?;
+    let checked = check("http: /healthz");
+    site.balance(&web(&site, &[0, 1, 2], std::slice::from_ref(&checked)))?;
+    let watch = Watch::new(&site)?;
+    let real = site.reals[0].web();
+    let address = real.to_string();
+    site.reals[0].set_sick(true)?;
+    watch.until(real, Place::Down, PATIENCE)?;
+    let opened = watch.conns(real)?;
+    let nothing_new = |what: &str| -> Result<()> {
+        let answers = site.client.curl(&Vip::Dr.url("/"), 12)?;
+        ensure!(
+            answers.total() == 12 && answers.from("r1") == 0,
+            "{what}: {answers:?}"
+        );
+        Ok(())
+    };
+    // A reload that changes something else.
+    site.director.configure(&web(
+        &site,
+        &[0, 1, 2],
+        &[checked.clone(), "slow_start: 1s".into()],
+    ))?;
+    site.director.lbctl(&["reload"])?;
+    ensure!(
+        watch.look(real)?.0 == Place::Down,
+        "a reload has made it well"
+    );
+    nothing_new("after a reload")?;
+    ensure!(watch.conns(real)? == opened);
+    // Removed, and added again.
+    site.director
+        .configure(&web(&site, &[1, 2], std::slice::from_ref(&checked)))?;
+    site.director.lbctl(&["reload"])?;
+    site.director
+        .configure(&web(&site, &[1, 2, 0], std::slice::from_ref(&checked)))?;
+    site.director.lbctl(&["reload"])?;
+    ensure!(
+        watch.look(real)?.0 == Place::Down,
+        "it was added as a well one"
+    );
+    nothing_new("after it was added again")?;
+    // A person's weight 0 is no check's business.
+    site.director
+        .lbctl(&["edit-real", "--service", "it", "-r", &address, "-w", "0"])?;
+    site.reals[0].set_sick(false)?;
+    watch.until(real, Place::Up, PATIENCE)?;
+    nothing_new("with weight 0")?;
+    site.director
+        .lbctl(&["edit-real", "--service", "it", "-r", &address, "-w", "1"])?;
+    let answers = site.client.curl(&Vip::Dr.url("/"), 12)?;
+    ensure!(answers.from("r1") == 4, "{answers:?}");
+    // A crash.
+    site.reals[0].set_sick(true)?;
+    watch.until(real, Place::Down, PATIENCE)?;
+    let state = site.director.paths().state.join("health.json");
+    poll("the state to be written", PATIENCE, || {
+        let text = std::fs::read_to_string(&state)?;
+        ensure!(text.contains(&format!("\"{address}\"")), "{text}");
+        Ok(())
+    })?;
+    site.director.kill()?;
+    let killed = site.client.curl(&Vip::Dr.url("/"), 12)?;
+    ensure!(
+        killed.total() == 12 && killed.from("r1") == 0,
+        "without lbd: {killed:?}"
+    );
+    site.director.start()?;
+    ensure!(
+        watch.look(real)?.0 == Place::Down,
+        "a restart has made it well"
+    );
+    let answers = site.client.curl(&Vip::Dr.url("/"), 12)?;
+    ensure!(
+        answers.total() == 12 && answers.from("r1") == 0,
+        "after a crash: {answers:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn connections_of_a_dead_real_server_are_kept_or_reset_as_the_service_says() -> Result<()> {
+    needs_lab!();
+    for (word, reset) in [("keep", false), ("reset", true)] {
+        let mut site = site(2)?;
+        let more = [check("http: /healthz"), format!("dead_connections: {word}")];
+        site.balance(&web(&site, &[0, 1], &more))?;
+        let watch = Watch::new(&site)?;
+        let mut streams = site.client.inside(|| {
+            let open = |_| TcpStream::connect(Vip::Dr.web()).context("cannot connect");
+            (0..2).map(open).collect::<Result<Vec<_>>>()
+        })?;
+        let names: Vec<String> = streams.iter_mut().map(page).collect::<Result<_>>()?;
+        let index = names.iter().position(|name| name == "r1");
+        let stream = &mut streams[index.with_context(|| format!("{names:?}"))?];
+        site.reals[0].signal_web(Signal::SIGSTOP)?;
+        watch.until(site.reals[0].web(), Place::Down, DOWN)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let broken = poll("an answer of the network", Duration::from_secs(3), || {
+            // The reset comes with the first packet, and is seen with the next call.
+            match stream
+                .write_all(b" ")
+                .and_then(|()| stream.read(&mut [0; 1]))
+            {
+                Ok(n) => Ok(format!("read {n} bytes")),
+                Err(error) => match error.kind() {
+                    std::io::ErrorKind::WouldBlock => Ok("silence".to_owned()),
+                    _ => Ok(error.to_string()),
+                },
+            }
+        })?;
+        println!("{word}: {broken}");
+        ensure!(broken.contains("reset") == reset, "{word}: {broken}");
+        site.reals[0].signal_web(Signal::SIGCONT)?;
+    }
+    Ok(())
+}
+
+/// Fetches a page over a connection that stays.
+fn page(stream: &mut TcpStream) -> Result<String> {
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n")?;
+    let mut buffer = [0; 1024];
+    let read = stream.read(&mut buffer)?;
+    let text = String::from_utf8_lossy(&buffer[..read]);
+    let (_, body) = text.split_once("\r\n\r\n").context("no whole answer")?;
+    Ok(body.to_owned())
+}
