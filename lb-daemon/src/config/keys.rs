@@ -3,7 +3,13 @@
 //! The decoder, the spelling hints and the reference in `docs/configuration.md` all read these tables, so that none
 //! of them can know a key that the others do not.
 
+mod vrrp;
+
 use super::nearest::nearest_key;
+pub(crate) use vrrp::{
+    VRRP, VRRP_ADDRESS, VRRP_ANNOUNCE, VRRP_AUTH, VRRP_DEBOUNCE, VRRP_NOTIFY, VRRP_ROUTE,
+    VRRP_TRACK,
+};
 
 mod health;
 
@@ -99,6 +105,14 @@ pub(crate) const TABLES: &[&Table] = &[
     &QUORUM,
     &DAMPING,
     &NOTIFY,
+    &VRRP,
+    &VRRP_AUTH,
+    &VRRP_ADDRESS,
+    &VRRP_ROUTE,
+    &VRRP_ANNOUNCE,
+    &VRRP_TRACK,
+    &VRRP_NOTIFY,
+    &VRRP_DEBOUNCE,
 ];
 
 /// The file as a whole.
@@ -142,6 +156,12 @@ pub(crate) const TOP: Table = Table {
             takes: "[keys](#api)",
             default: "",
             about: "Who may use the control socket.",
+        },
+        Key {
+            name: "vrrp",
+            takes: "list of [virtual routers](#vrrp)",
+            default: "none",
+            about: "The virtual routers: which addresses this director shares with others, and who has them.",
         },
         Key {
             name: "services",

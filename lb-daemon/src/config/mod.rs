@@ -28,7 +28,7 @@ pub use environment::{Anywhere, Environment};
 pub use model::Model;
 pub use reference::reference;
 pub use refusal::{Fault, Refusal, Refused};
-pub use write::Yaml;
+pub use write::{Shown, Yaml};
 
 /// Reads and checks a file.
 pub fn load(path: &Path, environment: &dyn Environment) -> Result<Model, Refused> {

@@ -4,9 +4,15 @@
 //! nobody checks it again.
 
 pub mod health;
+mod vrrp;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+pub use vrrp::{
+    Gateway, LinkDelays, Notify, Scope, Script, Track, Tracked, VirtualAddress, VirtualRoute,
+    VirtualRouter, default_version,
+};
 
 use crate::core::desired::{
     Connections, Desired, DesiredReal, DesiredService, Method, Persistence, Proto, Scheduler,
@@ -29,6 +35,8 @@ pub struct Model {
     pub forwarding: Forwarding,
     /// Who may use the control socket.
     pub api: Api,
+    /// The virtual routers, in the order of the file.
+    pub vrrp: Vec<VirtualRouter>,
     /// The virtual services, in the order of the file.
     pub services: Vec<Service>,
 }

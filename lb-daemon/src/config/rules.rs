@@ -8,6 +8,7 @@ mod machine;
 mod program;
 mod real;
 mod service;
+mod vrrp;
 
 use super::environment::Environment;
 use super::model::Model;
@@ -21,6 +22,7 @@ pub(super) fn check(model: &Model, environment: &dyn Environment) -> Findings {
     service::check(model, &mut found);
     real::check(model, &mut found);
     health::check(model, environment, &mut found);
+    vrrp::check(model, environment, &mut found);
     machine::check(model, environment, &mut found);
     found
 }

@@ -4,8 +4,11 @@
 //! the file.
 
 mod health;
+mod vrrp;
 
 use std::fmt;
+
+pub(crate) use vrrp::virtual_router;
 
 use super::decode::MODES;
 use super::model::{

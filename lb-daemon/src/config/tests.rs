@@ -6,20 +6,27 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::model::health::CheckRule;
-use super::model::{Api, Forwarding, Limits, Model, OwnTimeouts, Real, Service, default_name};
-use super::{Anywhere, Refused, Yaml, parse, rules};
+use super::model::{
+    Api, Forwarding, Gateway, Limits, LinkDelays, Model, Notify, OwnTimeouts, Real, Scope, Script,
+    Service, Track, Tracked, VirtualAddress, VirtualRoute, VirtualRouter, default_name,
+};
+use super::{Anywhere, Refused, Shown, Yaml, parse, rules};
 use crate::core::desired::{
     Connections, Method, Persistence, Proto, Scheduler, SchedulerFlags, ServiceId, Timeouts,
     XdpMode,
 };
 use crate::core::diff::changes;
 use crate::core::health::probe::Probe;
+use crate::core::vrrp::{
+    Announcements, Auth, InitialState, Interval, Password, Preempt, Priority, Version,
+};
 
 fn read(bytes: &[u8]) -> Result<Model, Refused> {
     parse(bytes, Path::new("lbd.yaml"), &Anywhere)
@@ -146,6 +153,155 @@ fn placed((mut service, ports, name): (Service, Vec<u16>, Option<String>), n: u8
     service
 }
 
+fn preempt() -> impl Strategy<Value = Preempt> {
+    prop_oneof![
+        Just(Preempt::AtOnce),
+        Just(Preempt::Never),
+        seconds(3_600).prop_map(Preempt::After)
+    ]
+}
+
+fn command() -> impl Strategy<Value = Vec<String>> {
+    ("/[a-z]{1,9}", vec(".{0,9}", 0..3)).prop_map(|(path, arguments)| {
+        let words = arguments.into_iter().filter(|word| !word.contains('\0'));
+        std::iter::once(path).chain(words).collect()
+    })
+}
+
+prop_compose! {
+    fn script()(command in command(), timing in (seconds(86_400), seconds(86_400)), counts in (1u8.., 1u8..),
+        user in option::of("[a-z]{1,8}")) -> Script {
+        Script {
+            user,
+            interval: timing.0,
+            timeout: timing.1,
+            rise: counts.0,
+            fall: counts.1,
+            ..Script::new(command)
+        }
+    }
+}
+
+fn track() -> impl Strategy<Value = Track> {
+    let what = prop_oneof![
+        "[a-z]{1,9}".prop_map(Tracked::Interface),
+        script().prop_map(Tracked::Script),
+        "[a-z]{1,15}".prop_map(Tracked::Process),
+        "/[a-z]{1,9}".prop_map(|path| Tracked::File(path.into())),
+        Just(Tracked::Gateway(Gateway::Default)),
+        any::<Ipv4Addr>().prop_map(|a| Tracked::Gateway(Gateway::Address(a.into()))),
+    ];
+    let weight = option::of(prop_oneof![-253i16..=-1, 1i16..=253]);
+    (what, weight).prop_map(|(what, weight)| Track { what, weight })
+}
+
+prop_compose! {
+    fn virtual_address()(
+        prefix in 0u8..=32,
+        interface in option::of("[a-z]{1,9}"),
+        label in option::of("[a-z]{1,5}:[a-z0-9]{1,5}"),
+        scope in select(vec![Scope::Global, Scope::Site, Scope::Link, Scope::Host]),
+    ) -> VirtualAddress {
+        VirtualAddress { interface, label, scope, ..VirtualAddress::new(Ipv4Addr::UNSPECIFIED.into(), prefix) }
+    }
+}
+
+prop_compose! {
+    fn virtual_route()(
+        to in (any::<Ipv4Addr>(), 0u8..=32),
+        via in option::of(any::<Ipv4Addr>()),
+        source in option::of(any::<Ipv4Addr>()),
+        interface in option::of("[a-z]{1,9}"),
+        metric in option::of(any::<u32>()),
+        table in option::of(1u32..),
+    ) -> VirtualRoute {
+        VirtualRoute {
+            to: IpNet::new(to.0.into(), to.1).unwrap().trunc(),
+            via: via.map(IpAddr::from),
+            interface,
+            source: source.map(IpAddr::from),
+            metric,
+            table,
+        }
+    }
+}
+
+prop_compose! {
+    fn notify()(
+        programs in vec(option::of(command()), 5),
+        user in option::of("[a-z]{1,8}"),
+        timeout in seconds(3_600),
+    ) -> Notify {
+        let mut programs = programs.into_iter().map(Option::unwrap_or_default);
+        let mut next = || programs.next().unwrap();
+        Notify { master: next(), backup: next(), fault: next(), stop: next(), any: next(), user, timeout }
+    }
+}
+
+prop_compose! {
+    /// A virtual router; its name, number and addresses are made unique later.
+    fn virtual_router()(
+        v3 in any::<bool>(),
+        interval in 1u16..=255,
+        priority in 1u8..,
+        misses in 1u8..=100,
+        preempt in preempt(),
+        initial in select(vec![InitialState::Backup, InitialState::Master]),
+        pass in option::of("[ -~]{1,8}"),
+        source in option::of(any::<Ipv4Addr>()),
+        peers in vec(2u8..250, 0..3),
+        addresses in (vec(virtual_address(), 1..4), vec(virtual_address(), 0..3)),
+        routes in vec(virtual_route(), 0..2),
+        announcements in (1u8..=60, seconds(3_600), option::of(seconds(86_400))),
+        group in option::of("[a-z]{1,4}"),
+        flags in any::<bool>(),
+        track in vec(track(), 0..3),
+        notify in notify(),
+        delays in (seconds(3_600), seconds(3_600)),
+    ) -> VirtualRouter {
+        let version = if v3 { Version::V3 } else { Version::V2 };
+        let length = if v3 { Interval::centis(interval) } else { Interval::seconds(interval as u8) };
+        let pass = pass.filter(|_| !v3).map(|text| Auth::Pass(Password::new(&text).unwrap()));
+        let mut peers: Vec<IpAddr> = peers.into_iter().map(|n| IpAddr::from([172, 16, 0, n])).collect();
+        peers.sort();
+        peers.dedup();
+        VirtualRouter {
+            name: String::new(),
+            interface: "eth0".into(),
+            vrid: 1,
+            version,
+            priority: Priority::new(priority).unwrap(),
+            interval: length.unwrap(),
+            misses,
+            preempt,
+            initial,
+            auth: pass.unwrap_or_default(),
+            source: source.map(IpAddr::from).filter(|s| !peers.contains(s)),
+            peers,
+            addresses: addresses.0,
+            excluded: addresses.1,
+            routes,
+            group,
+            announcements: Announcements { repeat: announcements.0, delay: announcements.1, refresh: announcements.2 },
+            check_addresses: flags,
+            track,
+            notify,
+            debounce: LinkDelays { up: delays.0, down: delays.1 },
+        }
+    }
+}
+
+/// The n-th virtual router, with addresses of its own.
+fn numbered(mut router: VirtualRouter, n: u8) -> VirtualRouter {
+    router.name = format!("VI_{n}");
+    router.vrid = n + 1;
+    let all = router.addresses.iter_mut().chain(&mut router.excluded);
+    for (m, address) in (1..).zip(all) {
+        address.addr = IpAddr::from([198, 18, n, m]);
+    }
+    router
+}
+
 prop_compose! {
     fn model()(
         interfaces in vec("[a-z][a-z0-9.]{0,8}", 0..3),
@@ -157,6 +313,7 @@ prop_compose! {
         icmp_per_second in 0u32..=1_000_000,
         group in proptest::option::of("[a-z_][a-z0-9._-]{0,31}"),
         others_read in any::<bool>(),
+        routers in vec(virtual_router(), 0..3),
         services in vec(service(), 0..5),
     ) -> Model {
         let number = |(n, name): (usize, String)| format!("{name}{n}");
@@ -168,6 +325,7 @@ prop_compose! {
             limits: Limits { services: limits.0, reals: limits.1 },
             forwarding: Forwarding { sloppy_tcp, icmp_per_second },
             api: Api { group, others_read },
+            vrrp: (0..).zip(routers).map(|(n, router)| numbered(router, n)).collect(),
             services: services.into_iter().enumerate().map(placed).collect(),
         }
     }
@@ -228,6 +386,20 @@ proptest! {
         let text = Yaml(&model).to_string();
         let again = read(text.as_bytes());
         prop_assert_eq!(again.as_ref(), Ok(&model), "{}", text);
+    }
+
+    #[test]
+    fn what_is_shown_has_no_password(mut model in model()) {
+        for router in &mut model.vrrp {
+            router.version = Version::V2;
+            router.auth = Auth::Pass(Password::new("geheim!").unwrap());
+        }
+        let shown = Shown(&model).to_string();
+        prop_assert!(!shown.contains("geheim"), "{}", shown);
+        let other = Model { vrrp: Vec::new(), ..model.clone() };
+        for change in changes(&other, &model).iter().chain(&changes(&model, &other)) {
+            prop_assert!(!change.text.contains("geheim"), "{}", change);
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::nearest::nearest;
 use crate::core::desired::{Scheduler, SchedulerFlags, full_prefix};
 
@@ -474,6 +476,76 @@ pub(crate) fn group(text: &str) -> Result<String, Wrong> {
         takes,
         "`getent group` lists the groups of this machine",
     ))
+}
+
+/// A network: `192.0.2.0/24`, or an address alone.
+pub(crate) fn network(text: &str) -> Result<IpNet, Wrong> {
+    let (addr, prefix) = interface_address(text)?;
+    let first = mask(addr, prefix);
+    let net = IpNet::new(first, prefix).ok().filter(|_| first == addr);
+    net.ok_or_else(|| {
+        wrong(
+            format!("`{addr}` is not the first address of a network of {prefix} bits"),
+            format!("write `{first}/{prefix}` for the network"),
+        )
+    })
+}
+
+/// The label of an IPv4 address.
+pub(crate) fn label(text: &str) -> Result<String, Wrong> {
+    let bad = |c: char| c.is_whitespace() || c.is_control() || c == '/';
+    if text.is_empty() || text.len() > 15 || text.contains(bad) || !text.contains(':') {
+        return Err(wrong(
+            "a label has 1 to 15 characters: an interface, `:` and a text",
+            "write `eth0:vip`, for example",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of a process as the kernel has it.
+pub(crate) fn process_name(text: &str) -> Result<String, Wrong> {
+    if text.is_empty() || text.len() > 15 || text.contains('/') {
+        return Err(wrong(
+            "the kernel's name of a process has 1 to 15 bytes, and no path",
+            "`ps -e -o comm` lists the names",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// A path from the root.
+pub(crate) fn absolute_path(text: &str) -> Result<String, Wrong> {
+    if text.contains('\0') {
+        return Err(wrong("a path has no NUL", "remove it"));
+    }
+    if !text.starts_with('/') {
+        return Err(wrong(
+            "it takes a path that begins with `/`",
+            "write the whole path; arguments go into a list: `[/usr/local/bin/check, --fast]`",
+        ));
+    }
+    if text.contains(char::is_whitespace) {
+        let words: Vec<_> = text.split_whitespace().collect();
+        return Err(wrong(
+            "a path and its arguments are a list",
+            format!("write `[{}]`", words.join(", ")),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// How far something tracked moves a priority.
+pub(crate) fn weight_shift(text: &str) -> Result<i16, Wrong> {
+    let takes = "it takes a number from -253 to 253, but not 0";
+    match text.parse::<i16>() {
+        Ok(n) if n != 0 && n.unsigned_abs() <= 253 => Ok(n),
+        Ok(0) => Err(wrong(
+            takes,
+            "leave `weight` out for a fault while it is down",
+        )),
+        _ => Err(wrong(takes, "write `-50` to lose 50 while it is down")),
+    }
 }
 
 /// The name of a network interface.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use crate::config::model::{Model, Real, Service};
+use crate::config::model::{Model, Real, Service, VirtualRouter};
 use crate::config::spell::{self, Facet};
 
 /// One thing that differs.
@@ -50,6 +50,7 @@ impl fmt::Display for Change {
 pub fn changes(from: &Model, to: &Model) -> Vec<Change> {
     let mut plan = Plan(Vec::new());
     plan.director(from, to);
+    plan.virtual_routers(from, to);
     let old: HashMap<_, _> = from.services.iter().map(|s| (s.id, s)).collect();
     let kept: HashSet<_> = to.services.iter().map(|s| s.id).collect();
     for service in from.services.iter().filter(|s| !kept.contains(&s.id)) {
@@ -85,6 +86,29 @@ impl Plan {
         self.facets("", spell::top(from), spell::top(to));
         for ((part, old), (_, new)) in spell::parts(from).into_iter().zip(spell::parts(to)) {
             self.facets(&format!("{part}: "), old, new);
+        }
+    }
+
+    fn virtual_routers(&mut self, from: &Model, to: &Model) {
+        let old: HashMap<_, _> = from.vrrp.iter().map(|r| (r.name.as_str(), r)).collect();
+        let kept: HashSet<_> = to.vrrp.iter().map(|r| r.name.as_str()).collect();
+        for VirtualRouter { name, .. } in &from.vrrp {
+            if !kept.contains(name.as_str()) {
+                self.add(Sign::Removed, format!("virtual router {name}"));
+            }
+        }
+        for router in &to.vrrp {
+            let facets = spell::virtual_router(router);
+            match old.get(router.name.as_str()) {
+                Some(before) => {
+                    let subject = format!("virtual router {}: ", router.name);
+                    self.facets(&subject, spell::virtual_router(before), facets);
+                }
+                None => {
+                    let said = also_said(facets, &["name"]);
+                    self.add(Sign::Added, format!("virtual router {}{said}", router.name));
+                }
+            }
         }
     }
 

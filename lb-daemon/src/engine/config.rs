@@ -5,7 +5,7 @@ use std::path::Path;
 use super::apply::changes;
 use super::{Engine, Machine, Network, Request, problem};
 use crate::api::types::{self, Checked, Problem, ReloadRequest, Reloaded, Saved};
-use crate::config::{self, Anywhere, Model, Refused, Yaml};
+use crate::config::{self, Anywhere, Model, Refused, Shown};
 use crate::io::store::{self, Digest};
 
 /// What a reload of the file would change.
@@ -92,7 +92,7 @@ impl Request for Check {
     }
 }
 
-/// The running configuration as a file would have it.
+/// The running configuration as a file would have it, but for passwords.
 #[derive(Clone, Copy, Debug)]
 pub struct Text;
 
@@ -100,7 +100,7 @@ impl Request for Text {
     type Answer = String;
 
     async fn perform(self, engine: &mut Engine) -> Result<String, Problem> {
-        Ok(Yaml(&engine.model).to_string())
+        Ok(Shown(&engine.model).to_string())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::model::{Api, Forwarding, Limits, Model};
 use super::super::value::{TIMEOUT, group, interface, number, seconds, truth, word};
-use super::{Decoder, Map, Subject, keys, part, service};
+use super::{Decoder, Map, Subject, keys, part, service, vrrp};
 use crate::core::desired::{Connections, Timeouts, XdpMode};
 use lb_common::abi::MAX_REALS;
 
@@ -31,6 +31,7 @@ pub(super) fn top(decoder: &mut Decoder, root: &super::Node<'_>) -> Model {
         limits: limits(decoder, &map),
         forwarding: forwarding(decoder, &map),
         api: api(decoder, &map),
+        vrrp: vrrp::all(decoder, &map),
         services: service::all(decoder, &map),
     }
 }

@@ -9,12 +9,14 @@ mod pool;
 mod probe;
 mod script;
 mod service;
+mod vrrp;
 
 pub(super) use director::MODES;
 pub(super) use health::VERDICTS;
 pub(super) use pool::{DEAD_CONNECTIONS, ON_FAILURE};
 pub(super) use probe::{BODY_LIMIT, REDIS_ROLES, ZOOKEEPER_ROLES};
 pub(super) use script::NOTIFY_TIMEOUT;
+pub(super) use vrrp::{SCOPES, everywhere};
 
 use std::borrow::Cow;
 use std::fmt;
@@ -48,6 +50,8 @@ enum Subject<'n, 't> {
     PartOf(&'n Node<'t>, &'static str),
     Real(&'n Node<'t>, &'n Node<'t>),
     Probe(&'n Node<'t>, &'static str),
+    Router(&'n Node<'t>),
+    RouterPart(&'n Node<'t>, &'static str),
 }
 
 /// ``service `web`, real server `192.0.2.21`: ``
@@ -61,6 +65,7 @@ impl fmt::Display for Subject<'_, '_> {
             }
         };
         let service = |node: &Node<'_>| label(node, ["name", "address"]);
+        let router = |node: &Node<'_>| label(node, ["name", "interface"]);
         match self {
             Self::Top => Ok(()),
             Self::Part(part) => write!(f, "{part}: "),
@@ -73,6 +78,10 @@ impl fmt::Display for Subject<'_, '_> {
                 service(node),
                 label(real, ["address", "address"])
             ),
+            Self::Router(node) => write!(f, "virtual router{}: ", router(node)),
+            Self::RouterPart(node, part) => {
+                write!(f, "virtual router{}, {part}: ", router(node))
+            }
         }
     }
 }
