@@ -12,13 +12,16 @@
 use crate::net::{Be16, Be32};
 
 /// Changes whenever a type here, or the meaning of a map, changes.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// How many real servers (over all services) an entry of the connection table can name.
 pub const MAX_REALS: u32 = (1 << 17) - 1;
 
 /// The most real servers one service may have.
 pub const MAX_REALS_PER_SERVICE: usize = 1024;
+
+/// How many virtual routers `STANDBY` has room for. Number 0 is none.
+pub const MAX_ROUTERS: u32 = 1024;
 
 /// Names of the maps, as pinned and as `bpftool map` shows them (at most 15 characters).
 pub mod map {
@@ -55,6 +58,9 @@ pub mod map {
     pub const LOCALITY4: &str = "LOCALITY4";
     /// [`TemplateKey4`](super::TemplateKey4) to [`Template`](crate::template::Template): persistent clients.
     pub const TEMPLATES4: &str = "TEMPLATES4";
+    /// By the number of a virtual router, a `u64`: not 0 while another director is its master, and new connections of its
+    /// services are that one's.
+    pub const STANDBY: &str = "STANDBY";
     /// [`CpuState`](super::CpuState), one entry, per CPU.
     pub const CPU: &str = "CPU";
     /// Egress interfaces by slot.
@@ -169,8 +175,10 @@ pub struct Plan {
     pub service: u32,
     /// The turn that the generation began with.
     pub start: u32,
+    /// The number of the virtual router that the service's addresses are of; 0 if they are of none.
+    pub router: u32,
     /// Zero.
-    pub pad: [u32; 3],
+    pub pad: [u32; 2],
 }
 
 /// Bits of [`Plan::flags`].

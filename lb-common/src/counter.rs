@@ -51,6 +51,8 @@ counters! {
     PassProtocol = "pass_protocol";
     /// A segment of no connection that opens none: left to the stack.
     PassNoConnection = "pass_no_connection";
+    /// A new connection to an address whose master is another director: left to the stack.
+    PassStandby = "pass_standby";
     /// A fragment: left to the stack, because its ports are not known.
     PassFragment = "pass_fragment";
     /// The next hop is not resolved yet (NAT, either way): rewritten and left to the stack, which resolves it.

@@ -46,6 +46,9 @@ pub trait Env: Buckets + Loads {
     /// The plan of a generation.
     fn plan(&self, generation: u32) -> Option<&Plan>;
 
+    /// Whether another director is the master of a virtual router.
+    fn standby(&self, router: u32) -> bool;
+
     /// The turn of a generation: [`Generation::turn`](crate::abi::Generation::turn).
     fn turn(&self, generation: u32) -> Option<&<Self::Atoms as Atoms>::U64>;
 

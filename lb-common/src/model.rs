@@ -50,6 +50,8 @@ pub struct World {
     pub turns: Vec<AtomicU64>,
     /// Services' current generations.
     pub current: Vec<u32>,
+    /// The virtual routers of which another director is master.
+    pub standby: Vec<u32>,
     /// Members of generations.
     pub members: Box<[Member; MEMBERS_LEN as usize]>,
     /// Words of schedules.
@@ -87,6 +89,7 @@ impl World {
             plans: Vec::new(),
             turns: Vec::new(),
             current: Vec::new(),
+            standby: Vec::new(),
             members: zeroed(|_| Member::default()),
             slots: Vec::new(),
             timeouts: vec![Timeouts::ipvs()],
@@ -271,6 +274,10 @@ impl Env for World {
 
     fn plan(&self, generation: u32) -> Option<&Plan> {
         self.plans.get(generation as usize)
+    }
+
+    fn standby(&self, router: u32) -> bool {
+        self.standby.contains(&router)
     }
 
     fn turn(&self, generation: u32) -> Option<&AtomicU64> {

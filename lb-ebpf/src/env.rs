@@ -126,6 +126,13 @@ impl Env for Kernel {
     }
 
     #[inline(always)]
+    fn standby(&self, router: u32) -> bool {
+        maps::STANDBY
+            .get(router)
+            .is_some_and(|standby| standby.load() != 0)
+    }
+
+    #[inline(always)]
     fn turn(&self, generation: u32) -> Option<&Atomic<u64>> {
         let generation = maps::GENERATIONS.get_ptr_mut(generation)?;
         // SAFETY: the element lies in the map, `Atomic` has the layout of its word, and nobody reaches the word otherwise.

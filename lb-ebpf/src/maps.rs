@@ -6,8 +6,8 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::{
-    CpuState, FILTER_WORDS, Generation, LOADS_LEN, Locality, LocalityKey4, MEMBERS_LEN, Member,
-    Real, RealKey4, ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic,
+    CpuState, FILTER_WORDS, Generation, LOADS_LEN, Locality, LocalityKey4, MAX_ROUTERS,
+    MEMBERS_LEN, Member, Real, RealKey4, ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic,
 };
 use lb_common::counter;
 use lb_common::decap::DECAPS as ENDS;
@@ -34,6 +34,9 @@ pub(crate) static SERVICES4: HashMap<ServiceKey4, u32, SERVICES> = HashMap::new(
 
 #[btf_map]
 pub(crate) static CURRENT: Array<Atomic<u64>, SERVICES, SHARED> = Array::new();
+
+#[btf_map]
+pub(crate) static STANDBY: Array<Atomic<u64>, { MAX_ROUTERS as usize }, SHARED> = Array::new();
 
 #[btf_map]
 pub(crate) static GENERATIONS: Array<Generation, { 2 * SERVICES }, SHARED> = Array::new();

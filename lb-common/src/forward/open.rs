@@ -138,6 +138,10 @@ fn choose<E: Env>(
     let Some(pool) = Service::of(env, journey.service, flow.vip, journey.now) else {
         return journey.end(Outcome::end(Counter::DropInternal));
     };
+    let router = pool.plan().router;
+    if router != 0 && env.standby(router) {
+        return journey.end(Outcome::end(Counter::PassStandby));
+    }
     match how(&pool, &Request::from(&flow)) {
         Some(choice) => {
             journey.slot = choice.real();

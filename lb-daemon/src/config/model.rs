@@ -247,7 +247,7 @@ pub fn default_scheduler() -> Scheduler {
 }
 
 impl Model {
-    /// What the data plane shall do while every real server is well.
+    /// What the data plane shall do while every real server is well, on a director that is alone.
     pub fn desired(&self) -> Desired {
         Desired {
             interfaces: self.interfaces.clone(),
@@ -269,6 +269,7 @@ impl Model {
             one_packet: service.one_packet,
             timeouts: own.then(|| service.timeouts.over(&self.connections.timeouts)),
             method: service.method,
+            router: 0,
             reals: service
                 .reals
                 .iter()

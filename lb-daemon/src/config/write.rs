@@ -76,11 +76,7 @@ fn item(f: &mut Formatter<'_>, facets: Vec<Facet>, secrets: Secrets) -> fmt::Res
     Ok(())
 }
 
-fn virtual_router(
-    f: &mut Formatter<'_>,
-    router: &VirtualRouter,
-    secrets: Secrets,
-) -> fmt::Result {
+fn virtual_router(f: &mut Formatter<'_>, router: &VirtualRouter, secrets: Secrets) -> fmt::Result {
     item(f, spell::virtual_router(router), secrets)
 }
 

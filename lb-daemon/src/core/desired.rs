@@ -156,6 +156,8 @@ pub struct DesiredService {
     pub timeouts: Option<Timeouts>,
     /// The method of real servers added without one.
     pub method: Method,
+    /// The number of the virtual router that its addresses are of; 0 if they are of none.
+    pub router: u32,
     /// Its real servers, in the order of adding.
     pub reals: Vec<DesiredReal>,
 }

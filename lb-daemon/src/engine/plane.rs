@@ -9,7 +9,7 @@ use lb_common::net::Proto;
 use crate::core::desired::{Desired, ServiceId, XdpMode};
 use crate::core::outlook::Outlook;
 use crate::io::bpf::{
-    Applied, ApplyError, Connection, ConnectionFilter, Dataplane, DetachError, Detached, Hop,
+    Applied, ApplyError, Connection, ConnectionFilter, Dataplane, DetachError, Detached, Gate, Hop,
     Maintained, ReadError, ServiceReading, StartError, Status,
 };
 
@@ -24,6 +24,8 @@ pub trait Plane: Send {
         desired: &Desired,
         hop: &dyn Fn(Ipv4Addr) -> Hop,
     ) -> Result<Applied, ApplyError>;
+    /// The switch by which new connections are served or left to another director.
+    fn gate(&self) -> Gate;
     /// Runs the program on these interfaces and no others.
     fn set_interfaces(
         &mut self,
@@ -67,6 +69,10 @@ impl Plane for Dataplane {
         hop: &dyn Fn(Ipv4Addr) -> Hop,
     ) -> Result<Applied, ApplyError> {
         Self::apply(self, desired, hop)
+    }
+
+    fn gate(&self) -> Gate {
+        Self::gate(self)
     }
 
     fn set_interfaces(

@@ -131,6 +131,7 @@ pub(crate) fn service(vip: u8, scheduler: Scheduler, reals: &[(u8, u16)]) -> Des
         one_packet: false,
         timeouts: None,
         method: Method::Dr,
+        router: 0,
         reals: reals.iter().map(real).collect(),
     }
 }

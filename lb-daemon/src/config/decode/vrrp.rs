@@ -13,7 +13,7 @@ use super::super::model::{
 use super::super::node::{Kind, Node};
 use super::super::refusal::Refusal;
 use super::super::value::{
-    Wrong, Written, absolute_path, duration, interface, interface_address, label, name, network,
+    Written, Wrong, absolute_path, duration, interface, interface_address, label, name, network,
     number, plain_address, process_name, truth, weight_shift, word,
 };
 use super::{Decoder, Map, Subject, keys};
@@ -133,7 +133,10 @@ fn advert_interval(text: &str, version: Version) -> Result<Interval, Wrong> {
     };
     let (least, takes) = match version {
         Version::V2 => (Duration::from_secs(1), "version 2 counts whole seconds"),
-        Version::V3 => (Duration::from_millis(10), "version 3 counts in steps of 10 ms"),
+        Version::V3 => (
+            Duration::from_millis(10),
+            "version 3 counts in steps of 10 ms",
+        ),
     };
     let duration = match duration(text, least..=longest) {
         Err(wrong) if version == Version::V2 && self::duration(text, TEN_MS..=HOUR).is_ok() => {

@@ -105,7 +105,10 @@ fn addresses(model: &Model, found: &mut Findings) {
                 continue;
             };
             let what = if first.0 == n {
-                format!("virtual router `{}` has {} twice", router.name, address.addr)
+                format!(
+                    "virtual router `{}` has {} twice",
+                    router.name, address.addr
+                )
             } else {
                 format!(
                     "virtual routers `{}` and `{}` both have {}",
@@ -172,7 +175,12 @@ fn alone(router: &VirtualRouter, path: &Path, found: &mut Findings) {
         if address.addr.is_ipv6() != v6 {
             found.push(
                 Refusal::new(
-                    format!("{subject}: {} is {}, and the first is {}", address.addr, family(!v6), family(v6)),
+                    format!(
+                        "{subject}: {} is {}, and the first is {}",
+                        address.addr,
+                        family(!v6),
+                        family(v6)
+                    ),
                     "put it into `excluded`, or into a virtual router of its own",
                 )
                 .why("an advertisement has addresses of one family")
@@ -190,7 +198,10 @@ fn alone(router: &VirtualRouter, path: &Path, found: &mut Findings) {
             .of(path.clone().key("addresses").item(MOST_ADDRESSES)),
         );
     }
-    for (list, key) in [(&router.addresses, "addresses"), (&router.excluded, "excluded")] {
+    for (list, key) in [
+        (&router.addresses, "addresses"),
+        (&router.excluded, "excluded"),
+    ] {
         for (a, address) in list.iter().enumerate() {
             virtual_address(&subject, address, path.clone().key(key).item(a), found);
         }
@@ -231,7 +242,10 @@ fn alone(router: &VirtualRouter, path: &Path, found: &mut Findings) {
             let key = if via { "source" } else { "via" };
             found.push(
                 Refusal::new(
-                    format!("{subject}: the `{key}` of the route to {} is of the wrong family", route.to),
+                    format!(
+                        "{subject}: the `{key}` of the route to {} is of the wrong family",
+                        route.to
+                    ),
                     format!("write an {} address", family(route.to.addr().is_ipv6())),
                 )
                 .of(path.clone().key("routes").item(r).key(key)),
@@ -318,7 +332,10 @@ fn tracked(model: &Model, router: &VirtualRouter, path: &Path, found: &mut Findi
         };
         found.push(
             Refusal::new(
-                format!("virtual router `{}`: there is no service `{name}`", router.name),
+                format!(
+                    "virtual router `{}`: there is no service `{name}`",
+                    router.name
+                ),
                 hint,
             )
             .of(path.clone().key("track").item(t).key("service")),
@@ -332,10 +349,13 @@ fn interfaces(model: &Model, environment: &dyn Environment, found: &mut Findings
     };
     for (n, router) in model.vrrp.iter().enumerate() {
         let own = std::iter::once((&router.interface, path(n).key("interface")));
-        let of_addresses = router.all_addresses().enumerate().filter_map(|(a, address)| {
-            let at = address_path(router, n, a).key("interface");
-            Some((address.interface.as_ref()?, at))
-        });
+        let of_addresses = router
+            .all_addresses()
+            .enumerate()
+            .filter_map(|(a, address)| {
+                let at = address_path(router, n, a).key("interface");
+                Some((address.interface.as_ref()?, at))
+            });
         for (name, at) in own.chain(of_addresses) {
             if there.contains(name) {
                 continue;
@@ -347,7 +367,10 @@ fn interfaces(model: &Model, environment: &dyn Environment, found: &mut Findings
             };
             found.push(
                 Refusal::new(
-                    format!("virtual router `{}`: there is no interface `{name}`", router.name),
+                    format!(
+                        "virtual router `{}`: there is no interface `{name}`",
+                        router.name
+                    ),
                     hint,
                 )
                 .of(at)

@@ -10,9 +10,7 @@ use super::super::model::{
 use super::super::value::Written;
 use super::{Facet, Value, facet, plain};
 use crate::core::desired::full_prefix;
-use crate::core::vrrp::{
-    Announcements, Auth, InitialState, Interval, Preempt, Priority, Version,
-};
+use crate::core::vrrp::{Announcements, Auth, InitialState, Interval, Preempt, Priority, Version};
 
 /// What is said of a virtual router.
 pub(crate) fn virtual_router(router: &VirtualRouter) -> Vec<Facet> {
@@ -137,7 +135,10 @@ fn address(address: &VirtualAddress) -> Value {
     let mut entries = vec![("address", name.clone())];
     entries.extend(interface.clone().map(|i| ("interface", Value::Text(i))));
     entries.extend(label.clone().map(|l| ("label", Value::Text(l))));
-    let word = SCOPES.iter().find(|(_, s)| s == scope).map(|(word, _)| *word);
+    let word = SCOPES
+        .iter()
+        .find(|(_, s)| s == scope)
+        .map(|(word, _)| *word);
     entries.extend(word.filter(|w| *w != "global").map(|w| ("scope", plain(w))));
     if entries.len() == 1 {
         name

@@ -859,6 +859,7 @@ fn standings_change_what_is_desired() {
             one_packet: false,
             timeouts: None,
             method: Method::Dr,
+            router: 0,
             reals: vec![
                 desired_real(1, 1),
                 desired_real(2, 1),

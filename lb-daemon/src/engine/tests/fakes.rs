@@ -20,8 +20,9 @@ use crate::engine::network::{Later, Network};
 use crate::engine::plane::{Listing, Plane};
 use crate::engine::{Engine, Handle, Jobs, Places, Request, begin};
 use crate::io::bpf::{
-    Applied, ApplyError, Connection, ConnectionFilter, DetachError, Detached, Hop, InterfaceStatus,
-    Maintained, Rates, ReadError, RealReading, ServiceReading, StartError, Status, TrafficSum,
+    Applied, ApplyError, Connection, ConnectionFilter, DetachError, Detached, Gate, Hop,
+    InterfaceStatus, Maintained, Rates, ReadError, RealReading, ServiceReading, StartError, Status,
+    TrafficSum,
 };
 use crate::io::bpf::{mh_table, plan_flags};
 use crate::io::health::Checks;
@@ -93,6 +94,10 @@ impl Plane for FakePlane {
             }
         }
         Ok(Applied::default())
+    }
+
+    fn gate(&self) -> Gate {
+        Gate::in_memory().unwrap()
     }
 
     fn set_interfaces(

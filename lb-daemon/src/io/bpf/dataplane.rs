@@ -13,6 +13,7 @@ use lb_common::table::SLOTS_PER_BUCKET;
 
 use super::conns::{self, Connections};
 use super::error::{ApplyError, DetachError, MapError, ReadError, StartError};
+use super::gate::Gate;
 use super::grace::Grace;
 use super::layout::{self, Layout, layouts};
 use super::links::{self, Interface};
@@ -140,6 +141,11 @@ impl Dataplane {
             self.state.reread()?;
         }
         result
+    }
+
+    /// The switch by which new connections are served or left to another director.
+    pub fn gate(&self) -> Gate {
+        self.state.maps.gate()
     }
 
     /// Runs the program on these interfaces and no others.

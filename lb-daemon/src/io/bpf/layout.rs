@@ -3,8 +3,8 @@
 use std::fmt;
 
 use lb_common::abi::{
-    FILTER_WORDS, Generation, LOADS_LEN, Load, MAX_REALS, MEMBERS_LEN, Member, Real, RealKey4,
-    ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic, map,
+    FILTER_WORDS, Generation, LOADS_LEN, Load, MAX_REALS, MAX_ROUTERS, MEMBERS_LEN, Member, Real,
+    RealKey4, ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic, map,
 };
 use lb_common::atomic::Host;
 use lb_common::counter::COUNTERS;
@@ -44,6 +44,7 @@ pub(super) fn layouts(capacity: Capacity) -> Vec<Layout> {
         mapped::<Bucket<Host>>(map::CONNS4, buckets(capacity.connections)),
         keyed::<ServiceKey4, u32>(map::SERVICES4, services.saturating_mul(4)),
         mapped::<u64>(map::CURRENT, services),
+        mapped::<u64>(map::STANDBY, MAX_ROUTERS),
         mapped::<Generation>(map::GENERATIONS, services.saturating_mul(2).max(64)),
         mapped::<[Member; MEMBERS_LEN as usize]>(map::MEMBERS, 1),
         mapped::<u64>(map::SLOTS, slots(services, reals)),

@@ -15,6 +15,7 @@ use lb_common::sched::threshold;
 use lb_common::table::Table;
 
 use super::error::MapError;
+use super::gate::Gate;
 use super::layout::{LEDGER, Layout};
 use super::region::{self, Record, Region};
 use super::report::TrafficSum;
@@ -26,6 +27,7 @@ use super::templates::Templates;
 pub(super) struct Maps {
     settings: Region,
     current: Region,
+    standby: Arc<Region>,
     conns: Arc<Region>,
     generations: Region,
     members: Region,
@@ -131,6 +133,7 @@ impl Maps {
         Ok(Self {
             settings: region(map::SETTINGS)?,
             current: region(map::CURRENT)?,
+            standby: Arc::new(region(map::STANDBY)?),
             conns: Arc::new(region(map::CONNS4)?),
             generations: region(map::GENERATIONS)?,
             members: region(map::MEMBERS)?,
@@ -143,6 +146,11 @@ impl Maps {
             tables,
             writes: Writes::default(),
         })
+    }
+
+    /// The switch between master and standby, to be held apart from the rest.
+    pub(super) fn gate(&self) -> Gate {
+        Gate(Arc::clone(&self.standby))
     }
 
     /// What a walk over the connection table needs, to be held apart from the rest.

@@ -12,6 +12,7 @@ mod conns;
 pub mod dataplane;
 mod decap;
 pub mod error;
+mod gate;
 pub mod grace;
 mod hops;
 mod layout;
@@ -40,6 +41,7 @@ pub use conns::Connections;
 pub use dataplane::{Dataplane, is_built_in};
 pub use decap::{DecapOptions, Decapsulator, detach};
 pub use error::{ApplyError, DetachError, ReadError, StartError};
+pub use gate::Gate;
 pub use options::{Capacity, Hop, NextHop, Options};
 pub use report::{
     Applied, Connection, ConnectionFilter, Detached, InterfaceStatus, Maintained, Rates,

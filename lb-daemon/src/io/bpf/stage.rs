@@ -113,6 +113,7 @@ impl State {
             flags: target.flags,
             persistence: target.persistence,
             mask: target.mask,
+            router: target.router,
             service,
             ..Plan::default()
         };
@@ -352,6 +353,7 @@ fn is_same(written: &Written, plan: &Plan, entries: &[Entry]) -> bool {
             p.flags,
             p.persistence,
             p.mask,
+            p.router,
             p.service,
         )
     };

@@ -33,6 +33,8 @@ pub(super) struct Target {
     pub persistence: u32,
     /// Persistence netmask, in network order.
     pub mask: u32,
+    /// The number of the virtual router that its addresses are of.
+    pub router: u32,
     /// Timeouts by state.
     pub timeouts: Timeouts,
     /// Its real servers, newest first.
@@ -89,6 +91,7 @@ fn target(desired: &DesiredService, timeouts: desired::Timeouts) -> Result<Targe
         flags: plan_flags(desired),
         persistence: desired.persistence.map_or(0, |p| ticks(p.timeout)),
         mask: desired.persistence.map_or(0, |p| netmask(p.mask)),
+        router: desired.router,
         timeouts: profile(desired.timeouts.unwrap_or(timeouts)),
         reals,
     })

@@ -289,6 +289,7 @@ fn service(method: Method) -> DesiredService {
         one_packet: false,
         timeouts: None,
         method,
+        router: 0,
         reals: (1..=REALS)
             .map(|n| DesiredReal {
                 addr: real(n).into(),

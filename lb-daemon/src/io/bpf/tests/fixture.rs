@@ -69,6 +69,7 @@ pub(super) fn service(vip: u8, scheduler: Scheduler, reals: &[(u8, u16)]) -> Des
         one_packet: false,
         timeouts: None,
         method: Method::Dr,
+        router: 0,
         reals: reals
             .iter()
             .map(|(last, weight)| real_server(*last, *weight))

@@ -143,6 +143,7 @@ fn any_service(vip: u8) -> impl Strategy<Value = DesiredService> {
     let reals = prop::collection::btree_map(1u8..5, real, 0..4);
     (any::<bool>(), reals, 0u64..2).prop_map(move |(wrr, reals, tcp)| DesiredService {
         timeouts: timeouts(60 + tcp),
+        router: 0,
         reals: reals
             .into_iter()
             .map(|(last, (_, weight, nat, upper, down))| DesiredReal {
