@@ -181,6 +181,26 @@ fn entries() -> Vec<Entry> {
             post(simulate),
         ),
         (
+            reads("GET", "/v1/vrrp", "The virtual routers, and who is master."),
+            get(vrrp),
+        ),
+        (
+            reads(
+                "GET",
+                "/v1/vrrp/events",
+                "Changes of state of virtual routers as they happen, as a stream of JSON lines.",
+            ),
+            get(vrrp_events),
+        ),
+        (
+            writes(
+                "POST",
+                "/v1/vrrp/{router}/failover",
+                "Leave a virtual router to another director.",
+            ),
+            post(failover),
+        ),
+        (
             reads("GET", "/v1/config", "The running configuration, as YAML."),
             get(config),
         ),
@@ -487,6 +507,22 @@ async fn simulate(
     Json(change): Json<SimulationRequest>,
 ) -> impl IntoResponse {
     ask(engine, engine::Simulate(change)).await
+}
+
+async fn vrrp(State(engine): State<Handle>) -> impl IntoResponse {
+    ask(engine, engine::ReadVrrp).await
+}
+
+async fn vrrp_events(
+    State(engine): State<Handle>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Problem> {
+    let events = engine.ask(engine::FollowVrrp).await?;
+    Ok(stream::live(events, caller))
+}
+
+async fn failover(State(engine): State<Handle>, Path(router): Path<String>) -> impl IntoResponse {
+    ask(engine, engine::Failover { router }).await
 }
 
 async fn config(State(engine): State<Handle>) -> Result<Response, Problem> {

@@ -5,7 +5,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tracing::warn;
 
 use super::server::Caller;
@@ -37,6 +37,40 @@ pub(super) fn lines<T: Serialize + 'static>(
         }
         if !piece.is_empty() {
             send(piece);
+        }
+    });
+    (
+        [(CONTENT_TYPE, "application/x-ndjson")],
+        Body::new(Pieces(receiver)),
+    )
+        .into_response()
+}
+
+/// An answer of one JSON object a line, each when it happens, until there will be no more.
+pub(super) fn live<T: Serialize + Clone + Send + 'static>(
+    mut values: broadcast::Receiver<T>,
+    caller: Caller,
+) -> Response {
+    let (sender, receiver) = mpsc::channel(PIECES);
+    tokio::spawn(async move {
+        loop {
+            let value = tokio::select! {
+                () = sender.closed() => return,
+                value = values.recv() => value,
+            };
+            let value = match value {
+                Ok(value) => value,
+                // A reader who is slow misses some.
+                Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                Err(broadcast::error::RecvError::Closed) => return,
+            };
+            let Ok(mut line) = serde_json::to_vec(&value) else {
+                return;
+            };
+            line.push(b'\n');
+            if !hand_over(&sender, line.into(), &caller).await {
+                return;
+            }
         }
     });
     (

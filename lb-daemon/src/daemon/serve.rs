@@ -92,6 +92,7 @@ async fn director(options: &Options) -> Result<(), Problem> {
 
     run(&mut engine, jobs, events, stop, Watchdog::of_environment()).await;
     systemd::stopping();
+    engine.leave().await;
     // The stopper goes with the signals: the API hears it, answers what is under way and ends.
     signals.abort();
     if let Err(err) = api.await {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing::{error, info};
 
 use super::network::{hop, v4};
+use super::roles::Roles;
 use super::{Engine, Machine, Network, detached, machine, problem};
 use crate::api::types::{Change, Problem};
 use crate::config::{self, Model, Refusal};
@@ -63,7 +64,13 @@ impl Engine {
         let known: HashSet<IpAddr> = plane.real_addresses().into_iter().map(IpAddr::V4).collect();
         let reals: HashSet<IpAddr> = machine::reals(model).into_iter().collect();
         self.network
-            .watch(known.union(&reals).copied().collect())
+            .watch(
+                known
+                    .union(&reals)
+                    .copied()
+                    .chain(Roles::gateways(model))
+                    .collect(),
+            )
             .await
             .map_err(|err| problem("cannot watch the real servers", &err))?;
         await_hops(&*self.network, reals.difference(&known)).await;
@@ -72,6 +79,8 @@ impl Engine {
             .configure(self.drains.over_health(model.health()))
             .await
             .map_err(|err| problem("cannot check the real servers", &err))?;
+        let gate = self.plane()?.gate();
+        self.roles.number(model, &gate);
         let desired = Desired {
             interfaces,
             ..self.desired_now(model)
@@ -93,6 +102,12 @@ impl Engine {
                 .map_err(|err| problem("cannot change the data plane", &err))
         })?;
         self.attached = Some(wanted);
+        self.roles.run(model, &gate).await?;
+        self.roles.follow_services(model, &self.checks.standings());
+        for addr in Roles::gateways(model) {
+            self.roles
+                .follow_gateway(model, addr, self.network.hop(addr).as_ref());
+        }
         Ok(())
     }
 

@@ -18,6 +18,8 @@ const UNTOLD: &str = "health";
 impl Engine {
     /// Tells the data plane how the real servers stand now.
     pub(super) fn follow_health(&mut self) {
+        self.roles
+            .follow_services(&self.model, &self.checks.standings());
         let desired = self.desired_now(&self.model);
         let Some(plane) = self.plane.as_deref_mut() else {
             return;
@@ -38,6 +40,7 @@ impl Engine {
     pub(super) fn desired_now(&self, model: &Model) -> Desired {
         let mut desired = self.drains.over(model.desired());
         self.checks.standings().apply(&mut desired);
+        self.roles.assign(model, &mut desired);
         desired
     }
 

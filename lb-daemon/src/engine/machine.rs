@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::network::Network;
-use crate::config::model::Service;
+use crate::config::model::{Service, VirtualAddress};
 use crate::config::{Environment, Model};
 use crate::core::hop::{Link, Via};
 
@@ -86,6 +86,17 @@ pub async fn interfaces(network: &dyn Network, model: &Model) -> Vec<String> {
             .filter(|(_, net)| vips().any(|vip| net.contains(&vip)))
             .map(|(index, _)| *index),
     );
+    // Virtual addresses come and go; where they would be is known before.
+    let virtual_ones = model.vrrp.iter().flat_map(|router| {
+        let own = |a: &VirtualAddress| a.interface.clone();
+        router
+            .all_addresses()
+            .filter(|a| vips().any(|vip| vip == a.addr))
+            .map(move |a| own(a).unwrap_or_else(|| router.interface.clone()))
+    });
+    let names: BTreeSet<String> = virtual_ones.collect();
+    let of_routers = links.iter().filter(|link| names.contains(&*link.name));
+    wanted.extend(of_routers.map(|link| link.ifindex));
     // Loopback and tunnels have no MAC, and no frames for XDP to look at.
     let carries = |link: &&Link| wanted.contains(&link.ifindex) && link.mac.is_some();
     links

@@ -19,10 +19,12 @@ mod network;
 mod plane;
 mod reals;
 mod report;
+mod roles;
 mod run;
 mod services;
 mod simulate;
 mod start;
+mod vrrp;
 mod watch;
 mod zero;
 
@@ -47,6 +49,7 @@ pub use run::{Alive, run};
 pub use services::{EditService, ReadTimeouts, RemoveService};
 pub use simulate::Simulate;
 pub use start::{Beginning, begin};
+pub use vrrp::{Failover, FollowVrrp, ReadVrrp};
 
 use crate::api::types::Problem;
 use crate::config::Model;
@@ -91,6 +94,8 @@ pub struct Engine {
     zeroed: Zeroed,
     /// What the operator has taken out of use.
     drains: Drains,
+    /// The virtual routers.
+    roles: roles::Roles,
 }
 
 impl Engine {
@@ -127,6 +132,7 @@ impl Engine {
             alarms: watch::Alarms::new(warnings),
             zeroed,
             drains,
+            roles: roles::Roles::default(),
         }
     }
 

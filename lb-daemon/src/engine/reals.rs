@@ -97,6 +97,7 @@ impl Request for Detach {
     type Answer = Removed;
 
     async fn perform(self, engine: &mut Engine) -> Result<Removed, Problem> {
+        engine.leave().await;
         let plane = engine.plane.take().ok_or_else(super::detached)?;
         let gone = tokio::task::block_in_place(|| plane.detach())
             .map_err(|err| problem("not everything could be taken out of the kernel", &err))?;

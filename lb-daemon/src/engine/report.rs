@@ -260,7 +260,7 @@ impl Engine {
             .collect();
         for service in &self.model.services {
             for id in service.listeners().filter(ServiceId::is_host) {
-                if !own.contains(&id.addr) {
+                if !own.contains(&id.addr) && self.roles.serves(&self.model, id.addr) {
                     warnings.push(format!(
                         "VIP {} of service {} is on no interface: nobody answers ARP for it",
                         id.addr, service.name

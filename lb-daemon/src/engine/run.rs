@@ -51,6 +51,7 @@ pub async fn run(
             Some(job) = jobs.next() => job.run(engine).await,
             Some(event) = events.recv() => engine.on_network(event).await,
             () = checks.changed() => engine.follow_health(),
+            Some(event) = engine.roles.inbox.recv() => engine.on_vrrp(event),
             _ = upkeep.tick() => {
                 let Some(plane) = engine.plane.as_deref_mut() else { return };
                 if let Err(err) = plane.maintain(crate::io::clock::now(), SLICE) {

@@ -55,6 +55,7 @@ impl Engine {
             NetEvent::HopChanged { real, hop } => {
                 tell_hop(real, hop.as_ref());
                 self.follow_hop(real);
+                self.roles.follow_gateway(&self.model, real, hop.as_ref());
             }
             NetEvent::AddressConflict {
                 address,
@@ -75,11 +76,19 @@ impl Engine {
                 info!("interface {} is up", link.name);
                 self.settle_interfaces().await;
             }
+            // Of a virtual address the interface is known already.
+            NetEvent::AddressAdded { address, .. } if self.is_virtual(address.addr()) => {}
             NetEvent::AddressAdded { .. } => self.settle_interfaces().await,
             NetEvent::LinkRemoved(link) => warn!("interface {} is gone", link.name),
             NetEvent::LinkDown(link) => warn!("interface {} is down", link.name),
             NetEvent::LinkChanged(_) | NetEvent::AddressRemoved { .. } => {}
         }
+    }
+
+    /// Whether an address is of a virtual router.
+    fn is_virtual(&self, addr: IpAddr) -> bool {
+        let mut all = self.model.vrrp.iter().flat_map(|r| r.all_addresses());
+        all.any(|a| a.addr == addr)
     }
 
     /// Runs the program wherever it should run now. Interfaces come and go; this is no change of the configuration.

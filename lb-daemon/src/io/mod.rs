@@ -10,3 +10,4 @@ pub mod preflight;
 pub mod probe;
 pub mod process;
 pub mod store;
+pub mod vrrp;

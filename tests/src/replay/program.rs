@@ -274,6 +274,7 @@ fn desired_service(service: &Service, setup: &Setup) -> Result<DesiredService> {
         one_packet: service.one_packet,
         timeouts: None,
         method: desired::Method::Dr,
+        router: 0,
         reals: service.reals.iter().map(real).collect::<Result<_>>()?,
     })
 }

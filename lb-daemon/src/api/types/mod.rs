@@ -11,6 +11,7 @@ mod problem;
 mod service;
 mod stats;
 mod status;
+mod vrrp;
 
 pub use config::{Change, Checked, Diff, ReloadRequest, Reloaded, Removed, Saved, TimeoutsPatch};
 pub use conns::{Connection, ConnectionFilter};
@@ -29,6 +30,7 @@ pub use service::{
 };
 pub use stats::{CounterValue, Rates, RealStats, ServiceStats, Stats, Totals};
 pub use status::{Attachment, Occupancy, Status, Versions};
+pub use vrrp::{FailedOver, Rejected, VirtualRouter, Vrrp, VrrpEvent};
 
 #[cfg(test)]
 mod tests;

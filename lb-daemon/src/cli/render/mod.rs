@@ -9,6 +9,7 @@ pub mod plan;
 pub mod stats;
 pub mod status;
 pub mod style;
+pub mod vrrp;
 
 #[cfg(test)]
 mod tests;

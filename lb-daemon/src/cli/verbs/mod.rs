@@ -15,6 +15,7 @@ pub mod simulate;
 pub mod stats;
 pub mod status;
 pub mod timeout;
+pub mod vrrp;
 
 use clap::Subcommand;
 
@@ -63,6 +64,8 @@ pub enum Verb {
     /// Show or set how long connections are kept without a packet.
     #[command(visible_alias = "set")]
     SetTimeout(timeout::SetTimeout),
+    /// Show virtual routers, and who is master; or leave one to another director.
+    Vrrp(vrrp::Vrrp),
     /// Check a configuration file.
     Check(check::Check),
     /// Show what a reload of the configuration file would change.
@@ -98,6 +101,7 @@ impl Verb {
             Self::Health(verb) => verb.run(context).await,
             Self::Status(verb) => verb.run(context).await,
             Self::SetTimeout(verb) => verb.run(context).await,
+            Self::Vrrp(verb) => verb.run(context).await,
             Self::Check(verb) => verb.run(context).await,
             Self::Diff(verb) => verb.run(context).await,
             Self::Save(verb) => verb.run(context).await,

@@ -340,8 +340,9 @@ pub(crate) const VRRP_TRACK: Table = Table {
 /// `vrrp[].notify`
 pub(crate) const VRRP_NOTIFY: Table = Table {
     at: "vrrp[].notify",
-    about: "Programs that are run when its state changes, each a path, or a list of a path and arguments. They get \
-            keepalived's arguments after their own: `INSTANCE`, the name, the state and the priority.",
+    about: "Programs that are run when its state changes, each a path, or a list of a path and arguments. The one for any \
+            change gets keepalived's arguments after its own: `INSTANCE`, the name, the state and the priority. All have \
+            `LBD_ROUTER`, `LBD_STATE` and `LBD_PRIORITY` in their environment.",
     keys: &[
         Key {
             name: "master",

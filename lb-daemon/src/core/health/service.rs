@@ -74,6 +74,7 @@ impl Service {
         ServiceStanding {
             reals,
             sorry: self.plan.rules.sorry.map(|sorry| (sorry, sorry_in)),
+            has_quorum: self.quorum.has(),
         }
     }
 

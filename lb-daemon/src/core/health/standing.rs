@@ -27,6 +27,8 @@ pub struct ServiceStanding {
     pub reals: HashMap<SocketAddr, Standing>,
     /// The sorry server, and whether it serves.
     pub sorry: Option<(Sorry, bool)>,
+    /// As many real servers live as the quorum asks for.
+    pub has_quorum: bool,
 }
 
 /// How all real servers stand. Cheap to clone.

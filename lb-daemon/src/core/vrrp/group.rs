@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::{Effect, Event, Machine, Settings, State};
+use super::{Effect, Event, Machine, Priority, Settings, State};
 
 /// One virtual router and the group that it is in.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Instance {
     pub name: String,
     machine: Machine,
     group: Option<usize>,
+    /// Its number may be given to another.
+    vacant: bool,
 }
 
 impl Instance {
@@ -49,12 +51,50 @@ impl Router {
         address: IpAddr,
         group: Option<usize>,
     ) -> usize {
-        self.instances.push(Instance {
+        let instance = Instance {
             name,
             machine: Machine::new(settings, address, group.is_some()),
             group,
-        });
-        self.instances.len() - 1
+            vacant: false,
+        };
+        let vacant = self.instances.iter().position(|i| i.vacant);
+        match vacant.and_then(|n| Some((n, self.instances.get_mut(n)?))) {
+            Some((number, place)) => {
+                *place = instance;
+                number
+            }
+            None => {
+                self.instances.push(instance);
+                self.instances.len() - 1
+            }
+        }
+    }
+
+    /// Forgets a virtual router, which should have been stopped. Its number is given to the next one that is added.
+    pub fn forget(&mut self, number: usize) {
+        if let Some(instance) = self.instances.get_mut(number) {
+            let Instance { machine, .. } = instance;
+            *machine = Machine::new(machine.settings().clone(), machine.address(), false);
+            instance.name.clear();
+            instance.group = None;
+            instance.vacant = true;
+        }
+    }
+
+    /// An operator says something else about a virtual router, which stays what it is: neither its version nor its number
+    /// nor how it is signed and to whom it speaks is another. `priority` is what it has with what is tracked.
+    pub fn reconfigure(
+        &mut self,
+        now: Instant,
+        number: usize,
+        settings: Settings,
+        priority: Priority,
+        out: &mut Vec<(usize, Effect)>,
+    ) {
+        if let Some(instance) = self.instances.get_mut(number) {
+            instance.machine.reconfigure(settings);
+        }
+        self.handle(now, number, Event::Priority(priority), out);
     }
 
     /// The virtual routers, by number.

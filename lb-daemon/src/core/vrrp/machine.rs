@@ -218,6 +218,11 @@ impl Machine {
         self.address
     }
 
+    /// An operator says something else about it. Timers that run go on to their end.
+    pub(super) fn reconfigure(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Our address on the interface is another one now.
     pub const fn set_address(&mut self, address: IpAddr) {
         self.address = address;

@@ -11,6 +11,7 @@
 //!                                                          Group
 //! ```
 
+mod announce;
 mod group;
 mod machine;
 pub mod packet;
@@ -20,6 +21,7 @@ mod settings;
 mod timing;
 mod tracking;
 
+pub use announce::{gratuitous_arp, neighbour_advertisement};
 pub use group::{Instance, Router};
 pub use machine::{Cause, Effect, Event, Heard, Machine, State};
 pub use packet::{Auth, Claim, Datagram, Packet, Password, Reject, Version, multicast_group};

@@ -6,7 +6,7 @@
 
 mod actor;
 mod arp_socket;
-mod netlink;
+pub(in crate::io) mod netlink;
 mod offload;
 mod view;
 

@@ -76,7 +76,7 @@ pub(super) struct Route {
 
 /// A change of the kernel's tables.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Change {
+pub(in crate::io) enum Change {
     Link(Link),
     LinkGone(u32),
     Address(u32, IpNet),
@@ -198,7 +198,7 @@ async fn collect<M>(
 }
 
 /// What an unsolicited message means, if it concerns us.
-fn change(payload: &NetlinkPayload<RouteNetlinkMessage>) -> Option<Change> {
+pub(in crate::io) fn change(payload: &NetlinkPayload<RouteNetlinkMessage>) -> Option<Change> {
     let message = match payload {
         NetlinkPayload::InnerMessage(message) => message,
         NetlinkPayload::Overrun(_) => return Some(Change::Lost),

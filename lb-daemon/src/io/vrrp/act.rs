@@ -1,0 +1,163 @@
+//! Doing what a state machine has decided.
+
+use std::io;
+use std::net::IpAddr;
+
+use super::run::Thread;
+use super::types::{Event, Notice};
+use crate::core::vrrp::{
+    Claim, Effect, Packet, State, gratuitous_arp, multicast_group, neighbour_advertisement,
+};
+
+impl Thread {
+    /// Does what was decided for a virtual router.
+    pub(super) fn act(&mut self, name: &str, effect: Effect) {
+        match effect {
+            Effect::Send(claim) => self.advertise(name, claim),
+            Effect::Assume => self.assume(name),
+            Effect::Release => self.release(name),
+            Effect::Announce => self.announce(name),
+            Effect::Entered { from, to, cause } => {
+                let Some(instance) = self.instances.get_mut(name) else {
+                    return;
+                };
+                if to == State::Master {
+                    instance.counters.masterships += 1;
+                }
+                let fitness = instance.fitness();
+                let priority = fitness.priority.unwrap_or(instance.config.priority);
+                self.say(Event::Entered {
+                    router: name.to_owned(),
+                    from,
+                    to,
+                    cause,
+                    priority: priority.get(),
+                    faults: fitness.faults,
+                });
+            }
+            Effect::WantsMaster => {}
+            Effect::LowerMaster(other) => self.notice(name, Notice::LowerMaster(other)),
+            Effect::TwoOwners(other) => self.notice(name, Notice::TwoOwners(other)),
+            Effect::Late(by) => self.notice(name, Notice::Overslept(by)),
+        }
+    }
+
+    fn advertise(&mut self, name: &str, claim: Claim) {
+        let Some(instance) = self.instances.get_mut(name) else {
+            return;
+        };
+        let ear = instance.ifindex.map(|i| (i, instance.config.is_v6()));
+        let socket = ear.and_then(|ear| self.ears.get(&ear));
+        let (Some(socket), Some(source)) = (socket, instance.source) else {
+            // Its interface has gone, which is why it resigns.
+            return;
+        };
+        let settings = instance.config.settings();
+        let packet = Packet {
+            version: settings.version,
+            vrid: settings.vrid,
+            claim,
+            interval: settings.interval,
+            auth: settings.auth,
+            addresses: settings.addresses,
+        };
+        let group = [multicast_group(source)];
+        let to: &[IpAddr] = if settings.peers.is_empty() {
+            &group
+        } else {
+            &settings.peers
+        };
+        let mut failed = None;
+        for to in to {
+            match socket.send(source, *to, &packet.encode(source, *to)) {
+                Ok(()) => {
+                    instance.counters.sent += 1;
+                    instance.mute = false;
+                }
+                // A link that is down cannot carry our farewell.
+                Err(err) if err.raw_os_error() == Some(libc::ENETDOWN) => {}
+                Err(err) => failed = Some(format!("cannot send to {to}: {err}")),
+            }
+        }
+        if let Some(failed) = failed.filter(|_| !instance.mute) {
+            instance.mute = true;
+            self.notice(name, Notice::Failed(failed));
+        }
+    }
+
+    /// Serves: first in the data plane, so that whoever comes by the new address finds the service.
+    fn assume(&mut self, name: &str) {
+        if let Some(instance) = self.instances.get_mut(name) {
+            self.gate.set(instance.number, true);
+            instance.assumed = true;
+            self.take_possession(name);
+        }
+    }
+
+    fn release(&mut self, name: &str) {
+        if let Some(instance) = self.instances.get_mut(name) {
+            self.gate.set(instance.number, false);
+            instance.assumed = false;
+            instance.retry_at = None;
+            self.give_up_possession(name);
+        }
+    }
+
+    /// Tells the neighbours of each address where it is.
+    pub(super) fn announce(&self, name: &str) {
+        let Some(instance) = self.instances.get(name) else {
+            return;
+        };
+        let repeat = instance.config.announcements.repeat;
+        for place in instance.places(&self.view) {
+            self.announce_one(place.ifindex, place.addr, repeat);
+        }
+    }
+
+    /// Tells the neighbours of one address where it is.
+    pub(super) fn announce_one(&self, ifindex: u32, addr: IpAddr, repeat: u8) {
+        let Some(mac) = self.view.link_at(ifindex).and_then(|link| link.mac) else {
+            return;
+        };
+        let frame = match addr {
+            IpAddr::V4(addr) => gratuitous_arp(mac, addr),
+            IpAddr::V6(addr) => neighbour_advertisement(mac, addr, true),
+        };
+        for _ in 0..repeat {
+            // An interface that is full or down: the next volley comes.
+            if self.packets.send(ifindex, &frame).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// No advertisement is heard, so all who would need to are in fault.
+    pub(super) fn cannot_listen(&mut self, (ifindex, v6): (u32, bool), err: &io::Error) {
+        let deaf = |i: &&mut super::instance::Instance| {
+            i.ifindex == Some(ifindex) && i.config.is_v6() == v6
+        };
+        let mut names = Vec::new();
+        for instance in self.instances.values_mut().filter(deaf) {
+            instance.source = None;
+            names.push(instance.config.name.clone());
+        }
+        for name in names {
+            self.notice(
+                &name,
+                Notice::Failed(format!("cannot listen to VRRP: {err}")),
+            );
+        }
+    }
+
+    pub(super) fn notice(&self, name: &str, notice: Notice) {
+        self.say(Event::Noticed {
+            router: name.to_owned(),
+            notice,
+        });
+    }
+
+    pub(super) fn say(&self, event: Event) {
+        // When nobody listens any more the daemon is about to end.
+        let _ = self.events.send(event);
+    }
+}

@@ -1,0 +1,472 @@
+//! Our director and keepalived's on one network, each as master and as backup, and what becomes of the addresses when one of
+//! them dies, is stopped, loses its link or sleeps.
+//!
+//! Debian's keepalived (`--vrrp`) runs beside ours in network namespaces. Every takeover is timed and printed beside what
+//! the timers allow.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as expected"
+)]
+
+#[path = "vrrp_interop/keepalived.rs"]
+mod keepalived;
+mod netns;
+#[path = "vrrp_interop/ours.rs"]
+mod ours;
+
+use std::future::Future;
+use std::net::{IpAddr, UdpSocket};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use keepalived::Keepalived;
+use lb_daemon::core::vrrp::State;
+use netns::{Host, Lan};
+use nix::sys::signal::Signal;
+use ours::Ours;
+
+/// What both sides are told.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    version: u8,
+    v6: bool,
+    unicast: bool,
+    password: Option<&'static str>,
+    interval: Duration,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const TENTH: Duration = Duration::from_millis(100);
+
+/// Version 2 with a password, as most keepalived pairs run.
+const V2: Case = Case {
+    version: 2,
+    v6: false,
+    unicast: false,
+    password: Some("1111"),
+    interval: SECOND,
+};
+const V2_UNICAST: Case = Case {
+    unicast: true,
+    ..V2
+};
+const V3: Case = Case {
+    version: 3,
+    password: None,
+    interval: TENTH,
+    ..V2
+};
+const V3_UNICAST: Case = Case {
+    unicast: true,
+    ..V3
+};
+const V3_IPV6: Case = Case { v6: true, ..V3 };
+const V3_IPV6_UNICAST: Case = Case {
+    unicast: true,
+    ..V3_IPV6
+};
+
+impl Case {
+    fn addresses(&self) -> Vec<&'static str> {
+        if self.v6 {
+            vec!["fe80::80/64", "2001:db8::80/64"]
+        } else {
+            vec!["10.5.0.80/24", "10.5.0.81/24"]
+        }
+    }
+
+    /// The address that clients use.
+    fn vip(&self) -> &'static str {
+        if self.v6 { "2001:db8::80" } else { "10.5.0.80" }
+    }
+
+    /// How long a master may be silent before one of this priority takes over.
+    fn master_down(&self, priority: u8) -> Duration {
+        3 * self.interval + self.skew(priority)
+    }
+
+    fn skew(&self, priority: u8) -> Duration {
+        let unit = if self.version == 2 {
+            SECOND
+        } else {
+            self.interval
+        };
+        unit * (256 - u32::from(priority)) / 256
+    }
+}
+
+/// Two directors and a client on one network.
+struct Site {
+    case: Case,
+    ours: Host,
+    theirs: Host,
+    client: Host,
+    _lan: Lan,
+}
+
+const OURS: &str = "10.5.0.1";
+const THEIRS: &str = "10.5.0.2";
+const OURS_V6: &str = "fe80::1";
+const THEIRS_V6: &str = "fe80::2";
+
+impl Site {
+    fn new(case: Case) -> Self {
+        let mut lan = Lan::new();
+        let mut host = |v4: &str, v6: &str| {
+            let host = lan.host(&format!("{v4}/24"));
+            host.run(&format!("ip addr add {v6}/64 dev eth0 nodad"));
+            host
+        };
+        Self {
+            case,
+            ours: host(OURS, OURS_V6),
+            theirs: host(THEIRS, THEIRS_V6),
+            client: host("10.5.0.9", "2001:db8::9"),
+            _lan: lan,
+        }
+    }
+
+    fn addresses(&self) -> (IpAddr, IpAddr) {
+        let (ours, theirs) = if self.case.v6 {
+            (OURS_V6, THEIRS_V6)
+        } else {
+            (OURS, THEIRS)
+        };
+        (ours.parse().unwrap(), theirs.parse().unwrap())
+    }
+
+    async fn start_ours(&self, priority: u8, extra: &str) -> Ours {
+        Ours::start(&self.ours, self.plan_of_ours(priority, extra)).await
+    }
+
+    fn plan_of_ours<'a>(&'a self, priority: u8, extra: &'a str) -> ours::Plan<'a> {
+        let (own, peer) = self.addresses();
+        ours::Plan {
+            case: &self.case,
+            priority,
+            extra,
+            own,
+            peer,
+        }
+    }
+
+    fn start_theirs(&self, priority: u8, extra: &str) -> Keepalived {
+        Keepalived::start(&self.theirs, self.plan_of_theirs(priority, extra))
+    }
+
+    fn plan_of_theirs<'a>(&'a self, priority: u8, extra: &'a str) -> keepalived::Plan<'a> {
+        let (peer, own) = self.addresses();
+        keepalived::Plan {
+            case: &self.case,
+            priority,
+            extra,
+            own,
+            peer,
+        }
+    }
+
+    /// Whether a host has the virtual addresses: all or none.
+    fn has_all(&self, host: &Host) -> Option<bool> {
+        let addresses = self.case.addresses();
+        let there = host.call(move || {
+            let text = output("ip addr show");
+            let has = |a: &&&str| text.contains(&format!(" {a} "));
+            (addresses.iter().filter(has).count(), addresses.len())
+        });
+        match there {
+            (0, _) => Some(false),
+            (n, all) if n == all => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Waits until the addresses are with us, or with them, and nowhere else; how long that took.
+    async fn addresses_with(&self, us: bool, within: Duration) -> Duration {
+        until(
+            "the addresses are where they should be",
+            within,
+            async || {
+                let (ours, theirs) = (self.has_all(&self.ours), self.has_all(&self.theirs));
+                (ours, theirs) == (Some(us), Some(!us))
+            },
+        )
+        .await
+    }
+
+    /// Whether the client's packets for the virtual address reach us, or them.
+    fn client_reaches(&self, host: &Host) -> bool {
+        let vip: IpAddr = self.case.vip().parse().unwrap();
+        let links = host.call(|| output("ip -brief link show dev eth0"));
+        let mac = links.split_whitespace().nth(2).unwrap().to_owned();
+        self.client.call(move || {
+            // Whoever is to get a datagram is looked for.
+            let any = if vip.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
+            let socket = UdpSocket::bind(any).unwrap();
+            let _ = socket.send_to(b"?", (vip, 9));
+            output(&format!("ip neigh show {vip}")).contains(&mac)
+        })
+    }
+}
+
+/// What a command prints, in the namespace of the calling thread.
+fn output(line: &str) -> String {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().unwrap());
+    String::from_utf8(command.args(words).output().unwrap().stdout).unwrap()
+}
+
+/// Waits until something holds, and says how long that took; the test stops at the deadline.
+async fn until<F: Future<Output = bool>>(
+    what: &str,
+    within: Duration,
+    mut holds: impl FnMut() -> F,
+) -> Duration {
+    let start = Instant::now();
+    while !holds().await {
+        assert!(start.elapsed() < within, "not within {within:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    start.elapsed()
+}
+
+/// What a busy machine may add to a timer.
+const SLACK: Duration = Duration::from_millis(700);
+
+fn skipped() -> bool {
+    let reason = if nix::unistd::geteuid().is_root() {
+        Keepalived::missing()
+    } else {
+        Some("only root may make namespaces")
+    };
+    if let Some(reason) = reason {
+        println!("SKIP: {reason}");
+    }
+    reason.is_some()
+}
+
+/// keepalived is master; it is killed, comes back and takes over, is stopped, sleeps.
+async fn they_are_master(case: Case) {
+    let site = Site::new(case);
+    let theirs = site.start_theirs(150, "");
+    site.addresses_with(false, 10 * SECOND).await;
+    let ours = site.start_ours(100, "").await;
+    let hears = async || {
+        let report = ours.report().await;
+        assert_eq!(report.rejects, [], "{}", theirs.log());
+        report.heard >= 3
+    };
+    until("we hear keepalived", 10 * SECOND, hears).await;
+    let report = ours.report().await;
+    assert_eq!(report.rejects, [], "{report:?}");
+    assert_eq!(report.master, Some(site.addresses().1));
+    assert!(ours.is(State::Backup).await);
+
+    theirs.signal(Signal::SIGKILL);
+    let became = async || ours.is(State::Master).await;
+    let took = until("we take over", case.master_down(100) + SLACK, became).await;
+    println!(
+        "{case:?}\n  kill -9 of keepalived: master after {took:?}, at most {:?}",
+        case.master_down(100)
+    );
+    // What was killed leaves its addresses behind; we say where they are now.
+    site.theirs.run("ip addr flush dev eth0 scope global");
+    site.theirs
+        .run(&format!("ip addr add {THEIRS}/24 dev eth0"));
+    site.theirs.run("ip -6 addr flush dev eth0");
+    site.theirs
+        .run(&format!("ip addr add {THEIRS_V6}/64 dev eth0 nodad"));
+    site.addresses_with(true, SECOND).await;
+    until("the client reaches us", 5 * SECOND, async || {
+        site.client_reaches(&site.ours)
+    })
+    .await;
+    drop(theirs);
+
+    let theirs = site.start_theirs(150, "");
+    let took = site.addresses_with(false, 15 * SECOND).await;
+    println!("  keepalived is back, and preempts: {took:?}");
+    assert!(ours.is(State::Backup).await);
+    until("the client reaches them", 5 * SECOND, async || {
+        site.client_reaches(&site.theirs)
+    })
+    .await;
+
+    theirs.signal(Signal::SIGSTOP);
+    let took = until("we take over", case.master_down(100) + SLACK, became).await;
+    println!("  SIGSTOP of keepalived: master after {took:?}");
+    theirs.signal(Signal::SIGCONT);
+    let took = site.addresses_with(false, 10 * SECOND).await;
+    println!("  SIGCONT: it is master again after {took:?}");
+
+    site.theirs.run("ip link set eth0 down");
+    let took = until("we take over", case.master_down(100) + SLACK, became).await;
+    println!("  its link is down: master after {took:?}");
+    site.theirs.run("ip link set eth0 up");
+    if case.v6 {
+        // The kernel has taken the address with the link.
+        site.theirs
+            .run(&format!("ip addr replace {THEIRS_V6}/64 dev eth0 nodad"));
+    }
+    let took = site.addresses_with(false, 15 * SECOND).await;
+    println!("  its link is up: it is master again after {took:?}");
+
+    theirs.reload(site.plan_of_theirs(50, ""));
+    let took = site.addresses_with(true, 15 * SECOND).await;
+    println!("  its priority is lower after a reload: master after {took:?}");
+    theirs.reload(site.plan_of_theirs(150, ""));
+    site.addresses_with(false, 15 * SECOND).await;
+
+    let log = theirs.log();
+    theirs.stop();
+    let took = until("we take over", case.skew(100) + SLACK, became).await;
+    println!(
+        "  keepalived is stopped (priority 0): master after {took:?}, at most {:?}",
+        case.skew(100)
+    );
+    site.addresses_with(true, SECOND).await;
+    let report = ours.report().await;
+    assert_eq!(report.rejects, [], "we reject nothing of theirs");
+    no_complaint(&log);
+}
+
+/// We are master; we hand over, come back, change our priority, stop.
+async fn we_are_master(case: Case) {
+    let site = Site::new(case);
+    let ours = site.start_ours(150, "").await;
+    site.addresses_with(true, 10 * SECOND).await;
+    let theirs = site.start_theirs(100, "");
+    tokio::time::sleep(case.master_down(100)).await;
+    assert!(ours.is(State::Master).await, "they keep quiet");
+    assert_eq!(site.has_all(&site.theirs), Some(false));
+    until("the client reaches us", 5 * SECOND, async || {
+        site.client_reaches(&site.ours)
+    })
+    .await;
+
+    let before = ours.vrrp.failover("VI_1").await.unwrap();
+    assert_eq!(before, Some(State::Master));
+    let took = site.addresses_with(false, case.skew(100) + SLACK).await;
+    println!(
+        "{case:?}\n  handed over by an operator: {took:?}, at most {:?}",
+        case.skew(100)
+    );
+    tokio::time::sleep(case.master_down(150) + SLACK).await;
+    assert!(
+        ours.is(State::Backup).await,
+        "whom an operator made give way does not come back by itself"
+    );
+    until("the client reaches them", 5 * SECOND, async || {
+        site.client_reaches(&site.theirs)
+    })
+    .await;
+
+    // Another interval would make it another virtual router; announcements do not.
+    ours.configure(site.plan_of_ours(50, "preempt: false,"))
+        .await;
+    theirs.signal(Signal::SIGSTOP);
+    let became = async || ours.is(State::Master).await;
+    until("we take over", case.master_down(50) + SLACK, became).await;
+    theirs.signal(Signal::SIGCONT);
+    let took = site.addresses_with(false, 10 * SECOND).await;
+    println!("  of a lower priority we yield when they wake: {took:?}");
+    ours.configure(site.plan_of_ours(200, "preempt: false,"))
+        .await;
+    tokio::time::sleep(case.master_down(200) + SLACK).await;
+    assert!(
+        ours.is(State::Backup).await,
+        "without preemption a higher priority waits"
+    );
+    ours.configure(site.plan_of_ours(200, "")).await;
+    let took = site
+        .addresses_with(true, case.master_down(200) + SLACK)
+        .await;
+    println!("  with it, it does not: {took:?}");
+
+    site.ours.run("ip link set eth0 down");
+    let took = until(
+        "they take over",
+        case.master_down(100) + SLACK,
+        async || site.has_all(&site.theirs) == Some(true),
+    )
+    .await;
+    println!("  our link is down: they are master after {took:?}");
+    let fault = async || ours.is(State::Fault).await;
+    until("we know that we are in fault", SECOND, fault).await;
+    site.ours.run("ip link set eth0 up");
+    if case.v6 {
+        site.ours
+            .run(&format!("ip addr replace {OURS_V6}/64 dev eth0 nodad"));
+    }
+    let took = site
+        .addresses_with(true, case.master_down(200) + 3 * SECOND)
+        .await;
+    println!("  our link is up: master again after {took:?}");
+
+    let vip = case.addresses()[0];
+    site.ours.run(&format!("ip addr del {vip} dev eth0"));
+    let took = site.addresses_with(true, SECOND).await;
+    println!("  an address that somebody removed is back after {took:?}");
+
+    let log = theirs.log();
+    ours.vrrp.stop();
+    let took = site.addresses_with(false, case.skew(100) + SLACK).await;
+    println!(
+        "  we stop (priority 0): they are master after {took:?}, at most {:?}",
+        case.skew(100)
+    );
+    no_complaint(&log);
+}
+
+/// keepalived says nothing against our advertisements.
+fn no_complaint(log: &str) {
+    let complaints = [
+        "invalid",
+        "mismatch",
+        "bogus",
+        "unexpected",
+        "different",
+        "incorrect",
+        "ignoring",
+        "dropped",
+        "wrong",
+    ];
+    let complains = |line: &&str| {
+        complaints
+            .iter()
+            .any(|word| line.to_lowercase().contains(word))
+    };
+    let lines = log
+        .lines()
+        .skip_while(|line| !line.contains("Startup complete"));
+    let found: Vec<&str> = lines.filter(complains).collect();
+    assert_eq!(found, [""; 0], "keepalived complains");
+}
+
+macro_rules! with_each {
+    ($($name:ident: $what:ident($case:ident);)+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if !skipped() {
+                    $what($case).await;
+                }
+            }
+        )+
+    };
+}
+
+with_each! {
+    they_are_master_of_version_2_with_a_password: they_are_master(V2);
+    we_are_master_of_version_2_with_a_password: we_are_master(V2);
+    they_are_master_of_version_2_by_unicast: they_are_master(V2_UNICAST);
+    we_are_master_of_version_2_by_unicast: we_are_master(V2_UNICAST);
+    they_are_master_of_version_3: they_are_master(V3);
+    we_are_master_of_version_3: we_are_master(V3);
+    they_are_master_of_version_3_by_unicast: they_are_master(V3_UNICAST);
+    we_are_master_of_version_3_by_unicast: we_are_master(V3_UNICAST);
+    they_are_master_of_version_3_with_ipv6: they_are_master(V3_IPV6);
+    we_are_master_of_version_3_with_ipv6: we_are_master(V3_IPV6);
+    they_are_master_of_version_3_with_ipv6_by_unicast: they_are_master(V3_IPV6_UNICAST);
+    we_are_master_of_version_3_with_ipv6_by_unicast: we_are_master(V3_IPV6_UNICAST);
+}
