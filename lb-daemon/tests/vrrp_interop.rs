@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use keepalived::Keepalived;
 use lb_daemon::core::vrrp::State;
-use netns::{Host, Lan};
+use netns::{Host, Lan, eventually};
 use nix::sys::signal::Signal;
 use ours::Ours;
 
@@ -194,6 +194,17 @@ impl Site {
         .await
     }
 
+    /// Waits until the client's packets for the virtual address reach a host.
+    async fn client_comes_to(&self, host: &Host) {
+        let reaches = || self.client_reaches(host).then_some(());
+        eventually(
+            "the client comes to where the address is",
+            5 * SECOND,
+            reaches,
+        )
+        .await;
+    }
+
     /// Whether the client's packets for the virtual address reach us, or them.
     fn client_reaches(&self, host: &Host) -> bool {
         let vip: IpAddr = self.case.vip().parse().unwrap();
@@ -277,20 +288,14 @@ async fn they_are_master(case: Case) {
     site.theirs
         .run(&format!("ip addr add {THEIRS_V6}/64 dev eth0 nodad"));
     site.addresses_with(true, SECOND).await;
-    until("the client reaches us", 5 * SECOND, async || {
-        site.client_reaches(&site.ours)
-    })
-    .await;
+    site.client_comes_to(&site.ours).await;
     drop(theirs);
 
     let theirs = site.start_theirs(150, "");
     let took = site.addresses_with(false, 15 * SECOND).await;
     println!("  keepalived is back, and preempts: {took:?}");
     assert!(ours.is(State::Backup).await);
-    until("the client reaches them", 5 * SECOND, async || {
-        site.client_reaches(&site.theirs)
-    })
-    .await;
+    site.client_comes_to(&site.theirs).await;
 
     theirs.signal(Signal::SIGSTOP);
     let took = until("we take over", case.master_down(100) + SLACK, became).await;
@@ -339,10 +344,7 @@ async fn we_are_master(case: Case) {
     tokio::time::sleep(case.master_down(100)).await;
     assert!(ours.is(State::Master).await, "they keep quiet");
     assert_eq!(site.has_all(&site.theirs), Some(false));
-    until("the client reaches us", 5 * SECOND, async || {
-        site.client_reaches(&site.ours)
-    })
-    .await;
+    site.client_comes_to(&site.ours).await;
 
     let before = ours.vrrp.failover("VI_1").await.unwrap();
     assert_eq!(before, Some(State::Master));
@@ -356,10 +358,7 @@ async fn we_are_master(case: Case) {
         ours.is(State::Backup).await,
         "whom an operator made give way does not come back by itself"
     );
-    until("the client reaches them", 5 * SECOND, async || {
-        site.client_reaches(&site.theirs)
-    })
-    .await;
+    site.client_comes_to(&site.theirs).await;
 
     // Another interval would make it another virtual router; announcements do not.
     ours.configure(site.plan_of_ours(50, "preempt: false,"))

@@ -15,13 +15,16 @@ const LAB_PROGRAMS: &[(&str, &str)] = &[
     ("dnsmasq", "dnsmasq-base"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
+    ("keepalived", "keepalived"),
     ("nginx", "nginx-light"),
     ("redis-server", "redis-server"),
+    ("tshark", "tshark"),
     ("unbound", "unbound"),
 ];
 
 /// Services that Debian starts when it installs them. The lab runs its own in its own namespaces.
 const STARTED: &[(&str, &str)] = &[
+    ("keepalived", "keepalived"),
     ("nginx-light", "nginx"),
     ("redis-server", "redis-server"),
     ("unbound", "unbound"),

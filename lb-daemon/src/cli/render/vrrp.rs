@@ -212,14 +212,14 @@ mod tests {
         assert_eq!(
             table(&vrrp, Style::PLAIN),
             "\
-Router  Interface  VRID  State   Since   Priority  Master          Addresses
-VI_1    eth0       51    master  1h02m   100       this director   192.0.2.80/24
+Router  Interface  VRID  State   Since      Priority  Master          Addresses
+VI_1    eth0       51    master  1 h 2 min  100       this director   192.0.2.80/24
   adverts: version 2, every 1000 ms, sent 3,724, heard 0, master once
-VI_2    eth0       51    backup  1h02m   50 (100)  192.0.2.2, 150  192.0.2.80/24
+VI_2    eth0       51    backup  1 h 2 min  50 (100)  192.0.2.2, 150  192.0.2.80/24
   priority: service web is down: -50
   adverts: version 2, every 1000 ms, sent 3,724, heard 0, master once, group both
   rejected: 7 not heeded: its TTL is not 255, so it comes from beyond a router
-VI_3    eth0       51    fault   -       100       -               192.0.2.80/24
+VI_3    eth0       51    fault   -          100       -               192.0.2.80/24
   fault: interface eth0 is down
   adverts: version 2, every 1000 ms, sent 3,724, heard 0, master once
 warning: 2 timers were more than 10 ms late, the worst by 40 ms
