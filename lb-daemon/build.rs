@@ -3,6 +3,7 @@
 //! `cargo xtask build` compiles them first. Without them the daemon builds too, for everybody who works on something
 //! else, and says so when it is started.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::path::PathBuf;
 use std::{env, fs, io};
 
@@ -11,11 +12,15 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-env-changed=LB_XDP_OBJECT");
     let object = env::var_os("LB_XDP_OBJECT").map_or_else(built, PathBuf::from);
     println!("cargo::rerun-if-changed={}", object.display());
+    let mut digest = DefaultHasher::new();
     if object.exists() {
         let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
         fs::copy(&object, out.join("lb.o"))?;
+        digest.write(&fs::read(out.join("lb.o"))?);
         println!("cargo::rustc-cfg=xdp_object");
     }
+    // At each start of the daemon it would take longer than the rest of an adoption.
+    println!("cargo::rustc-env=LB_XDP_DIGEST={}", digest.finish());
     Ok(())
 }
 

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use lb_daemon::api::client::Client;
+use lb_daemon::api::types::Status;
 use serde::de::DeserializeOwned;
 
 use super::host::Host;
@@ -102,16 +104,33 @@ impl Director {
     pub fn start(&mut self) -> Result<Duration> {
         let began = Instant::now();
         let line = self.command_line()?;
-        let words: Vec<&str> = line.iter().map(String::as_str).collect();
+        // As lbd.service has it.
+        let nice = ["nice", "-n", "-10"];
+        let words: Vec<&str> = nice
+            .into_iter()
+            .chain(line.iter().map(String::as_str))
+            .collect();
         let mut lbd = self.host.start("lbd", &words)?;
         poll("lbd to answer", Duration::from_secs(15), || {
             match lbd.still_runs() {
-                Ok(()) => self.lbctl(&["status"]).map(Ok),
-                ended => Ok(ended.map(|()| String::new())),
+                Ok(()) => self.answers().map(Ok),
+                ended => Ok(ended),
             }
         })??;
         self.lbd = Some(lbd);
         Ok(began.elapsed())
+    }
+
+    /// An error unless lbd answers.
+    fn answers(&self) -> Result<()> {
+        let client = Client::new(&self.paths.socket);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let status = runtime.block_on(client.get::<Status>("/v1/status"));
+        status
+            .map(drop)
+            .map_err(|problem| anyhow!("{problem}: {:?}", problem.why))
     }
 
     /// Kill lbd as a crash would.

@@ -96,7 +96,7 @@ impl Dataplane {
             object::load_once(PROGRAM, &pins, &layouts)?
         } else {
             pins.begin_maps(&layouts)?;
-            let pin = pins.program(object::digest());
+            let pin = pins.program(object::DIGEST);
             let program = object::load(PROGRAM, &pins.new_maps(), &layouts, &pin)?;
             pins.check_new(&layouts)?;
             pins.write_settings(&settings(options)?)?;
@@ -114,7 +114,7 @@ impl Dataplane {
             options.mode,
             options.replace,
         )?;
-        pins.keep_program(object::digest())?;
+        pins.keep_program(object::DIGEST)?;
         Ok(Self {
             pins,
             program,

@@ -95,7 +95,7 @@ impl Decapsulator {
             object::load_once(PROGRAM, &pins, &layouts)?
         } else {
             pins.begin_maps(&layouts)?;
-            let pin = pins.program(object::digest());
+            let pin = pins.program(object::DIGEST);
             let program = object::load(PROGRAM, &pins.new_maps(), &layouts, &pin)?;
             pins.check_new(&layouts)?;
             pins.finish_maps()?;
@@ -110,7 +110,7 @@ impl Decapsulator {
             options.mode,
             options.replace,
         )?;
-        pins.keep_program(object::digest())?;
+        pins.keep_program(object::DIGEST)?;
         Ok(Self {
             pins,
             program,
