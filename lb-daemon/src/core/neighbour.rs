@@ -60,8 +60,8 @@ pub struct Polling {
 impl Default for Polling {
     fn default() -> Self {
         Self {
-            interval: Duration::from_millis(400),
-            answer: Duration::from_millis(150),
+            interval: Duration::from_millis(250),
+            answer: Duration::from_millis(100),
             give_up: Duration::from_secs(2),
             failed_interval: Duration::from_secs(1),
             max_rate: 4000,
