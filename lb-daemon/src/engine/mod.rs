@@ -6,6 +6,7 @@
 //! before the end leaves everything as it was.
 
 mod apply;
+mod attachment;
 mod command;
 mod config;
 mod drain;
@@ -88,6 +89,8 @@ pub struct Engine {
     replace: bool,
     /// Where the program was told to run.
     attached: Option<(Vec<String>, XdpMode)>,
+    /// When it could not be put back to where somebody took it off.
+    put_back_failed: Option<Instant>,
     started: Instant,
     /// What the operator should know, and why.
     alarms: watch::Alarms,
@@ -128,6 +131,7 @@ impl Engine {
             places,
             replace,
             attached: None,
+            put_back_failed: None,
             started: crate::io::clock::now(),
             alarms: watch::Alarms::new(warnings),
             zeroed,

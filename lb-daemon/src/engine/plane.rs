@@ -33,6 +33,8 @@ pub trait Plane: Send {
         mode: XdpMode,
         replace: bool,
     ) -> Result<(), StartError>;
+    /// The names of interfaces from which somebody has taken the program.
+    fn taken_off(&self) -> Vec<String>;
     /// Whose next hops matter.
     fn real_addresses(&self) -> Vec<Ipv4Addr>;
     /// Tells how a real server's address is reached now.
@@ -82,6 +84,10 @@ impl Plane for Dataplane {
         replace: bool,
     ) -> Result<(), StartError> {
         Self::set_interfaces(self, interfaces, mode, replace)
+    }
+
+    fn taken_off(&self) -> Vec<String> {
+        Self::taken_off(self)
     }
 
     fn real_addresses(&self) -> Vec<Ipv4Addr> {

@@ -7,6 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::error;
 
 use super::Engine;
+use super::attachment::LOOK;
 use super::command::Jobs;
 use crate::io::net::NetEvent;
 use crate::stop::Stop;
@@ -40,7 +41,8 @@ pub async fn run(
     let mut upkeep = interval(UPKEEP);
     let mut again = interval(AGAIN);
     let mut proof = interval(alive.every().unwrap_or(SELDOM));
-    for timer in [&mut upkeep, &mut again, &mut proof] {
+    let mut look = interval(LOOK);
+    for timer in [&mut upkeep, &mut again, &mut proof, &mut look] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
     let mut checks = engine.checks.clone();
@@ -66,6 +68,7 @@ pub async fn run(
                 engine.remember_again();
                 engine.follow_health_again();
             }
+            _ = look.tick() => engine.keep_attached(crate::io::clock::now()).await,
             _ = proof.tick() => alive.tell(),
         }
     }

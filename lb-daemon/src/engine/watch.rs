@@ -78,7 +78,9 @@ impl Engine {
             }
             // Of a virtual address the interface is known already.
             NetEvent::AddressAdded { address, .. } if self.is_virtual(address.addr()) => {}
-            NetEvent::AddressAdded { .. } => self.settle_interfaces().await,
+            NetEvent::AddressAdded { .. } => {
+                self.settle_interfaces().await;
+            }
             NetEvent::LinkRemoved(link) => warn!("interface {} is gone", link.name),
             NetEvent::LinkDown(link) => warn!("interface {} is down", link.name),
             NetEvent::LinkChanged(_) | NetEvent::AddressRemoved { .. } => {}
@@ -91,23 +93,31 @@ impl Engine {
         all.any(|a| a.addr == addr)
     }
 
-    /// Runs the program wherever it should run now. Interfaces come and go; this is no change of the configuration.
-    async fn settle_interfaces(&mut self) {
+    /// Runs the program wherever it should run now, and says whether it does. Interfaces come and go; this is no change of the
+    /// configuration.
+    pub(super) async fn settle_interfaces(&mut self) -> bool {
         if self.plane.is_none() {
-            return;
+            return false;
         }
         // An interface of the same name may be another one now.
         self.attached = None;
         let model = self.model.clone();
         match self.put(&model).await {
-            Ok(()) => self.alarms.clear("interfaces"),
+            Ok(()) => {
+                self.alarms.clear("interfaces");
+                true
+            }
             Err(problem) => {
                 let text = format!(
                     "{problem}: {}",
                     problem.why.as_deref().unwrap_or("no reason is known")
                 );
-                warn!("{text}");
+                // It is tried over and over.
+                if self.alarms.texts().all(|known| known != text) {
+                    warn!("{text}");
+                }
                 self.alarms.set("interfaces", text);
+                false
             }
         }
     }

@@ -76,6 +76,28 @@ fn a_wanted_mode_replaces_another() {
 }
 
 #[test]
+fn a_program_that_was_taken_off_is_missed_and_put_back() {
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
+    let mut dataplane = sandbox.start();
+    let interfaces = sandbox.options().interfaces;
+    assert!(dataplane.taken_off().is_empty());
+    for link in std::fs::read_dir(sandbox.pin_dir.join("links")).unwrap() {
+        // The pin alone holds the link.
+        std::fs::remove_file(link.unwrap().path()).unwrap();
+    }
+    assert_eq!(dataplane.taken_off(), interfaces);
+    dataplane
+        .set_interfaces(&interfaces, XdpMode::Auto, false)
+        .unwrap();
+    assert!(dataplane.taken_off().is_empty());
+    assert_eq!(dataplane.status().unwrap().interfaces.len(), 2);
+    ip(&["link", "del", "lb1"]);
+    assert!(dataplane.taken_off().is_empty(), "no interface, no program");
+}
+
+#[test]
 fn an_interface_that_was_made_again_is_attached_again() {
     let Some(sandbox) = Sandbox::new() else {
         return;

@@ -36,6 +36,10 @@ pub(super) struct Told {
     pub(super) applied: usize,
     pub(super) cut: Vec<(ServiceId, SocketAddr)>,
     pub(super) detached: bool,
+    /// How often it was told where to run.
+    pub(super) attachments: usize,
+    /// Interfaces from which the program was taken.
+    pub(super) taken_off: Vec<String>,
     /// The next so many attempts to apply fail.
     pub(super) refuse: usize,
     pub(super) connections: Vec<Connection>,
@@ -109,7 +113,13 @@ impl Plane for FakePlane {
         let mut told = self.told();
         told.desired.interfaces = interfaces.to_vec();
         told.desired.mode = mode;
+        told.attachments += 1;
+        told.taken_off.clear();
         Ok(())
+    }
+
+    fn taken_off(&self) -> Vec<String> {
+        self.told().taken_off.clone()
     }
 
     fn real_addresses(&self) -> Vec<Ipv4Addr> {

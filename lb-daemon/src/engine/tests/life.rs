@@ -238,3 +238,32 @@ async fn a_detach_ends_the_loop() {
         .unwrap();
     assert!(bench.plane.told().detached);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_was_taken_off_is_put_back() {
+    let bench = Bench::new(FILE);
+    let mut engine = bench.start().await.unwrap();
+    let now = crate::io::clock::now();
+    let before = bench.plane.told().attachments;
+    engine.keep_attached(now).await;
+    assert_eq!(bench.plane.told().attachments, before, "nothing is missing");
+
+    bench.plane.told().taken_off = vec!["eth0".into()];
+    engine.keep_attached(now).await;
+    assert_eq!(bench.plane.told().attachments, before + 1);
+
+    // What cannot be put back is told, and tried again later.
+    bench.plane.told().taken_off = vec!["eth0".into()];
+    bench.plane.told().refuse = 1;
+    engine.keep_attached(now).await;
+    let status = ask(&mut engine, ReadStatus).await.unwrap();
+    assert_eq!(status.warnings.len(), 1, "{:?}", status.warnings);
+    bench.plane.told().taken_off = vec!["eth0".into()];
+    let tried = bench.plane.told().attachments;
+    engine.keep_attached(now + Duration::from_secs(4)).await;
+    assert_eq!(bench.plane.told().attachments, tried);
+    engine.keep_attached(now + Duration::from_secs(5)).await;
+    assert_eq!(bench.plane.told().attachments, tried + 1);
+    let status = ask(&mut engine, ReadStatus).await.unwrap();
+    assert_eq!(status.warnings.len(), 0, "{:?}", status.warnings);
+}

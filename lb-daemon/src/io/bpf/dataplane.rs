@@ -44,6 +44,8 @@ const PROGRAM: &str = "lb";
 pub struct Dataplane {
     pins: Pins,
     program: Xdp,
+    /// Where it is to run.
+    interfaces: Vec<Interface>,
     layouts: Vec<Layout>,
     state: State,
     sweeper: Sweeper,
@@ -118,6 +120,7 @@ impl Dataplane {
         Ok(Self {
             pins,
             program,
+            interfaces: interfaces.to_vec(),
             layouts,
             state,
             sweeper,
@@ -159,7 +162,17 @@ impl Dataplane {
         if !replace {
             links::check(&self.pins, &interfaces)?;
         }
-        links::run_on(&self.pins, &mut self.program, &interfaces, mode, replace)
+        links::run_on(&self.pins, &mut self.program, &interfaces, mode, replace)?;
+        self.interfaces = interfaces;
+        Ok(())
+    }
+
+    /// The names of interfaces from which somebody has taken the program, which includes that another one took its place in our
+    /// link. Interfaces that are gone are not among them.
+    pub fn taken_off(&self) -> Vec<String> {
+        links::without(&self.pins, &self.program, &self.interfaces)
+            .map(|interface| interface.name.clone())
+            .collect()
     }
 
     /// The addresses of all real servers in use, with those that are being drained: whose next hops matter.

@@ -123,6 +123,19 @@ fn linked(pins: &Pins, ifindex: u32) -> Option<XdpLinkInfo> {
     (info.ifindex == ifindex).then_some(info)
 }
 
+/// Those of these interfaces that are there, but on which the program does not run.
+pub(super) fn without<'a>(
+    pins: &'a Pins,
+    program: &Xdp,
+    interfaces: &'a [Interface],
+) -> impl Iterator<Item = &'a Interface> {
+    let ours = program.info().map(|info| info.id()).ok();
+    interfaces.iter().filter(move |interface| {
+        let runs = linked(pins, interface.ifindex).map(|link| link.program);
+        (runs.is_none() || runs != ours) && xdp::attached(interface.ifindex).is_ok()
+    })
+}
+
 /// Runs a program on exactly these interfaces: puts it into the links that there are, makes those that are missing, and
 /// takes away those that are too many. Where that fails, links made here are taken away again.
 pub(super) fn run_on(
