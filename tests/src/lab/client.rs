@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::host::Host;
+use super::process;
 
 /// The name whose text, asked of a real server's DNS server, is the real server's name.
 pub(super) const NAME: &str = "who.lab";
@@ -46,27 +48,19 @@ impl Answers {
 pub struct Checksum(pub String);
 
 impl Host {
-    /// Ask for a page `count` times with curl, each over a new connection.
+    /// Ask for a page `count` times with curl, each over a new connection and from a port that was not used before: Linux may use
+    /// one again at once when the server has closed, and a director then takes the new connection for the old one.
     ///
     /// # Errors
     ///
     /// curl cannot be run. A request that fails is one of [`Answers::failures`].
     pub fn curl(&self, url: &str, count: u32) -> Result<Answers> {
-        let url = format!("{url}?[1-{count}]");
-        let output = self
-            .command(&[
-                "curl",
-                "--silent",
-                "--header",
-                "Connection: close",
-                "--connect-timeout",
-                "5",
-                "--max-time",
-                "10",
-            ])
-            .args(["--write-out", "\\t%{http_code}\\t%{errormsg}\\n", &url])
-            .output()
-            .context("cannot run curl")?;
+        let requests: Vec<String> = (0..count).map(|_| request(url, fresh_port())).collect();
+        let path = self.folder().join("requests");
+        std::fs::write(&path, requests.join("next\n"))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        let mut curl = self.command(&["curl", "--silent", "--config", &path.display().to_string()]);
+        let output = process::output(&mut curl).context("cannot run curl")?;
         let mut answers = Answers::default();
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             answers.add(match line.split('\t').collect::<Vec<_>>()[..] {
@@ -113,20 +107,17 @@ impl Host {
     ///
     /// The file did not come whole.
     pub fn download(&self, url: &str) -> Result<Checksum> {
-        let mut curl = self
-            .command(&[
-                "curl",
-                "--silent",
-                "--show-error",
-                "--fail",
-                "--max-time",
-                "120",
-                url,
-            ])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("cannot run curl")?;
+        let mut curl = self.command(&[
+            "curl",
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--max-time",
+            "120",
+            url,
+        ]);
+        curl.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut curl = process::spawn(&mut curl).context("cannot run curl")?;
         let body = curl.stdout.take().context("curl has no output")?;
         let sum = sha256(Stdio::from(body))?;
         let output = curl.wait_with_output().context("cannot wait for curl")?;
@@ -160,12 +151,25 @@ impl Host {
     }
 }
 
+/// What curl is told of one request.
+fn request(url: &str, port: u16) -> String {
+    let write_out = r"\t%{http_code}\t%{errormsg}\n";
+    format!(
+        "url = \"{url}\"\nlocal-port = {port}\nheader = \"Connection: close\"\nconnect-timeout = 5\nmax-time = 10\n\
+         write-out = \"{write_out}\"\n"
+    )
+}
+
+/// A port below those that Linux chooses.
+fn fresh_port() -> u16 {
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    10_000 + COUNT.fetch_add(1, Ordering::Relaxed) % 22_000
+}
+
 /// The checksum of a stream.
 pub(super) fn sha256(input: Stdio) -> Result<Checksum> {
-    let output = Command::new("sha256sum")
-        .stdin(input)
-        .output()
-        .context("cannot run sha256sum")?;
+    let output =
+        process::output(Command::new("sha256sum").stdin(input)).context("cannot run sha256sum")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let sum = text
         .split_whitespace()

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns};
 
-use super::process::{Process, check};
+use super::interrupt;
+use super::process::{self, Process, check, check_at_once};
 
 /// A host: a network namespace.
 #[derive(Clone)]
@@ -21,9 +22,12 @@ pub struct Host {
 impl Host {
     /// Make a host in a lab's folder.
     pub(super) fn new(name: &str, namespace: String, lab: &Path) -> Result<Self> {
-        check(Command::new("ip").args(["netns", "add", &namespace]))?;
         let folder = lab.join(name);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        {
+            let _held = interrupt::hold();
+            fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            check_at_once(Command::new("ip").args(["netns", "add", &namespace]))?;
+        }
         let host = Self {
             name: name.to_owned(),
             namespace,
@@ -100,7 +104,7 @@ impl Host {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().context("cannot run ip")?;
+        let mut child = process::spawn(&mut command).context("cannot run ip")?;
         let input = child.stdin.take().context("ip has no input")?;
         // What it says counts, also when it stops reading at the first failure.
         let _ = { input }.write_all(lines.join("\n").as_bytes());

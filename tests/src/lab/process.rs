@@ -1,16 +1,17 @@
 //! How does a process of the lab live and end?
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
-use super::poll;
+use super::{interrupt, poll};
 
 /// A process that goes on beside us; killed when dropped.
 pub struct Process {
@@ -29,9 +30,7 @@ impl Process {
         let other = file.try_clone().context("cannot share a file")?;
         // A group of its own: an interrupt from the terminal is for us, who end the others in order.
         command.stdout(file).stderr(other).process_group(0);
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
+        let child = spawn(&mut command).with_context(|| format!("cannot start {name}"))?;
         Ok(Self {
             child,
             name: name.to_owned(),
@@ -139,12 +138,51 @@ impl Drop for Process {
     }
 }
 
+/// Start a command, unless the labs are being removed.
+pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
+    let _held = interrupt::hold();
+    command.spawn()
+}
+
+/// Run a command to its end, unless the labs are being removed.
+pub(super) fn output(command: &mut Command) -> io::Result<Output> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    spawn(command)?.wait_with_output()
+}
+
 /// Run a command to its end; the error says which command failed and what it printed.
 pub(super) fn check(command: &mut Command) -> Result<String> {
+    let ran = output(command);
+    judge(command, ran)
+}
+
+/// The same, for who holds off a removal, or removes.
+pub(super) fn check_at_once(command: &mut Command) -> Result<String> {
+    let ran = command.output();
+    judge(command, ran)
+}
+
+/// Kill the processes that this one has started.
+pub(super) fn kill_children() {
+    let me = std::process::id().to_string();
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for number in numbers {
+        let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        // The second field is the name in parentheses, and may contain anything.
+        let parent = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().nth(1));
+        if parent == Some(me.as_str()) {
+            // It may have ended by itself meanwhile.
+            let _ = signal::kill(Pid::from_raw(number), Signal::SIGKILL);
+        }
+    }
+}
+
+fn judge(command: &Command, ran: io::Result<Output>) -> Result<String> {
     let text = format!("{command:?}").replace('"', "");
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run {text}"))?;
+    let output = ran.with_context(|| format!("cannot run {text}"))?;
     if !output.status.success() {
         let (stdout, stderr) = (
             String::from_utf8_lossy(&output.stdout),

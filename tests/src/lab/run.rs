@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::host::Host;
-use super::process::check;
+use super::process::check_at_once;
 use super::programs::Program;
 use super::{interrupt, poll, switch};
 
@@ -51,8 +51,12 @@ impl Lab {
         }
         interrupt::watch()?;
         remove_dead();
-        let ground = Ground::new()?;
-        mount_bpffs(&ground.folder().join("bpf"))?;
+        let ground = {
+            let _held = interrupt::hold();
+            let ground = Ground::new()?;
+            mount_bpffs(&ground.folder().join("bpf"))?;
+            ground
+        };
         let switch = ground.host("switch")?;
         Ok(Self { switch, ground })
     }
@@ -187,7 +191,7 @@ pub fn remove(id: &str) -> Result<()> {
     }
     for namespace in namespaces(id) {
         end_processes(&namespace)?;
-        check(Command::new("ip").args(["netns", "del", &namespace]))?;
+        check_at_once(Command::new("ip").args(["netns", "del", &namespace]))?;
     }
     let bpffs = folder.join("bpf");
     match nix::mount::umount2(&bpffs, MntFlags::MNT_DETACH) {
@@ -315,7 +319,7 @@ fn end_processes(namespace: &str) -> Result<()> {
         &format!("processes in {namespace}"),
         Duration::from_secs(10),
         || {
-            let pids = check(Command::new("ip").args(["netns", "pids", namespace]))?;
+            let pids = check_at_once(Command::new("ip").args(["netns", "pids", namespace]))?;
             let pids: Vec<i32> = pids
                 .split_whitespace()
                 .filter_map(|pid| pid.parse().ok())

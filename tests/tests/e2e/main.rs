@@ -16,13 +16,3 @@ mod refusals;
 mod restart;
 mod shares;
 mod timeouts;
-
-/// Whether to leave a test out because of a fault that is known and not mended yet. It counts as skipped, with the reason;
-/// `LB_KNOWN_FAULTS=run` runs it all the same.
-fn is_known_fault(reason: &str) -> bool {
-    let run = std::env::var_os("LB_KNOWN_FAULTS").is_some_and(|how| how == "run");
-    if !run {
-        println!("SKIP: known fault: {reason}");
-    }
-    !run
-}
