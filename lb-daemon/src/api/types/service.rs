@@ -156,7 +156,7 @@ pub enum RealState {
     Aside,
     /// The sorry server, which serves.
     Sorry,
-    /// Its next hop is not known; its packets go by the kernel's stack until it is.
+    /// Its next hop is not known; with DR and TUN its packets are dropped until it is.
     Unresolved,
     /// Taken out of use by a drain: keeps its connections and gets no new ones.
     Draining,
