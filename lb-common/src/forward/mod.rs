@@ -28,7 +28,7 @@ mod send;
 pub use established::established;
 pub use journey::{Journey, Next, Outcome, Verdict};
 pub use open::{deliver, hash, open, record, schedule};
-pub use persist::{bind, recall};
+pub use persist::{bind, keeps_clients, recall};
 pub use reject::refuse;
 pub use reply::reply;
 

@@ -6,7 +6,7 @@
 
 use super::journey::Journey;
 use super::open::current_plan;
-use crate::abi::{Plan, TemplateKey4, real, service};
+use crate::abi::{Plan, Real, TemplateKey4, real, service};
 use crate::conn::Tick;
 use crate::env::Env;
 use crate::net::Be32;
@@ -87,13 +87,16 @@ const fn expires(journey: &Journey, plan: &Plan) -> Tick {
     journey.now.plus(plan.persistence)
 }
 
-/// Whether a template's real server is still to be had: it is the service's, and well, and in use, and not
-/// quiesced if the service then wants its clients elsewhere.
 #[inline(always)]
 fn leads<E: Env>(env: &E, plan: &Plan, template: Template) -> bool {
-    let Some(real) = env.real(template.real()) else {
-        return false;
-    };
+    env.real(template.real())
+        .is_some_and(|real| keeps_clients(plan, real))
+}
+
+/// Whether a real server is still to be had for clients that are kept at it: it is the service's, and well, and in
+/// use, and not quiesced if the service then wants its clients elsewhere.
+#[inline(always)]
+pub fn keeps_clients(plan: &Plan, real: &Real) -> bool {
     let mut against = real::REMOVED | real::DOWN | real::DRAINED;
     if plan.flags & service::LEAVE_QUIESCED != 0 {
         against |= real::QUIESCED;

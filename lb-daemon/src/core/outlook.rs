@@ -5,10 +5,11 @@
 //! runs.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use lb_common::abi::{Load, Real};
+use lb_common::abi::{Load, Locality, Real};
 use lb_common::load;
 use lb_common::net::Proto;
 use lb_common::sched::{self, Request, Scheduler};
@@ -32,6 +33,21 @@ pub struct Outlook {
     pub turn: u64,
     /// Loads by slot.
     pub loads: HashMap<u32, Load>,
+    /// What lblc and lblcr remember of the destination.
+    pub locality: Option<Locality>,
+    /// The time, in ticks.
+    pub now: u32,
+}
+
+/// A persistent client's template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The real server that it leads to.
+    pub real: SocketAddrV4,
+    /// How long it lasts without another connection.
+    pub expires: Duration,
+    /// Whether that real server is still to be had; otherwise another one is chosen, and the template led anew.
+    pub leads: bool,
 }
 
 impl Outlook {
@@ -44,6 +60,8 @@ impl Outlook {
             self.loads(),
         );
         pool.set_turn(self.turn);
+        pool.locality.set(self.locality);
+        pool.now = self.now;
         pool
     }
 
@@ -104,6 +122,8 @@ impl Outlook {
             layout,
             turn,
             loads: self.loads.clone(),
+            locality: self.locality,
+            now: self.now,
         }
     }
 
@@ -334,6 +354,8 @@ mod tests {
             layout: Layout::default(),
             turn: 0,
             loads: HashMap::new(),
+            locality: None,
+            now: 0,
         };
         nothing.changed(scheduler, 0, MhTable::Fine, &wanted(weights))
     }

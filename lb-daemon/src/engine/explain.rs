@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddrV4};
 
+use lb_common::abi::service;
 use lb_common::net::Proto;
 use lb_common::sched::{Request as Asked, Scheduler};
 
@@ -11,7 +12,8 @@ use crate::api::types::{
 };
 use crate::config::model;
 use crate::core::desired::ServiceId;
-use crate::core::outlook::{self, Outlook};
+use crate::core::outlook::{self, Kept, Outlook};
+use crate::io::bpf::ReadError;
 
 /// How many times lots are drawn to tell the chances.
 const DRAWS: u32 = 1_000;
@@ -81,10 +83,15 @@ impl Engine {
         place: usize,
         explanation: &mut Explanation,
     ) -> Result<(), Problem> {
-        let outlook = self
-            .plane()?
-            .outlook(flow.proto, flow.key(&self.model.services, place))
-            .map_err(|err| problem("cannot look at the service", &err))?;
+        let key = flow.key(&self.model.services, place);
+        let cannot = |err: ReadError| problem("cannot look at the service", &err);
+        let plane = self.plane()?;
+        let outlook = plane
+            .outlook(flow.proto, key, *flow.vip.ip())
+            .map_err(cannot)?;
+        let kept = plane
+            .kept(flow.proto, key, *flow.client.ip())
+            .map_err(cannot)?;
         let Some(outlook) = outlook else {
             explanation
                 .reasons
@@ -110,6 +117,22 @@ impl Engine {
             explanation
                 .reasons
                 .push("no connection is recorded: a datagram opens one".to_owned());
+        }
+        if outlook.flags & service::ONE_PACKET != 0 {
+            explanation
+                .reasons
+                .push("each datagram is scheduled by itself, and none is recorded".to_owned());
+        }
+        if let Some(kept) = kept {
+            explanation.reasons.push(template(&kept));
+            if kept.leads {
+                explanation.decided_by = DecidedBy::Template;
+                explanation.real = Some(kept.real.to_string());
+                for candidate in &mut explanation.candidates {
+                    candidate.chosen = explanation.real.as_ref() == Some(&candidate.address);
+                }
+                return Ok(());
+            }
         }
         explanation.reasons.push(format!(
             "{} takes {}",
@@ -163,12 +186,11 @@ impl Flow {
     /// The service that the flow is of, and by which of its listeners.
     fn service(&self, engine: &Engine) -> Option<(usize, ServiceId)> {
         let wanted = self.wanted();
-        let services = engine.model.services.iter().enumerate();
-        services.into_iter().find_map(|(place, service)| {
-            service
-                .listeners()
-                .find(|id| *id == wanted)
-                .map(|id| (place, id))
+        let all_ports = ServiceId { port: 0, ..wanted };
+        [wanted, all_ports].into_iter().find_map(|wanted| {
+            let mut services = engine.model.services.iter();
+            let place = services.position(|service| service.listeners().any(|id| id == wanted))?;
+            Some((place, wanted))
         })
     }
 
@@ -211,6 +233,23 @@ fn recorded(connection: &crate::io::bpf::Connection, service: bool) -> String {
     );
     if connection.is_closed() && service {
         text.push_str("; a SYN opens another one, which is scheduled anew");
+    }
+    text
+}
+
+/// What a client's template decides.
+fn template(kept: &Kept) -> String {
+    let Kept {
+        real,
+        expires,
+        leads,
+    } = kept;
+    let mut text = format!(
+        "the client is kept at {real} by a template, for {} s more",
+        expires.as_secs()
+    );
+    if !leads {
+        text.push_str("; but that is not to be had any more, and another one is chosen");
     }
     text
 }

@@ -7,7 +7,7 @@ use lb_common::counter::Counter;
 use lb_common::net::Proto;
 
 use crate::core::desired::{Desired, ServiceId, XdpMode};
-use crate::core::outlook::Outlook;
+use crate::core::outlook::{Kept, Outlook};
 use crate::io::bpf::{
     Applied, ApplyError, Connection, ConnectionFilter, Dataplane, DetachError, Detached, Gate, Hop,
     Maintained, ReadError, ServiceReading, StartError, Status,
@@ -49,8 +49,20 @@ pub trait Plane: Send {
     fn counters(&self) -> Result<Vec<(Counter, u64)>, ReadError>;
     /// The connections that a filter lets through.
     fn connections(&self, filter: ConnectionFilter) -> Result<Listing, ReadError>;
-    /// What the choices of the service with this virtual address and port go by now.
-    fn outlook(&self, proto: Proto, vip: SocketAddrV4) -> Result<Option<Outlook>, ReadError>;
+    /// What the choices of the service with this virtual address and port go by now, for connections to a destination.
+    fn outlook(
+        &self,
+        proto: Proto,
+        vip: SocketAddrV4,
+        destination: Ipv4Addr,
+    ) -> Result<Option<Outlook>, ReadError>;
+    /// At which real server of this service a persistent client is kept.
+    fn kept(
+        &self,
+        proto: Proto,
+        vip: SocketAddrV4,
+        client: Ipv4Addr,
+    ) -> Result<Option<Kept>, ReadError>;
     /// The connection that is recorded of a flow.
     fn connection(
         &self,
@@ -118,8 +130,22 @@ impl Plane for Dataplane {
         Ok(Box::new(Self::connections(self, filter)?))
     }
 
-    fn outlook(&self, proto: Proto, vip: SocketAddrV4) -> Result<Option<Outlook>, ReadError> {
-        Self::outlook(self, proto, vip)
+    fn outlook(
+        &self,
+        proto: Proto,
+        vip: SocketAddrV4,
+        destination: Ipv4Addr,
+    ) -> Result<Option<Outlook>, ReadError> {
+        Self::outlook(self, proto, vip, destination)
+    }
+
+    fn kept(
+        &self,
+        proto: Proto,
+        vip: SocketAddrV4,
+        client: Ipv4Addr,
+    ) -> Result<Option<Kept>, ReadError> {
+        Self::kept(self, proto, vip, client)
     }
 
     fn connection(

@@ -46,7 +46,7 @@ impl Request for Simulate {
         let vip = vip(after.id)?;
         let plane = engine.plane()?;
         let now = plane
-            .outlook(after.id.proto, vip)
+            .outlook(after.id.proto, vip, *vip.ip())
             .map_err(|err| problem("cannot look at the service", &err))?
             .ok_or_else(|| Problem::failed("the data plane does not know the service"))?;
         let then = now.changed(

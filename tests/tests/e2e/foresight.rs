@@ -47,7 +47,8 @@ fn the_next_connection_goes_where_explain_said_whatever_the_scheduler() -> Resul
     needs_lab!();
     let site = site()?;
     let schedulers = [
-        "rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "dh", "mh", "fo", "ovf", "twos",
+        "rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "dh", "lblc", "lblcr", "mh", "fo", "ovf",
+        "twos",
     ];
     let mut visits: Vec<(Visit, String)> = Vec::new();
     for (scheduler, base) in schedulers.into_iter().zip((21_000..).step_by(100)) {
@@ -92,6 +93,40 @@ fn the_next_connection_goes_where_explain_said_whatever_the_scheduler() -> Resul
             ensure!(now == *name, "with {scheduler} a connection moved");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_persistent_client_is_explained_by_its_template() -> Result<()> {
+    needs_lab!();
+    let site = site()?;
+    let vip = Vip::Dr.web().to_string();
+    site.director
+        .lbctl(&["edit-service", "-t", &vip, "-p", "300"])?;
+    let first = site.client.visit(Vip::Dr.web(), Some(24_000))?.ask()?;
+    let real = address(&site, &first)?;
+    for port in 24_001..24_004 {
+        let said = explain(&site, port)?;
+        ensure!(
+            said.decided_by == DecidedBy::Template && said.real.as_ref() == Some(&real),
+            "{said:#?}"
+        );
+        ensure!(site.client.visit(Vip::Dr.web(), Some(port))?.ask()? == first);
+    }
+    // A drain is not held up by those who come back again and again.
+    site.director.lbctl(&["drain", &real])?;
+    let said = explain(&site, 24_004)?;
+    ensure!(said.decided_by == DecidedBy::Scheduler, "{said:#?}");
+    let next = site.client.visit(Vip::Dr.web(), Some(24_004))?.ask()?;
+    ensure!(
+        next != first && said.real == Some(address(&site, &next)?),
+        "{next}: {said:#?}"
+    );
+    let said = explain(&site, 24_005)?;
+    ensure!(
+        said.decided_by == DecidedBy::Template && said.real == Some(address(&site, &next)?),
+        "{said:#?}"
+    );
     Ok(())
 }
 

@@ -50,6 +50,8 @@ pub enum DecidedBy {
     NoService,
     /// The connection is recorded.
     Connection,
+    /// The client is kept at a real server.
+    Template,
     /// The service's scheduler chooses.
     Scheduler,
     /// The scheduler finds nobody.

@@ -16,7 +16,9 @@ pub fn explanation(answer: &Explanation, style: Style) -> String {
         (Some(real), _) => style.paint(Role::Good, real),
         (None, DecidedBy::NoService) => style.paint(Role::Warning, "no service"),
         (None, DecidedBy::Nobody) => style.paint(Role::Bad, "nobody"),
-        (None, DecidedBy::Scheduler | DecidedBy::Connection) => "by lot".to_owned(),
+        (None, DecidedBy::Scheduler | DecidedBy::Template | DecidedBy::Connection) => {
+            "by lot".to_owned()
+        }
     };
     let _ = writeln!(
         out,

@@ -14,7 +14,7 @@ use lb_common::net::Proto;
 use crate::api::types::Problem;
 use crate::core::desired::{Desired, ServiceId, XdpMode};
 use crate::core::hop::{Link, Mac, NextHop, Reach, Via};
-use crate::core::outlook::{Outlook, Wanted};
+use crate::core::outlook::{Kept, Outlook, Wanted};
 use crate::core::schedule::{Course, Layout};
 use crate::engine::network::{Later, Network};
 use crate::engine::plane::{Listing, Plane};
@@ -43,6 +43,8 @@ pub(super) struct Told {
     /// The next so many attempts to apply fail.
     pub(super) refuse: usize,
     pub(super) connections: Vec<Connection>,
+    /// Where clients are kept.
+    pub(super) kept: Option<Kept>,
     /// No connection is active.
     pub(super) idle: bool,
     pub(super) traffic: TrafficSum,
@@ -184,7 +186,16 @@ impl Plane for FakePlane {
         Ok(Box::new(all.into_iter().filter(move |c| filter.matches(c))))
     }
 
-    fn outlook(&self, proto: Proto, vip: SocketAddrV4) -> Result<Option<Outlook>, ReadError> {
+    fn kept(&self, _: Proto, _: SocketAddrV4, _: Ipv4Addr) -> Result<Option<Kept>, ReadError> {
+        Ok(self.told().kept)
+    }
+
+    fn outlook(
+        &self,
+        proto: Proto,
+        vip: SocketAddrV4,
+        _: Ipv4Addr,
+    ) -> Result<Option<Outlook>, ReadError> {
         let told = self.told();
         let id = ServiceId::new(proto, *vip.ip(), vip.port());
         let Some(service) = told
@@ -211,6 +222,8 @@ impl Plane for FakePlane {
             layout: Layout::default(),
             turn: 0,
             loads: HashMap::new(),
+            locality: None,
+            now: 0,
         };
         let mut outlook = nothing.changed(
             service.scheduler,

@@ -6,6 +6,7 @@ use lb_common::net::Proto;
 
 use super::fakes::{Bench, FILE, ask};
 use crate::api::types::{DecidedBy, DrainRequest, Live};
+use crate::core::outlook::Kept;
 use crate::engine::{Drain, Explain, Simulate};
 use crate::io::bpf::Connection;
 
@@ -66,6 +67,28 @@ async fn an_explanation_names_what_decides() {
     );
 
     bench.plane.told().connections.clear();
+    let kept = |leads| Kept {
+        real: "10.0.0.21:80".parse().unwrap(),
+        expires: Duration::from_secs(77),
+        leads,
+    };
+    for (leads, decided_by, real) in [
+        (true, DecidedBy::Template, "10.0.0.21:80"),
+        (false, DecidedBy::Scheduler, "10.0.0.22:80"),
+    ] {
+        bench.plane.told().kept = Some(kept(leads));
+        let client = ask(&mut engine, flow("10.9.0.1:4000", "192.0.2.1:80"))
+            .await
+            .unwrap();
+        assert_eq!(
+            (client.decided_by, client.real.as_deref()),
+            (decided_by, Some(real))
+        );
+        let chosen: Vec<_> = client.candidates.iter().filter(|c| c.chosen).collect();
+        assert!(chosen.len() == 1 && chosen[0].address == real, "{chosen:?}");
+        assert!(client.reasons.iter().any(|r| r.contains("77 s")));
+    }
+    bench.plane.told().kept = None;
     let all = DrainRequest {
         real: "10.0.0.21".into(),
         service: None,

@@ -237,7 +237,7 @@ pub(super) fn now(shift: u64) -> Tick {
     Tick::at(nanoseconds.wrapping_add(shift))
 }
 
-fn ticks(ticks: u32) -> Duration {
+pub(super) fn ticks(ticks: u32) -> Duration {
     Duration::from_nanos(u64::from(ticks) << TICK_SHIFT)
 }
 

@@ -30,7 +30,7 @@ use super::state::{State, service_key};
 use super::sweep::Sweeper;
 use super::tables::KernelTables;
 use crate::core::desired::{Desired, ServiceId, XdpMode};
-use crate::core::outlook::Outlook;
+use crate::core::outlook::{Kept, Outlook};
 use crate::io::lock::InstanceLock;
 use crate::io::preflight;
 
@@ -237,10 +237,27 @@ impl Dataplane {
         Ok(connections.with_clients(maps.templates(), services.collect()))
     }
 
-    /// What the choices of the service with this virtual address and port go by now; `None` when there is none.
-    pub fn outlook(&self, proto: Proto, vip: SocketAddrV4) -> Result<Option<Outlook>, ReadError> {
+    /// What the choices of the service with this virtual address and port go by now, for connections to a destination;
+    /// `None` when there is none.
+    pub fn outlook(
+        &self,
+        proto: Proto,
+        vip: SocketAddrV4,
+        destination: Ipv4Addr,
+    ) -> Result<Option<Outlook>, ReadError> {
         let key = service_key(proto, *vip.ip(), vip.port());
-        Ok(self.state.outlook(key)?)
+        Ok(self.state.outlook(key, destination)?)
+    }
+
+    /// At which real server of this service a persistent client is kept.
+    pub fn kept(
+        &self,
+        proto: Proto,
+        vip: SocketAddrV4,
+        client: Ipv4Addr,
+    ) -> Result<Option<Kept>, ReadError> {
+        let key = service_key(proto, *vip.ip(), vip.port());
+        Ok(self.state.kept(key, client)?)
     }
 
     /// The connection that is recorded of a flow.

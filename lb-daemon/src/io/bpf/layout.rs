@@ -3,8 +3,9 @@
 use std::fmt;
 
 use lb_common::abi::{
-    FILTER_WORDS, Generation, LOADS_LEN, Load, MAX_REALS, MAX_ROUTERS, MEMBERS_LEN, Member, Real,
-    RealKey4, ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic, map,
+    FILTER_WORDS, Generation, LOADS_LEN, Load, Locality, LocalityKey4, MAX_REALS, MAX_ROUTERS,
+    MEMBERS_LEN, Member, Real, RealKey4, ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic,
+    map,
 };
 use lb_common::atomic::Host;
 use lb_common::counter::COUNTERS;
@@ -16,6 +17,9 @@ use super::sys::{MMAPABLE, MapKind, MapShape, NO_PREALLOC};
 
 /// Timeout profiles; [`Plan::profile`](lb_common::abi::Plan::profile) is a byte.
 pub(super) const PROFILES: u32 = 256;
+
+/// Destinations that lblc and lblcr remember, over all services: as many as the kernel's soft limit for one.
+const LOCALITIES: u32 = 16_384;
 
 /// Interfaces to redirect to.
 pub(super) const EGRESS: u32 = 256;
@@ -53,6 +57,13 @@ pub(super) fn layouts(capacity: Capacity) -> Vec<Layout> {
         per_cpu::<Traffic>(map::TRAFFIC, reals),
         per_cpu::<u64>(map::COUNTERS, COUNTERS),
         keyed::<RealKey4, ServiceKey4>(map::NATREALS4, reals),
+        Layout {
+            name: map::LOCALITY4,
+            shape: MapShape {
+                kind: MapKind::LruHash,
+                ..keyed::<LocalityKey4, Locality>(map::LOCALITY4, LOCALITIES).shape
+            },
+        },
         growing::<TemplateKey4, Template>(map::TEMPLATES4, capacity.connections.max(1024)),
         mapped::<u64>(map::FILTER, FILTER_WORDS),
         mapped::<Timeouts>(map::TIMEOUTS, PROFILES),
@@ -81,7 +92,7 @@ pub(super) fn memory(layouts: &[Layout], cpus: usize) -> u64 {
         let (key, value) = (words(shape.key_size), words(shape.value_size));
         let entry = match shape.kind {
             MapKind::Hash if shape.flags & NO_PREALLOC != 0 => HASH_BUCKET,
-            MapKind::Hash => HASH_ELEMENT + key + value,
+            MapKind::Hash | MapKind::LruHash => HASH_ELEMENT + key + value,
             MapKind::PerCpuArray => 8 + value * cpus as u64,
             _ => value,
         };
@@ -187,6 +198,7 @@ impl fmt::Display for MapKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hash => f.write_str("hash"),
+            Self::LruHash => f.write_str("LRU hash"),
             Self::Array => f.write_str("array"),
             Self::PerCpuArray => f.write_str("per-CPU array"),
             Self::ArrayOfMaps => f.write_str("array of maps"),

@@ -2,25 +2,28 @@
 //!
 //! Every write passes here and is counted. A test can have the writing end after any of them, as a kill would.
 
+mod connections;
+mod words;
+
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use lb_common::abi::{
-    Generation, Load, Member, Real, RealKey4, ServiceKey4, Settings, Timeouts, map,
+    Generation, Load, Locality, LocalityKey4, Member, Real, RealKey4, ServiceKey4, Settings,
+    Timeouts, map,
 };
-
-use lb_common::conn::{Loads, State};
-use lb_common::sched::threshold;
-use lb_common::table::Table;
 
 use super::error::MapError;
 use super::gate::Gate;
 use super::layout::{LEDGER, Layout};
-use super::region::{self, Record, Region};
+use super::region::{self, Region};
 use super::report::TrafficSum;
 use super::tables::Tables;
 use super::templates::Templates;
+pub use connections::Connections;
+pub(super) use words::RealWord;
+use words::{Writes, beyond, entry, read, store, store_if_other, word, write};
 
 /// All maps of the data plane.
 #[derive(Debug)]
@@ -39,80 +42,6 @@ pub(super) struct Maps {
     ledger: Region,
     tables: Box<dyn Tables>,
     writes: Writes,
-}
-
-/// The connection table, and what its entries refer to.
-#[derive(Clone, Debug)]
-pub struct Connections {
-    conns: Arc<Region>,
-    reals: Arc<Region>,
-    loads: Arc<Region>,
-    timeouts: Arc<Region>,
-    mask: u32,
-    key: [u64; 2],
-}
-
-impl Connections {
-    /// The table itself.
-    pub fn table(&self) -> Table<'_, Region> {
-        Table::new(&self.conns, self.mask, self.key)
-    }
-
-    /// How many buckets it has.
-    pub fn buckets(&self) -> u32 {
-        self.conns.len()
-    }
-
-    /// The real server of a slot.
-    pub fn real(&self, slot: u32) -> Option<Real> {
-        region::load(self.reals.entry(slot)?)
-    }
-
-    /// The timeout of a state under a profile, in ticks.
-    pub fn timeout(&self, profile: u32, state: State) -> Option<u32> {
-        let timeouts: Timeouts = region::load(self.timeouts.entry(profile)?)?;
-        timeouts.ticks.get(state as usize).copied()
-    }
-}
-
-/// What the daemon takes out of the table, or changes in it, is reflected in the loads as what the program does.
-impl Loads for Connections {
-    fn add(&self, real: u32, change: u64) {
-        let Some(word) = self.loads.word(real) else {
-            return;
-        };
-        let load = Load {
-            conns: word
-                .fetch_add(change, Ordering::AcqRel)
-                .wrapping_add(change),
-        };
-        if let Some(real) = load.overloaded().then(|| self.real(real)).flatten()
-            && threshold::after_unbind(&real, load) == threshold::Flag::Clear
-        {
-            word.fetch_and(!Load::OVERLOADED, Ordering::AcqRel);
-        }
-    }
-}
-
-/// How many writes there were, and after how many to stop.
-#[derive(Debug, Default)]
-struct Writes {
-    done: u64,
-    stop_at: Option<u64>,
-}
-
-impl Writes {
-    fn count(&mut self, map: &'static str) -> Result<(), MapError> {
-        if self.stop_at.is_some_and(|stop| self.done >= stop) {
-            return Err(MapError {
-                action: "write",
-                map,
-                source: io::ErrorKind::Interrupted.into(),
-            });
-        }
-        self.done += 1;
-        Ok(())
-    }
 }
 
 impl Maps {
@@ -470,102 +399,13 @@ impl Maps {
         self.tables.templates()
     }
 
+    /// What lblc and lblcr remember of a destination.
+    pub(super) fn locality(&self, key: &LocalityKey4) -> Result<Option<Locality>, MapError> {
+        self.tables.locality(key)
+    }
+
     /// A counter, over all CPUs.
     pub(super) fn counter(&self, index: u32) -> Result<u64, MapError> {
         self.tables.counter(index)
-    }
-}
-
-/// Words of [`Real`] that change while packets flow, each by one store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RealWord {
-    /// The next hop's MAC and egress slot.
-    Destination = 0,
-    /// The egress interface's MAC and MTU.
-    Source = 1,
-    /// Address, port, method and flags.
-    Identity = 2,
-    /// The director's address towards it, and its service.
-    Tunnel = 3,
-    /// Interface index and timeout profile.
-    Egress = 4,
-    /// Both thresholds.
-    Thresholds = 5,
-}
-
-const _: () = {
-    assert!(std::mem::offset_of!(Real, dst) == 8 * RealWord::Destination as usize);
-    assert!(std::mem::offset_of!(Real, src) == 8 * RealWord::Source as usize);
-    assert!(std::mem::offset_of!(Real, addr) == 8 * RealWord::Identity as usize);
-    assert!(std::mem::offset_of!(Real, flags) < 8 * (RealWord::Identity as usize + 1));
-    assert!(std::mem::offset_of!(Real, tun_src) == 8 * RealWord::Tunnel as usize);
-    assert!(std::mem::offset_of!(Real, service) < 8 * (RealWord::Tunnel as usize + 1));
-    assert!(std::mem::offset_of!(Real, ifindex) == 8 * RealWord::Egress as usize);
-    assert!(std::mem::offset_of!(Real, profile) < 8 * (RealWord::Egress as usize + 1));
-    assert!(std::mem::offset_of!(Real, upper) == 8 * RealWord::Thresholds as usize);
-    assert!(std::mem::offset_of!(Real, lower) < 8 * (RealWord::Thresholds as usize + 1));
-};
-
-fn beyond(map: &'static str) -> MapError {
-    MapError {
-        action: "find an entry of",
-        map,
-        source: io::ErrorKind::InvalidInput.into(),
-    }
-}
-
-fn entry<'r>(
-    region: &'r Region,
-    index: u32,
-    map: &'static str,
-) -> Result<&'r [AtomicU64], MapError> {
-    region.entry(index).ok_or_else(|| beyond(map))
-}
-
-fn word<'r>(region: &'r Region, at: u32, map: &'static str) -> Result<&'r AtomicU64, MapError> {
-    region.word(at).ok_or_else(|| beyond(map))
-}
-
-fn read<T: Record>(from: &Region, index: u32, map: &'static str) -> Result<T, MapError> {
-    region::load(entry(from, index, map)?).ok_or_else(|| beyond(map))
-}
-
-/// Counts as one write: nobody reads the record before another write makes it visible.
-fn write<T: Record>(
-    writes: &mut Writes,
-    to: &Region,
-    index: u32,
-    record: &T,
-    map: &'static str,
-) -> Result<(), MapError> {
-    let words = entry(to, index, map)?;
-    writes.count(map)?;
-    for (to, from) in words.iter().zip(region::words(record)) {
-        to.store(from, Ordering::Release);
-    }
-    Ok(())
-}
-
-fn store(
-    writes: &mut Writes,
-    word: &AtomicU64,
-    value: u64,
-    map: &'static str,
-) -> Result<(), MapError> {
-    writes.count(map)?;
-    word.store(value, Ordering::Release);
-    Ok(())
-}
-
-fn store_if_other(
-    writes: &mut Writes,
-    word: &AtomicU64,
-    value: u64,
-    map: &'static str,
-) -> Result<(), MapError> {
-    if word.load(Ordering::Acquire) == value {
-        Ok(())
-    } else {
-        store(writes, word, value, map)
     }
 }

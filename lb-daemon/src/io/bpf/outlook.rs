@@ -1,26 +1,27 @@
 //! What do choices go by at this moment? Reading, for `explain` and `simulate`.
 
-use lb_common::abi::ServiceKey4;
-use lb_common::net::{Be16, Flow4};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use lb_common::abi::{LocalityKey4, ServiceKey4, TemplateKey4};
+use lb_common::forward::keeps_clients;
+use lb_common::net::{Be16, Be32, Flow4};
 use lb_common::sched::Scheduler;
 
-use super::conns::Connections;
+use super::conns::{self, Connections};
 use super::error::MapError;
 use super::report::{Connection, ConnectionFilter};
-use super::state::{State, be32};
-use crate::core::outlook::Outlook;
+use super::state::{Service, State, Written, be32, ipv4};
+use crate::core::outlook::{Kept, Outlook};
 use crate::core::schedule::Layout;
 
 impl State {
-    /// What a service's choices go by; `None` when there is no such service.
-    pub(super) fn outlook(&self, key: ServiceKey4) -> Result<Option<Outlook>, MapError> {
-        let found = self
-            .services
-            .values()
-            .find(|service| service.keys.contains(&key));
-        let Some((service, written)) =
-            found.and_then(|service| Some((service, service.written.as_ref()?)))
-        else {
+    /// What a service's choices go by for connections to a destination; `None` when there is no such service.
+    pub(super) fn outlook(
+        &self,
+        key: ServiceKey4,
+        destination: Ipv4Addr,
+    ) -> Result<Option<Outlook>, MapError> {
+        let Some((index, service, written)) = self.written(key) else {
             return Ok(None);
         };
         let generation = self.maps.generation(written.index)?;
@@ -50,7 +51,46 @@ impl State {
             layout,
             turn: generation.turn,
             loads: loads.collect::<Result<_, MapError>>()?,
+            locality: self.maps.locality(&LocalityKey4 {
+                service: index,
+                destination: be32(destination),
+            })?,
+            now: conns::now(self.maps.settings()?.clock_shift).0,
         }))
+    }
+
+    /// At which real server of a service a client is kept.
+    pub(super) fn kept(
+        &self,
+        key: ServiceKey4,
+        client: Ipv4Addr,
+    ) -> Result<Option<Kept>, MapError> {
+        let Some((index, _, Written { plan, .. })) = self.written(key) else {
+            return Ok(None);
+        };
+        if plan.persistence == 0 {
+            return Ok(None);
+        }
+        let key = TemplateKey4::current(index, be32(client), Be32(plan.mask));
+        let Some(template) = self.maps.templates().get(&key)? else {
+            return Ok(None);
+        };
+        let real = self.maps.real(template.real())?;
+        let now = conns::now(self.maps.settings()?.clock_shift);
+        Ok(Some(Kept {
+            real: SocketAddrV4::new(ipv4(real.addr), real.port.to_host()),
+            expires: conns::ticks(u32::try_from(template.expires().since(now)).unwrap_or(0)),
+            leads: keeps_clients(plan, &real),
+        }))
+    }
+
+    /// A service that is in use, with its index and its current generation.
+    fn written(&self, key: ServiceKey4) -> Option<(u32, &Service, &Written)> {
+        let (index, service) = self
+            .services
+            .iter()
+            .find(|(_, service)| service.keys.contains(&key))?;
+        Some((*index, service, service.written.as_ref()?))
     }
 
     /// The connection that is recorded of a flow.
@@ -62,11 +102,7 @@ impl State {
 }
 
 /// A flow from its addresses.
-pub(super) fn flow(
-    proto: lb_common::net::Proto,
-    client: std::net::SocketAddrV4,
-    vip: std::net::SocketAddrV4,
-) -> Flow4 {
+pub(super) fn flow(proto: lb_common::net::Proto, client: SocketAddrV4, vip: SocketAddrV4) -> Flow4 {
     Flow4 {
         client: be32(*client.ip()),
         vip: be32(*vip.ip()),

@@ -17,6 +17,7 @@ use std::path::Path;
 enum Command {
     MapCreate = 0,
     MapUpdate = 2,
+    MapLookup = 1,
     MapDelete = 3,
     ProgLoad = 5,
     ObjGet = 7,
@@ -32,6 +33,8 @@ enum Command {
 pub enum MapKind {
     /// A hash table.
     Hash,
+    /// A hash table that drops what was not asked for the longest.
+    LruHash,
     /// An array.
     Array,
     /// An array with one value for each CPU.
@@ -50,6 +53,7 @@ impl MapKind {
             Self::Hash => 1,
             Self::Array => 2,
             Self::PerCpuArray => 6,
+            Self::LruHash => 9,
             Self::ArrayOfMaps => 12,
             Self::DevMap => 14,
             Self::Other(n) => n,
@@ -61,6 +65,7 @@ impl MapKind {
             1 => Self::Hash,
             2 => Self::Array,
             6 => Self::PerCpuArray,
+            9 => Self::LruHash,
             12 => Self::ArrayOfMaps,
             14 => Self::DevMap,
             n => Self::Other(n),
@@ -171,6 +176,40 @@ pub fn map_lookup_batch(
     match unsafe { bpf_mut(Command::MapLookupBatch, &mut attr) } {
         Ok(_) => Ok((attr.count, Some(next))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok((attr.count, None)),
+        Err(e) => Err(e),
+    }
+}
+
+/// Reads one entry of a hash table into `value`; whether there is one.
+///
+/// # Errors
+///
+/// What the kernel says, or [`InvalidInput`](io::ErrorKind::InvalidInput) if `key` and `value` are not of the map's sizes.
+pub fn map_lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
+    #[repr(C)]
+    struct Attr {
+        map_fd: u32,
+        pad: u32,
+        key: u64,
+        value: u64,
+        flags: u64,
+    }
+    let shape = map_shape(map)?;
+    if (shape.key_size as usize, shape.value_size as usize) != (key.len(), value.len()) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let attr = Attr {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        pad: 0,
+        key: key.as_ptr().expose_provenance() as u64,
+        value: value.as_mut_ptr().expose_provenance() as u64,
+        flags: 0,
+    };
+    // SAFETY: `key` and `value` point to as many bytes as the map's keys and values have, which was asked for above, and
+    // the map is no per-CPU one, whose values would be larger: only tables of one value for a key are read with this.
+    match unsafe { bpf(Command::MapLookup, &attr) } {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e),
     }
 }

@@ -1,14 +1,16 @@
 //! The maps that are reached by system calls: hash tables, per-CPU arrays and the interfaces to redirect to.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use aya::maps::{DevMap, HashMap, MapData, PerCpuArray, PerCpuValues};
-use lb_common::abi::{RealKey4, ServiceKey4, map};
+use lb_common::abi::{Locality, LocalityEntry, LocalityKey4, RealKey4, ServiceKey4, map};
 use lb_common::net::{Be16, Be32};
 
 use super::error::MapError;
 use super::report::TrafficSum;
+use super::sys;
 use super::templates::{KernelTemplates, Templates};
 
 /// Maps that are reached by system calls.
@@ -33,6 +35,8 @@ pub(super) trait Tables: std::fmt::Debug + Send {
     fn traffic(&self, slot: u32) -> Result<TrafficSum, MapError>;
     /// Begins a real server's traffic at nothing.
     fn clear_traffic(&mut self, slot: u32) -> Result<(), MapError>;
+    /// What lblc and lblcr remember of a destination.
+    fn locality(&self, key: &LocalityKey4) -> Result<Option<Locality>, MapError>;
     /// A counter, over all CPUs.
     fn counter(&self, index: u32) -> Result<u64, MapError>;
     /// The persistent clients.
@@ -50,6 +54,7 @@ pub(super) struct KernelTables {
     traffic: PerCpuArray<MapData, TrafficWords>,
     counters: PerCpuArray<MapData, u64>,
     templates: Arc<KernelTemplates>,
+    localities: MapData,
     cpus: usize,
 }
 
@@ -78,6 +83,7 @@ impl KernelTables {
                 .try_into()
                 .map_err(failed("open", map::COUNTERS))?,
             templates: Arc::new(KernelTemplates(open(map::TEMPLATES4)?)),
+            localities: open(map::LOCALITY4)?,
             cpus,
         })
     }
@@ -178,6 +184,27 @@ impl Tables for KernelTables {
 
     fn templates(&self) -> Arc<dyn Templates> {
         Arc::clone(&self.templates) as Arc<dyn Templates>
+    }
+
+    fn locality(&self, key: &LocalityKey4) -> Result<Option<Locality>, MapError> {
+        let [a, b, c, d] = key.service.to_ne_bytes();
+        let [e, f, g, h] = key.destination.0.to_ne_bytes();
+        let mut value = [0; size_of::<Locality>()];
+        let found = sys::map_lookup(
+            self.localities.fd().as_fd(),
+            &[a, b, c, d, e, f, g, h],
+            &mut value,
+        )
+        .map_err(failed("read", map::LOCALITY4))?;
+        let (words, _) = value.as_chunks::<4>();
+        let mut words = words.iter().map(|word| u32::from_ne_bytes(*word));
+        let mut word = || words.next().unwrap_or_default();
+        Ok(found.then(|| Locality {
+            used: word(),
+            changed: word(),
+            len: word(),
+            set: std::array::from_fn(|_| LocalityEntry(word())),
+        }))
     }
 }
 
@@ -317,6 +344,10 @@ pub(super) mod memory {
         fn clear_traffic(&mut self, slot: u32) -> Result<(), MapError> {
             self.traffic.lock().unwrap().remove(&slot);
             Ok(())
+        }
+
+        fn locality(&self, _key: &LocalityKey4) -> Result<Option<Locality>, MapError> {
+            Ok(None)
         }
 
         fn counter(&self, _index: u32) -> Result<u64, MapError> {

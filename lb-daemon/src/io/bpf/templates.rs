@@ -18,6 +18,8 @@ use super::tables::failed;
 pub(super) trait Templates: fmt::Debug + Send + Sync {
     /// Some of them, from where the last reading ended, and where the next one begins; `None` after the last.
     fn read(&self, from: Option<u32>) -> Result<Batch, MapError>;
+    /// One of them.
+    fn get(&self, key: &TemplateKey4) -> Result<Option<Template>, MapError>;
     /// Forgets one.
     fn remove(&self, key: &TemplateKey4) -> Result<(), MapError>;
 }
@@ -59,6 +61,13 @@ impl Templates for KernelTemplates {
         Ok((entries.collect(), next))
     }
 
+    fn get(&self, key: &TemplateKey4) -> Result<Option<Template>, MapError> {
+        let mut value = [0; VALUE];
+        let found = sys::map_lookup(self.fd(), &pack(*key), &mut value)
+            .map_err(failed("read", map::TEMPLATES4))?;
+        Ok(found.then(|| Template(u64::from_ne_bytes(value))))
+    }
+
     fn remove(&self, key: &TemplateKey4) -> Result<(), MapError> {
         sys::map_delete(self.fd(), &pack(*key)).map_err(failed("delete from", map::TEMPLATES4))
     }
@@ -97,6 +106,10 @@ pub(super) mod memory {
         fn read(&self, _from: Option<u32>) -> Result<Batch, MapError> {
             let all = self.0.lock().unwrap();
             Ok((all.iter().map(|(k, v)| (*k, *v)).collect(), None))
+        }
+
+        fn get(&self, key: &TemplateKey4) -> Result<Option<Template>, MapError> {
+            Ok(self.0.lock().unwrap().get(key).copied())
         }
 
         fn remove(&self, key: &TemplateKey4) -> Result<(), MapError> {
