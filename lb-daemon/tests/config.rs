@@ -3,6 +3,8 @@
 //! `tests/config/bad/NAME.yaml` is refused with the text of `NAME.txt`. After a change of wording,
 //! `UPDATE_EXPECTED=1 cargo test -p lb-daemon --test config` writes the texts anew: review them as any other change.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 #[path = "config/machine.rs"]
 mod machine;
 

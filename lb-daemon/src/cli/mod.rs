@@ -28,6 +28,7 @@ pub const DEFAULT_SOCKET: &str = "/run/lbd/lbd.sock";
     version,
     about,
     disable_help_subcommand = true,
+    max_term_width = 80,
     after_help = "Exit status: 0 done, 1 refused or failed, 2 wrong usage."
 )]
 pub struct Cli {

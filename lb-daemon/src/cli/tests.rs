@@ -361,3 +361,17 @@ fn a_simulation_takes_every_kind_of_change_at_once() {
     });
     assert_eq!(serde_json::to_value(verb.request()).unwrap(), wanted);
 }
+
+#[test]
+fn help_fits_a_terminal_of_80_columns() {
+    let mut lbctl = Cli::command();
+    lbctl.build();
+    let texts = std::iter::once(lbctl.clone().render_long_help().to_string()).chain(
+        lbctl
+            .get_subcommands()
+            .map(|verb| verb.clone().render_help().to_string()),
+    );
+    for line in texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}

@@ -40,6 +40,9 @@ struct Numbers {
 
 /// A real server to add.
 #[derive(Clone, Debug, Args)]
+#[command(
+    override_usage = "lbctl add-real -t|-u VIP[:PORT] | --service NAME -r RIP[:PORT] [OPTIONS]"
+)]
 pub struct Add {
     #[command(flatten)]
     real: RealArg,
@@ -70,6 +73,9 @@ impl Add {
 
 /// What to change of a real server.
 #[derive(Clone, Debug, Args)]
+#[command(
+    override_usage = "lbctl edit-real -t|-u VIP[:PORT] | --service NAME -r RIP[:PORT] [OPTIONS]"
+)]
 pub struct Edit {
     #[command(flatten)]
     real: RealArg,
@@ -106,6 +112,9 @@ impl Edit {
 
 /// Which real server to remove.
 #[derive(Clone, Debug, Args)]
+#[command(
+    override_usage = "lbctl del-real -t|-u VIP[:PORT] | --service NAME -r RIP[:PORT] [OPTIONS]"
+)]
 pub struct Delete {
     #[command(flatten)]
     real: RealArg,

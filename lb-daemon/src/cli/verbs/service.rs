@@ -8,6 +8,7 @@ use crate::cli::{Context, Failure};
 
 /// How a new service is scheduled.
 #[derive(Clone, Debug, Args)]
+#[command(override_usage = "lbctl add-service -t|-u VIP[:PORT] [OPTIONS]")]
 pub struct Add {
     #[command(flatten)]
     listeners: Listeners,
@@ -83,6 +84,7 @@ impl Add {
 
 /// What to change of a service.
 #[derive(Clone, Debug, Args)]
+#[command(override_usage = "lbctl edit-service -t|-u VIP[:PORT] | --service NAME [OPTIONS]")]
 pub struct Edit {
     #[command(flatten)]
     service: ServiceArg,
@@ -155,6 +157,7 @@ impl Edit {
 
 /// Which service to delete.
 #[derive(Clone, Debug, Args)]
+#[command(override_usage = "lbctl del-service -t|-u VIP[:PORT] | --service NAME [OPTIONS]")]
 pub struct Delete {
     #[command(flatten)]
     service: ServiceArg,

@@ -9,6 +9,7 @@ use crate::cli::{Context, Failure};
 
 /// Which change, of which service. Nothing is changed.
 #[derive(Clone, Debug, Args)]
+#[command(override_usage = "lbctl simulate -t|-u VIP[:PORT] | --service NAME [OPTIONS]")]
 pub struct Simulate {
     #[command(flatten)]
     service: ServiceArg,
