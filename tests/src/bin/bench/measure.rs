@@ -91,20 +91,25 @@ impl Bench {
     fn fill(&mut self, method: Method, flows: u32) -> Result<u32> {
         let ours = self.product.program()?.fd()?.try_clone()?;
         let limit = self.kernel.program("limit_insert")?;
-        for (program, segment) in [
+        let mut steps = [
             (&limit, Segment::Syn),
             (&ours, Segment::Syn),
             (&ours, Segment::Ack),
-        ] {
-            self.kernel.test(program)?;
+        ]
+        .map(|(program, segment)| {
             let mut run = frame::run(vip(method), segment);
             run.end_flow = flows;
-            let mut left = flows;
-            while left > 0 {
-                let packets = left.min(CHUNK);
-                self.kernel.send(&mut run, packets)?;
-                left -= packets;
+            (program, run)
+        });
+        let mut left = flows;
+        while left > 0 {
+            let packets = left.min(CHUNK);
+            // Handshakes are completed before others begin: one that waits for seconds may have to give way.
+            for (program, run) in &mut steps {
+                self.kernel.test(program)?;
+                self.kernel.send(run, packets)?;
             }
+            left -= packets;
         }
         let (all, active) = self.product.load();
         ensure!(
