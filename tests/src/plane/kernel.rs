@@ -36,6 +36,16 @@ pub struct Run {
     pub counted: Vec<(Counter, u64)>,
 }
 
+/// What a program costs the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Instructions that the verifier went through, each as often as there are ways that lead to it. It refuses a program of more
+    /// than a million.
+    pub verified: u32,
+    /// Length of the program as the kernel translated it, in bytes.
+    pub translated: u32,
+}
+
 /// A program in the kernel, and its maps.
 #[derive(Debug)]
 pub struct Program {
@@ -74,6 +84,23 @@ impl Program {
             .with_context(|| format!("load `{name}`"))?;
         program.install(world)?;
         Ok(program)
+    }
+
+    /// What the program costs the kernel.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not say.
+    pub fn size(&mut self) -> Result<Size> {
+        let info = self.xdp()?.info()?;
+        Ok(Size {
+            verified: info
+                .verified_instruction_count()
+                .context("the kernel does not say what it verified")?,
+            translated: info
+                .size_translated()
+                .context("the kernel does not say how long a program is")?,
+        })
     }
 
     fn xdp(&mut self) -> Result<&mut Xdp> {

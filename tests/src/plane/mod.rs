@@ -6,5 +6,5 @@ mod raw;
 mod room;
 
 pub use golden::{Case, Event, Golden, Host, Step, frame_of, same};
-pub use kernel::{Program, Run, Verdict};
+pub use kernel::{Program, Run, Size, Verdict};
 pub use room::Room;

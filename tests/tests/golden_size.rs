@@ -1,0 +1,47 @@
+//! How large are the programs, and how long does the kernel take to verify them?
+//!
+//! The kernel refuses a program when the verifier has gone through a million instructions, and a small change may double their
+//! number: one more branch in front of a loop does. What grows past its budget here is looked at before users meet that limit.
+
+use anyhow::{Result, ensure};
+use lb_common::model::World;
+use tests::needs_lab;
+use tests::plane::{Program, Size};
+
+fn within(name: &'static str, budget: Size) -> Result<()> {
+    let size = Program::load(name, &World::new(1024))?.size()?;
+    println!(
+        "{name}: {} of {} instructions verified, {} of {} bytes translated",
+        size.verified, budget.verified, size.translated, budget.translated
+    );
+    ensure!(
+        size.verified <= budget.verified && size.translated <= budget.translated,
+        "`{name}` is {size:?}, over {budget:?}\nhint: look for a branch or a loop that the verifier follows once more for each way \
+         that leads to it; a step of its own (steps.rs) is verified once"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_balancer_leaves_a_quarter_of_the_verifiers_limit() -> Result<()> {
+    needs_lab!();
+    within(
+        "lb",
+        Size {
+            verified: 750_000,
+            translated: 144 << 10,
+        },
+    )
+}
+
+#[test]
+fn decapsulation_is_small() -> Result<()> {
+    needs_lab!();
+    within(
+        "decap",
+        Size {
+            verified: 500,
+            translated: 4 << 10,
+        },
+    )
+}
