@@ -3,5 +3,6 @@
 mod drain;
 mod fakes;
 mod foresight;
+mod health;
 mod life;
 mod requests;
