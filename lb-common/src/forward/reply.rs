@@ -73,6 +73,7 @@ fn translate<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> {
 }
 
 /// What a reply is to come from.
+#[derive(Clone, Copy)]
 struct Origin {
     /// The virtual service.
     vip: Endpoint,

@@ -37,6 +37,8 @@ pub struct Outlook {
     pub locality: Option<Locality>,
     /// The time, in ticks.
     pub now: u32,
+    /// Another director is the master of the service's virtual router: new connections are left to it.
+    pub standby: bool,
 }
 
 /// A persistent client's template.
@@ -124,6 +126,7 @@ impl Outlook {
             loads: self.loads.clone(),
             locality: self.locality,
             now: self.now,
+            standby: self.standby,
         }
     }
 
@@ -356,6 +359,7 @@ mod tests {
             loads: HashMap::new(),
             locality: None,
             now: 0,
+            standby: false,
         };
         nothing.changed(scheduler, 0, MhTable::Fine, &wanted(weights))
     }

@@ -134,6 +134,17 @@ impl Engine {
                 return Ok(());
             }
         }
+        if outlook.standby {
+            explanation.decided_by = DecidedBy::Standby;
+            explanation.reasons.push(
+                "another director is the master of its virtual router: new connections are left to that one"
+                    .to_owned(),
+            );
+            for candidate in &mut explanation.candidates {
+                candidate.chosen = false;
+            }
+            return Ok(());
+        }
         explanation.reasons.push(format!(
             "{} takes {}",
             outlook.scheduler.name(),

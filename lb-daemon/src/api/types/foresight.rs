@@ -54,6 +54,8 @@ pub enum DecidedBy {
     Template,
     /// The service's scheduler chooses.
     Scheduler,
+    /// Another director is the master of the service's virtual router.
+    Standby,
     /// The scheduler finds nobody.
     Nobody,
 }

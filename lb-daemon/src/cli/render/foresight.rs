@@ -15,6 +15,7 @@ pub fn explanation(answer: &Explanation, style: Style) -> String {
     let end = match (&answer.real, answer.decided_by) {
         (Some(real), _) => style.paint(Role::Good, real),
         (None, DecidedBy::NoService) => style.paint(Role::Warning, "no service"),
+        (None, DecidedBy::Standby) => style.paint(Role::Warning, "another director"),
         (None, DecidedBy::Nobody) => style.paint(Role::Bad, "nobody"),
         (None, DecidedBy::Scheduler | DecidedBy::Template | DecidedBy::Connection) => {
             "by lot".to_owned()

@@ -43,6 +43,8 @@ pub(super) struct Told {
     /// The next so many attempts to apply fail.
     pub(super) refuse: usize,
     pub(super) connections: Vec<Connection>,
+    /// Another director is the master.
+    pub(super) standby: bool,
     /// Where clients are kept.
     pub(super) kept: Option<Kept>,
     /// No connection is active.
@@ -224,6 +226,7 @@ impl Plane for FakePlane {
             loads: HashMap::new(),
             locality: None,
             now: 0,
+            standby: told.standby,
         };
         let mut outlook = nothing.changed(
             service.scheduler,

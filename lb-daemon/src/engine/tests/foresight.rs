@@ -89,6 +89,13 @@ async fn an_explanation_names_what_decides() {
         assert!(client.reasons.iter().any(|r| r.contains("77 s")));
     }
     bench.plane.told().kept = None;
+    bench.plane.told().standby = true;
+    let left = ask(&mut engine, flow("10.9.0.1:4000", "192.0.2.1:80"))
+        .await
+        .unwrap();
+    assert_eq!((left.decided_by, left.real), (DecidedBy::Standby, None));
+    assert!(left.candidates.iter().all(|c| !c.chosen));
+    bench.plane.told().standby = false;
     let all = DrainRequest {
         real: "10.0.0.21".into(),
         service: None,

@@ -46,7 +46,7 @@ struct Clients {
 
 impl Connections {
     /// From the first bucket on.
-    pub fn new(table: maps::Connections, filter: ConnectionFilter, shift: u64) -> Self {
+    pub(super) fn new(table: maps::Connections, filter: ConnectionFilter, shift: u64) -> Self {
         Self {
             table,
             filter,

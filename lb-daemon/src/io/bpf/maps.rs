@@ -21,7 +21,7 @@ use super::region::{self, Region};
 use super::report::TrafficSum;
 use super::tables::Tables;
 use super::templates::Templates;
-pub use connections::Connections;
+pub(super) use connections::Connections;
 pub(super) use words::RealWord;
 use words::{Writes, beyond, entry, read, store, store_if_other, word, write};
 

@@ -56,6 +56,7 @@ impl State {
                 destination: be32(destination),
             })?,
             now: conns::now(self.maps.settings()?.clock_shift).0,
+            standby: !self.maps.gate().serves(plan.router),
         }))
     }
 

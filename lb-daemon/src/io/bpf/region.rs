@@ -20,7 +20,7 @@ use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
 /// An array of entries of whole words, shared with a running program.
 #[derive(Debug)]
-pub struct Region {
+pub(super) struct Region {
     memory: MmapRaw,
     entries: u32,
     words: usize,
@@ -28,7 +28,7 @@ pub struct Region {
 
 impl Region {
     /// Maps the values of a memory-mappable BPF array: `entries` values of `value_size` bytes.
-    pub fn of_map(map: impl AsFd, entries: u32, value_size: u32) -> io::Result<Self> {
+    pub(super) fn of_map(map: impl AsFd, entries: u32, value_size: u32) -> io::Result<Self> {
         let words = words_of(value_size);
         // An array map refuses a mapping larger than its values, rounded up to pages.
         let memory = MmapOptions::new()
@@ -42,7 +42,7 @@ impl Region {
     }
 
     /// Ordinary memory of the same form, all zero.
-    pub fn in_memory(entries: u32, value_size: u32) -> io::Result<Self> {
+    pub(super) fn in_memory(entries: u32, value_size: u32) -> io::Result<Self> {
         let words = words_of(value_size);
         let memory = MmapRaw::from(MmapMut::map_anon(bytes(entries, words)?)?);
         Ok(Self {
@@ -53,22 +53,22 @@ impl Region {
     }
 
     /// How many entries there are.
-    pub fn len(&self) -> u32 {
+    pub(super) fn len(&self) -> u32 {
         self.entries
     }
 
     /// The words of one entry; `None` beyond the end.
-    pub fn entry(&self, index: u32) -> Option<&[AtomicU64]> {
+    pub(super) fn entry(&self, index: u32) -> Option<&[AtomicU64]> {
         self.words(index as usize * self.words, self.words)
     }
 
     /// One word, counted from the start of the region; `None` beyond the end.
-    pub fn word(&self, at: u32) -> Option<&AtomicU64> {
+    pub(super) fn word(&self, at: u32) -> Option<&AtomicU64> {
         self.words(at as usize, 1)?.first()
     }
 
     /// A run of words, counted from the start of the region; `None` when it does not lie within.
-    pub fn words(&self, from: usize, len: usize) -> Option<&[AtomicU64]> {
+    pub(super) fn words(&self, from: usize, len: usize) -> Option<&[AtomicU64]> {
         let all = self.entries as usize * self.words;
         if from.checked_add(len)? > all {
             return None;

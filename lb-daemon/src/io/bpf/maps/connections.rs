@@ -12,7 +12,7 @@ use crate::io::bpf::region::{self, Region};
 
 /// The connection table, and what its entries refer to.
 #[derive(Clone, Debug)]
-pub struct Connections {
+pub(in crate::io::bpf) struct Connections {
     pub(super) conns: Arc<Region>,
     pub(super) reals: Arc<Region>,
     pub(super) loads: Arc<Region>,
@@ -23,22 +23,22 @@ pub struct Connections {
 
 impl Connections {
     /// The table itself.
-    pub fn table(&self) -> Table<'_, Region> {
+    pub(in crate::io::bpf) fn table(&self) -> Table<'_, Region> {
         Table::new(&self.conns, self.mask, self.key)
     }
 
     /// How many buckets it has.
-    pub fn buckets(&self) -> u32 {
+    pub(in crate::io::bpf) fn buckets(&self) -> u32 {
         self.conns.len()
     }
 
     /// The real server of a slot.
-    pub fn real(&self, slot: u32) -> Option<Real> {
+    pub(in crate::io::bpf) fn real(&self, slot: u32) -> Option<Real> {
         region::load(self.reals.entry(slot)?)
     }
 
     /// The timeout of a state under a profile, in ticks.
-    pub fn timeout(&self, profile: u32, state: State) -> Option<u32> {
+    pub(in crate::io::bpf) fn timeout(&self, profile: u32, state: State) -> Option<u32> {
         let timeouts: Timeouts = region::load(self.timeouts.entry(profile)?)?;
         timeouts.ticks.get(state as usize).copied()
     }
