@@ -87,6 +87,8 @@ pub struct Settings {
     pub flags: u32,
     /// The most ICMP errors a second and CPU; 0 is no limit.
     pub icmp_per_second: u32,
+    /// Which [`ServiceKey4::host_bits`] there are, but for 0: the bit of each is set.
+    pub networks: u64,
 }
 
 /// Bits of [`Settings::flags`].
@@ -103,14 +105,22 @@ pub mod setting {
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
 pub struct ServiceKey4 {
-    /// The virtual address.
+    /// The virtual address, or the first one of a virtual network.
     pub vip: Be32,
     /// The virtual port; 0 stands for all ports.
     pub port: Be16,
     /// IP protocol number.
     pub proto: u8,
-    /// Zero.
-    pub pad: u8,
+    /// How many trailing bits of the address do not matter: 0 but for networks.
+    pub host_bits: u8,
+}
+
+impl ServiceKey4 {
+    /// The first address of the network around an address whose last `host_bits` bits do not matter.
+    #[inline(always)]
+    pub const fn network(addr: Be32, host_bits: u32) -> Be32 {
+        Be32(((addr.to_host() as u64 >> host_bits << host_bits) as u32).to_be())
+    }
 }
 
 /// Key of `NATREALS4`: the source of a reply.
@@ -530,7 +540,7 @@ pub const fn seconds_to_ticks(seconds: u64) -> u32 {
 }
 
 const _: () = {
-    assert!(size_of::<Settings>() == 40);
+    assert!(size_of::<Settings>() == 48);
     assert!(size_of::<ServiceKey4>() == 8);
     assert!(size_of::<RealKey4>() == 8);
     assert!(size_of::<Generation>() == 128 && size_of::<Plan>() == 64);

@@ -66,7 +66,7 @@ fn director(method: Method, service: &str, front: u32) -> World {
             vip: VIP,
             port: Be16::from_host(port),
             proto,
-            pad: 0,
+            host_bits: 0,
         };
         let real = real_server(method, real_port);
         match service {

@@ -241,14 +241,37 @@ pub fn deliver<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) 
     }
 }
 
-/// The service that a packet is for: that of its address and port, or the one that has all ports of the address.
+/// The service that a packet is for: that of its address, or else of the smallest network around it; of its port, or else of all
+/// ports.
 #[inline(always)]
 fn service_of<E: Env>(env: &E, packet: &Packet) -> Option<u32> {
+    if let Some(service) = service_around(env, packet, 0) {
+        return Some(service);
+    }
+    let networks = env.settings()?.networks;
+    if networks == 0 {
+        return None;
+    }
+    let mut host_bits = 1;
+    while host_bits <= 32 {
+        if networks >> host_bits & 1 != 0
+            && let Some(service) = service_around(env, packet, host_bits)
+        {
+            return Some(service);
+        }
+        host_bits += 1;
+    }
+    None
+}
+
+/// The service of the network of this size around a packet's destination.
+#[inline(always)]
+fn service_around<E: Env>(env: &E, packet: &Packet, host_bits: u32) -> Option<u32> {
     let key = |port| ServiceKey4 {
-        vip: packet.network.dst,
+        vip: ServiceKey4::network(packet.network.dst, host_bits),
         port,
         proto: packet.transport.proto as u8,
-        pad: 0,
+        host_bits: host_bits as u8,
     };
     env.service(&key(packet.destination_port()))
         .or_else(|| env.service(&key(Be16(0))))

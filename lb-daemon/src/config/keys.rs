@@ -287,7 +287,9 @@ pub(crate) const SERVICE: Table = Table {
             name: "address",
             takes: "`ADDRESS:PORT`",
             default: REQUIRED,
-            about: "The virtual address and port. Port 0 is all ports, and needs `persistence`.",
+            about: "The virtual address and port. Port 0 is all ports, and needs `persistence`. `10.20.0.0/16:80` is all \
+                    addresses of a network that have no service, or smaller network, of their own: for caches, with `lblc`, \
+                    `lblcr` or `dh`.",
         },
         Key {
             name: "also",

@@ -103,6 +103,29 @@ impl ServiceId {
         }
     }
 
+    /// Whether a packet to this address and port matches it.
+    pub fn covers(&self, proto: Proto, addr: IpAddr, port: u16) -> bool {
+        let same_network = match (self.addr, addr) {
+            (IpAddr::V4(network), IpAddr::V4(addr)) => {
+                let host_bits = u32::from(32 - self.prefix.min(32));
+                let differ = u64::from(network.to_bits() ^ addr.to_bits());
+                differ >> host_bits == 0
+            }
+            (IpAddr::V6(network), IpAddr::V6(addr)) => {
+                let host_bits = u32::from(128 - self.prefix.min(128));
+                let differ = network.to_bits() ^ addr.to_bits();
+                differ.checked_shr(host_bits).unwrap_or(0) == 0
+            }
+            _ => false,
+        };
+        same_network && self.proto == proto && (self.port == port || self.port == 0)
+    }
+
+    /// Of those that cover a packet, the service is that of the greatest: the longest prefix, and the port before all ports.
+    pub const fn precedence(&self) -> (u8, bool) {
+        (self.prefix, self.port != 0)
+    }
+
     /// Whether it stands for a single address, not for a network.
     pub fn is_host(&self) -> bool {
         self.prefix == full_prefix(self.addr)

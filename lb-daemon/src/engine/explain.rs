@@ -196,13 +196,12 @@ impl Flow {
 
     /// The service that the flow is of, and by which of its listeners.
     fn service(&self, engine: &Engine) -> Option<(usize, ServiceId)> {
-        let wanted = self.wanted();
-        let all_ports = ServiceId { port: 0, ..wanted };
-        [wanted, all_ports].into_iter().find_map(|wanted| {
-            let mut services = engine.model.services.iter();
-            let place = services.position(|service| service.listeners().any(|id| id == wanted))?;
-            Some((place, wanted))
-        })
+        let vip = self.vip;
+        let services = engine.model.services.iter().enumerate();
+        services
+            .flat_map(|(place, service)| service.listeners().map(move |id| (place, id)))
+            .filter(|(_, id)| id.covers(self.proto, (*vip.ip()).into(), vip.port()))
+            .max_by_key(|(_, id)| id.precedence())
     }
 
     /// The virtual address and port by which the data plane knows the service.
@@ -211,7 +210,8 @@ impl Flow {
             .get(place)
             .map(|service| (service.id, service.id.addr))
         {
-            Some((id, IpAddr::V4(addr))) if id.proto == self.proto => {
+            // An address of a network may be that of a smaller one too.
+            Some((id, IpAddr::V4(addr))) if id.proto == self.proto && id.is_host() => {
                 SocketAddrV4::new(addr, id.port)
             }
             _ => self.vip,

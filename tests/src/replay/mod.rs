@@ -11,6 +11,6 @@ mod run;
 pub use deviation::Deviation;
 pub use director::{Director, Packet, Seen, Setup, real_addr, real_name};
 pub use player::{Report, play};
-pub use program::Program;
+pub use program::{Program, Runner};
 pub use rules::Rules;
 pub use run::{Outcome, Summary};

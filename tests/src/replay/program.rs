@@ -4,11 +4,13 @@
 //! is moving the clock that the program adds to its own.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya_obj::programs::XdpAttachType;
 use lb_common::packet::build::Build;
 use lb_daemon::core::desired::{
     self, Desired, DesiredReal, DesiredService, Persistence, Scheduler, SchedulerFlags, ServiceId,
@@ -35,6 +37,7 @@ pub struct Program {
     dataplane: Dataplane,
     /// What the daemon takes for now: it goes on by leaps, so that each walk over the table is a whole one.
     instant: Instant,
+    folder: PathBuf,
 }
 
 impl Program {
@@ -83,7 +86,32 @@ impl Program {
         Ok(Self {
             dataplane,
             instant: Instant::now(),
+            folder: options.pin_dir,
         })
+    }
+
+    /// Makes the maps equal to what is desired, without a recording.
+    pub fn configure(&mut self, desired: &Desired) -> Result<()> {
+        self.dataplane.apply(desired, &hop)?;
+        Ok(())
+    }
+
+    /// Every service as the maps have it, after a walk over all connections.
+    pub fn services(&mut self) -> Result<Vec<ServiceReading>> {
+        self.sweep()?;
+        Ok(self.dataplane.services()?)
+    }
+
+    /// Another handle of the same program, for another thread.
+    pub fn runner(&self) -> Result<Runner> {
+        let pins = std::fs::read_dir(&self.folder)?;
+        let mut pins = pins.filter_map(|entry| Some(entry.ok()?.path()));
+        let is_program = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with("program"))
+        };
+        let pin = pins.find(is_program).context("the program is not pinned")?;
+        Ok(Runner(Xdp::from_pin(pin, XdpAttachType::Interface)?))
     }
 
     /// Takes everything out that a recording left, as if days had passed.
@@ -133,6 +161,24 @@ impl Program {
     /// Gives the program a frame: what it does with it, and what the frame is then.
     fn run(&mut self, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
         self.dataplane.run_frame(frame).context("run the program")
+    }
+}
+
+/// The program alone.
+pub struct Runner(Xdp);
+
+impl Runner {
+    /// A packet from a client.
+    pub fn send(&self, packet: &Packet) -> Result<Seen> {
+        let input = frame(packet)?;
+        let mut output = vec![0; input.len() + 64];
+        let result = self.0.test_run(TestRunOptions {
+            data_in: Some(&input),
+            data_out: Some(&mut output),
+            ..TestRunOptions::default()
+        })?;
+        output.truncate(result.data_size_out as usize);
+        seen(result.return_value, &output)
     }
 }
 

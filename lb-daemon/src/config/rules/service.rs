@@ -115,15 +115,6 @@ fn listener(service: &Service, id: ServiceId, path: &Path, found: &mut Findings)
             "write an address that clients can connect to",
         ));
     }
-    if !id.is_host() {
-        refuse(
-            Refusal::new(
-                format!("service `{name}`: {id} is a network"),
-                "write one service for each address",
-            )
-            .why("this version serves single addresses only"),
-        );
-    }
     if id.addr.is_ipv4() != service.id.addr.is_ipv4() {
         refuse(Refusal::new(
             format!(

@@ -19,18 +19,17 @@ const NOBODY: ServiceKey4 = ServiceKey4 {
     vip: Be32(0),
     port: Be16(0),
     proto: 0,
-    pad: 0,
+    host_bits: 0,
 };
 
 impl State {
     /// Lets packets of new addresses in: those of real servers' replies, and those for virtual addresses.
     pub(super) fn let_in(&mut self, targets: &[Target]) -> Result<(), MapError> {
         self.sync_nat_keys()?;
-        self.note_one_packet(targets)?;
+        self.note_kinds(targets)?;
         let mut needed = self.filter();
         for key in targets.iter().flat_map(|t| &t.keys) {
-            let (word, shift) = filter_cell(key.vip);
-            *needed.entry(word).or_default() |= FILTER_VIP << shift;
+            admit(&mut needed, *key);
         }
         for (word, bits) in needed {
             let now = self.maps.filter(word)?;
@@ -46,14 +45,19 @@ impl State {
             if let Some(key) = server.nat_key()
                 && let Some(service) = self.services.get(&server.record.service)
             {
+                // A service that is being made, or drained, has but its first key.
+                let alone = match service.keys[..] {
+                    [] | [_] if service.key.host_bits == 0 => service.key,
+                    _ => NOBODY,
+                };
                 needed
                     .entry(key)
                     .and_modify(|of: &mut ServiceKey4| {
-                        if *of != service.key {
+                        if *of != alone {
                             *of = NOBODY;
                         }
                     })
-                    .or_insert(service.key);
+                    .or_insert(alone);
             }
         }
         needed
@@ -76,9 +80,12 @@ impl State {
         self.maps.set_settings(&settings)
     }
 
-    /// Notes whether replies may be to what is not recorded.
-    fn note_one_packet(&mut self, targets: &[Target]) -> Result<(), MapError> {
+    /// Notes whether replies may be to what is not recorded, and the sizes of virtual networks.
+    fn note_kinds(&mut self, targets: &[Target]) -> Result<(), MapError> {
         let mut settings = self.maps.settings()?;
+        for key in targets.iter().flat_map(|t| &t.keys) {
+            settings.networks |= 1 << key.host_bits & !1;
+        }
         settings.flags &= !setting::HAS_ONE_PACKET;
         if targets.iter().any(|t| t.flags & service::ONE_PACKET != 0) {
             settings.flags |= setting::HAS_ONE_PACKET;
@@ -89,16 +96,28 @@ impl State {
     /// The words of `FILTER` that are not zero, for the services and real servers that there are.
     pub(super) fn filter(&self) -> HashMap<u32, u64> {
         let mut words = HashMap::new();
-        let vips = self
+        for key in self
             .services
             .values()
             .flat_map(|s| s.keys.iter().chain([&s.key]))
-            .map(|k| (k.vip, FILTER_VIP));
-        let reals = self.nat_keys.keys().map(|k| (k.addr, FILTER_REAL));
-        for (addr, bits) in vips.chain(reals) {
-            let (word, shift) = filter_cell(addr);
-            *words.entry(word).or_default() |= bits << shift;
+        {
+            admit(&mut words, *key);
+        }
+        for key in self.nat_keys.keys() {
+            let (word, shift) = filter_cell(key.addr);
+            *words.entry(word).or_default() |= FILTER_REAL << shift;
         }
         words
+    }
+}
+
+/// Sets the bits of all addresses that a service may have.
+fn admit(words: &mut HashMap<u32, u64>, key: ServiceKey4) {
+    // A network of so many bits has an address in each cell: see `filter_cell`.
+    const ALL: u32 = 16;
+    let first = key.vip.to_host();
+    for offset in 0..1 << u32::from(key.host_bits).min(ALL) {
+        let (word, shift) = filter_cell(Be32(first.wrapping_add(offset).to_be()));
+        *words.entry(word).or_default() |= FILTER_VIP << shift;
     }
 }

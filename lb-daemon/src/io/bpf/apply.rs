@@ -79,6 +79,8 @@ impl State {
                 .collect(),
             &mut touched,
         )?;
+        // Of services that have their keys now, and may have several.
+        self.sync_nat_keys()?;
         self.retire(replaced);
 
         let made: HashSet<u32> = staged.services.into_iter().collect();

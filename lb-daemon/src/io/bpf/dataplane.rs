@@ -26,7 +26,7 @@ use super::readings::Growth;
 use super::report::{
     Applied, Connection, ConnectionFilter, Detached, Maintained, ServiceReading, Status,
 };
-use super::state::{State, service_key};
+use super::state::State;
 use super::sweep::Sweeper;
 use super::tables::KernelTables;
 use crate::core::desired::{Desired, ServiceId, XdpMode};
@@ -245,8 +245,10 @@ impl Dataplane {
         vip: SocketAddrV4,
         destination: Ipv4Addr,
     ) -> Result<Option<Outlook>, ReadError> {
-        let key = service_key(proto, *vip.ip(), vip.port());
-        Ok(self.state.outlook(key, destination)?)
+        match self.state.key_of(proto, vip) {
+            Some(key) => Ok(self.state.outlook(key, destination)?),
+            None => Ok(None),
+        }
     }
 
     /// At which real server of this service a persistent client is kept.
@@ -256,8 +258,10 @@ impl Dataplane {
         vip: SocketAddrV4,
         client: Ipv4Addr,
     ) -> Result<Option<Kept>, ReadError> {
-        let key = service_key(proto, *vip.ip(), vip.port());
-        Ok(self.state.kept(key, client)?)
+        match self.state.key_of(proto, vip) {
+            Some(key) => Ok(self.state.kept(key, client)?),
+            None => Ok(None),
+        }
     }
 
     /// The connection that is recorded of a flow.

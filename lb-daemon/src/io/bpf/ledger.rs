@@ -85,7 +85,10 @@ fn sum(maps: &Maps, service: u32, which: usize) -> Result<TrafficSum, MapError> 
 }
 
 fn pack(key: ServiceKey4) -> u64 {
-    u64::from(key.vip.0) | u64::from(key.port.0) << 32 | u64::from(key.proto) << 48
+    u64::from(key.vip.0)
+        | u64::from(key.port.0) << 32
+        | u64::from(key.proto) << 48
+        | u64::from(key.host_bits) << 56
 }
 
 fn unpack(word: u64) -> ServiceKey4 {
@@ -93,6 +96,6 @@ fn unpack(word: u64) -> ServiceKey4 {
         vip: Be32(word as u32),
         port: Be16((word >> 32) as u16),
         proto: (word >> 48) as u8,
-        pad: 0,
+        host_bits: (word >> 56) as u8,
     }
 }

@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use lb_common::abi::{LocalityKey4, ServiceKey4, TemplateKey4};
 use lb_common::forward::keeps_clients;
-use lb_common::net::{Be16, Be32, Flow4};
+use lb_common::net::{Be16, Be32, Flow4, Proto};
 use lb_common::sched::Scheduler;
 
 use super::conns::{self, Connections};
 use super::error::MapError;
 use super::report::{Connection, ConnectionFilter};
-use super::state::{Service, State, Written, be32, ipv4};
+use super::state::{Service, State, Written, be32, ipv4, service_id};
 use crate::core::outlook::{Kept, Outlook};
 use crate::core::schedule::Layout;
 
@@ -94,6 +94,15 @@ impl State {
         Some((*index, service, service.written.as_ref()?))
     }
 
+    /// The key by which the program finds the service of an address and port.
+    pub(super) fn key_of(&self, proto: Proto, vip: SocketAddrV4) -> Option<ServiceKey4> {
+        let keys = self.services.values().flat_map(|s| &s.keys);
+        keys.filter_map(|key| Some((*key, service_id(*key)?)))
+            .filter(|(_, id)| id.covers(proto, (*vip.ip()).into(), vip.port()))
+            .max_by_key(|(_, id)| id.precedence())
+            .map(|(key, _)| key)
+    }
+
     /// The connection that is recorded of a flow.
     pub(super) fn connection(&self, flow: &Flow4) -> Result<Option<Connection>, MapError> {
         let table = self.maps.connections()?;
@@ -103,7 +112,7 @@ impl State {
 }
 
 /// A flow from its addresses.
-pub(super) fn flow(proto: lb_common::net::Proto, client: SocketAddrV4, vip: SocketAddrV4) -> Flow4 {
+pub(super) fn flow(proto: Proto, client: SocketAddrV4, vip: SocketAddrV4) -> Flow4 {
     Flow4 {
         client: be32(*client.ip()),
         vip: be32(*vip.ip()),

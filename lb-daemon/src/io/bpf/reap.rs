@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use lb_common::abi::Real;
+use lb_common::abi::{Real, Settings};
 
 use super::error::MapError;
 use super::ledger;
@@ -25,6 +25,7 @@ impl State {
             self.reap_nat_keys()?;
             self.reap_profiles();
             self.reap_filter()?;
+            self.reap_networks()?;
         }
         Ok(freed)
     }
@@ -147,6 +148,17 @@ impl State {
                 *slot = None;
             }
         }
+    }
+
+    /// Forgets the sizes of virtual networks that no service has any more.
+    fn reap_networks(&mut self) -> Result<(), MapError> {
+        let keys = self.services.values().flat_map(|s| &s.keys);
+        let networks = keys.fold(0, |all, key| all | 1 << key.host_bits & !1);
+        let settings = self.maps.settings()?;
+        self.maps.set_settings(&Settings {
+            networks,
+            ..settings
+        })
     }
 
     /// Clears the bits of addresses that concern us no more.

@@ -234,15 +234,19 @@ pub(super) fn service_key(proto: Proto, addr: Ipv4Addr, port: u16) -> ServiceKey
         vip: be32(addr),
         port: Be16::from_host(port),
         proto: proto as u8,
-        pad: 0,
+        host_bits: 0,
     }
 }
 
-/// One virtual address and port of the maps.
+/// One virtual address or network and port of the maps.
 pub(super) fn service_id(key: ServiceKey4) -> Option<ServiceId> {
-    Some(ServiceId::new(
+    let id = ServiceId::new(
         Proto::from_number(key.proto)?,
         ipv4(key.vip),
         key.port.to_host(),
-    ))
+    );
+    Some(ServiceId {
+        prefix: id.prefix.checked_sub(key.host_bits)?,
+        ..id
+    })
 }

@@ -221,25 +221,25 @@ pub(super) fn failed<E: std::error::Error + Send + Sync + 'static>(
 }
 
 fn service_bytes(key: ServiceKey4) -> [u8; 8] {
-    bytes(key.vip, key.port, key.proto)
+    bytes(key.vip, key.port, [key.proto, key.host_bits])
 }
 
 fn service_key(bytes: [u8; 8]) -> ServiceKey4 {
-    let (vip, port, proto) = parts(bytes);
+    let (vip, port, [proto, host_bits]) = parts(bytes);
     ServiceKey4 {
         vip,
         port,
         proto,
-        pad: 0,
+        host_bits,
     }
 }
 
 fn real_bytes(key: RealKey4) -> [u8; 8] {
-    bytes(key.addr, key.port, key.proto)
+    bytes(key.addr, key.port, [key.proto, 0])
 }
 
 fn real_key(bytes: [u8; 8]) -> RealKey4 {
-    let (addr, port, proto) = parts(bytes);
+    let (addr, port, [proto, _]) = parts(bytes);
     RealKey4 {
         addr,
         port,
@@ -249,17 +249,17 @@ fn real_key(bytes: [u8; 8]) -> RealKey4 {
 }
 
 /// Both kinds of key lie in memory like this.
-fn bytes(addr: Be32, port: Be16, proto: u8) -> [u8; 8] {
+fn bytes(addr: Be32, port: Be16, [g, h]: [u8; 2]) -> [u8; 8] {
     let [a, b, c, d] = addr.0.to_ne_bytes();
     let [e, f] = port.0.to_ne_bytes();
-    [a, b, c, d, e, f, proto, 0]
+    [a, b, c, d, e, f, g, h]
 }
 
-fn parts([a, b, c, d, e, f, proto, _]: [u8; 8]) -> (Be32, Be16, u8) {
+fn parts([a, b, c, d, e, f, g, h]: [u8; 8]) -> (Be32, Be16, [u8; 2]) {
     (
         Be32(u32::from_ne_bytes([a, b, c, d])),
         Be16(u16::from_ne_bytes([e, f])),
-        proto,
+        [g, h],
     )
 }
 
@@ -370,9 +370,9 @@ mod tests {
             vip: Be32::from_bytes([192, 0, 2, 1]),
             port: Be16::from_host(80),
             proto: 6,
-            pad: 0,
+            host_bits: 8,
         };
-        assert_eq!(service_bytes(key), [192, 0, 2, 1, 0, 80, 6, 0]);
+        assert_eq!(service_bytes(key), [192, 0, 2, 1, 0, 80, 6, 8]);
         assert_eq!(service_key(service_bytes(key)), key);
         let key = RealKey4 {
             addr: key.vip,

@@ -98,14 +98,9 @@ fn target(desired: &DesiredService, timeouts: desired::Timeouts) -> Result<Targe
 }
 
 fn key(service: ServiceId, id: ServiceId) -> Result<ServiceKey4, ApplyError> {
-    if !id.is_host() {
-        return Err(unsupported(
-            service,
-            "a virtual network",
-            "list single addresses",
-        ));
-    }
-    Ok(service_key(id.proto, v4(service, id.addr)?, id.port))
+    let host_bits = desired::full_prefix(id.addr).saturating_sub(id.prefix);
+    let key = service_key(id.proto, v4(service, id.addr)?, id.port);
+    Ok(ServiceKey4 { host_bits, ..key })
 }
 
 fn real(service: ServiceId, desired: &DesiredReal) -> Result<TargetReal, ApplyError> {
