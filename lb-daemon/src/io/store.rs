@@ -177,8 +177,13 @@ impl Store {
         bytes.extend_from_slice(body);
         let path = self.path(item);
         let mode = fs::Permissions::from_mode(0o600);
-        replace(&path, &bytes, mode, None)
-            .map_err(|error| StoreError::new("writing the state", &path, error))
+        let written = if read(&path).is_ok_and(|old| old == bytes) {
+            // As at every restart, which need not wait for a busy disk.
+            replace::sync(&path)
+        } else {
+            replace(&path, &bytes, mode, None)
+        };
+        written.map_err(|error| StoreError::new("writing the state", &path, error))
     }
 
     /// What is remembered of an item.

@@ -29,6 +29,12 @@ pub fn replace(
     File::open(dir)?.sync_all()
 }
 
+/// Makes sure that a file which is as it should be is on the disk: nothing is written if it is there already.
+pub(super) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    File::open(directory(path))?.sync_all()
+}
+
 /// Keeps the old file under another name. It keeps its own name too, so that there is no moment without it.
 fn keep(path: &Path, backup: &Path) -> io::Result<()> {
     let old = match fs::read(path) {

@@ -1,4 +1,4 @@
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -53,6 +53,22 @@ fn what_is_written_is_read_by_the_next_start() {
     next.remove(Item::Running).unwrap();
     next.remove(Item::Running).unwrap();
     assert_eq!(next.read_running().unwrap(), Found::Nothing);
+}
+
+#[test]
+fn what_is_remembered_already_is_not_written_again() {
+    let (_dir, store) = store();
+    let inode = || fs::metadata(store.path(Item::Health)).unwrap().ino();
+    store.write(Item::Health, b"{}").unwrap();
+    let first = inode();
+    store.write(Item::Health, b"{}").unwrap();
+    assert_eq!(inode(), first);
+    store.write(Item::Health, b"{ }").unwrap();
+    assert_ne!(inode(), first);
+    let Found::Remembered(body) = store.read(Item::Health).unwrap() else {
+        panic!("nothing is remembered");
+    };
+    assert_eq!(body, b"{ }");
 }
 
 #[test]
