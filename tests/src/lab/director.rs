@@ -41,7 +41,7 @@ impl Director {
             configuration: folder.join("lbd.yaml"),
             socket: folder.join("lbd.sock"),
             state: folder.join("state"),
-            pins: bpffs.join("lbd"),
+            pins: bpffs.join(host.name()),
         };
         Self {
             host,

@@ -198,11 +198,19 @@ impl Site {
             Arms::Two => ("back", [10, 0, 2], "10.0.2.1"),
         };
         for index in 1..=layout.reals {
-            let real = site.real(&format!("r{index}"), network, prefix, index, gateway)?;
+            let real = real(
+                &site.lab,
+                &format!("r{index}"),
+                network,
+                prefix,
+                index,
+                gateway,
+            )?;
             site.reals.push(real);
         }
         for index in 1..=layout.far {
-            let real = site.real(&format!("f{index}"), "far", [10, 0, 3], index, "10.0.3.254")?;
+            let name = format!("f{index}");
+            let real = real(&site.lab, &name, "far", [10, 0, 3], index, "10.0.3.254")?;
             site.far.push(real);
         }
         Ok(site)
@@ -292,44 +300,43 @@ impl Site {
         reals.chain(self.local).for_each(Process::leave);
         self.lab.keep()
     }
+}
 
-    /// Make a real server, ready for each forwarding method.
-    fn real(
-        &self,
-        name: &str,
-        network: &str,
-        prefix: [u8; 3],
-        index: u8,
-        gateway: &str,
-    ) -> Result<Real> {
-        let [a, b, c] = prefix;
-        let address = Ipv4Addr::new(a, b, c, 10 + index);
-        let host = self.lab.host(name)?;
-        self.lab
-            .connect(&host, "eth0", network, &format!("{address}/24"))?;
-        // What makes it a real server: it has the VIPs, and does not tell anybody on the network.
-        host.set(&[
-            ("ipv4/conf/all/arp_ignore", "1"),
-            ("ipv4/conf/all/arp_announce", "2"),
-        ])?;
-        let router = format!("{a}.{b}.{c}.254");
-        host.ip(&[
-            &format!("address add {}/32 dev lo", Vip::Dr.address()),
-            &format!("address add {}/32 dev lo", Vip::Tun.address()),
-            &format!("route add default via {gateway}"),
-            &format!("route add default via {router} table 100"),
-            &format!("rule add from {} lookup 100", Vip::Dr.address()),
-            &format!("rule add from {} lookup 100", Vip::Tun.address()),
-        ])?;
-        programs::end_tunnels_at(&self.lab, address)?;
-        Program::Decap.attach(&self.lab, &host, "eth0")?;
-        let servers = serve(&host, &self.lab)?;
-        Ok(Real {
-            host,
-            address,
-            servers,
-        })
-    }
+/// Make a real server, ready for each forwarding method.
+pub(super) fn real(
+    lab: &Lab,
+    name: &str,
+    network: &str,
+    prefix: [u8; 3],
+    index: u8,
+    gateway: &str,
+) -> Result<Real> {
+    let [a, b, c] = prefix;
+    let address = Ipv4Addr::new(a, b, c, 10 + index);
+    let host = lab.host(name)?;
+    lab.connect(&host, "eth0", network, &format!("{address}/24"))?;
+    // What makes it a real server: it has the VIPs, and does not tell anybody on the network.
+    host.set(&[
+        ("ipv4/conf/all/arp_ignore", "1"),
+        ("ipv4/conf/all/arp_announce", "2"),
+    ])?;
+    let router = format!("{a}.{b}.{c}.254");
+    host.ip(&[
+        &format!("address add {}/32 dev lo", Vip::Dr.address()),
+        &format!("address add {}/32 dev lo", Vip::Tun.address()),
+        &format!("route add default via {gateway}"),
+        &format!("route add default via {router} table 100"),
+        &format!("rule add from {} lookup 100", Vip::Dr.address()),
+        &format!("rule add from {} lookup 100", Vip::Tun.address()),
+    ])?;
+    programs::end_tunnels_at(lab, address)?;
+    Program::Decap.attach(lab, &host, "eth0")?;
+    let servers = serve(&host, lab)?;
+    Ok(Real {
+        host,
+        address,
+        servers,
+    })
 }
 
 /// Client, router and director, each with its interfaces, addresses and routes.

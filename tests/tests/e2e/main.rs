@@ -16,3 +16,4 @@ mod refusals;
 mod restart;
 mod shares;
 mod timeouts;
+mod vrrp;
