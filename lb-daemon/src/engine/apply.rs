@@ -11,7 +11,7 @@ use super::roles::Roles;
 use super::{Engine, Machine, Network, detached, machine, problem};
 use crate::api::types::{Change, Problem};
 use crate::config::{self, Model, Refusal};
-use crate::core::desired::Desired;
+use crate::core::desired::{Desired, Method};
 use crate::core::diff;
 use crate::core::hop::Reach;
 use crate::io::clock;
@@ -102,6 +102,7 @@ impl Engine {
                 .map_err(|err| problem("cannot change the data plane", &err))
         })?;
         self.attached = Some(wanted);
+        self.let_replies_in(&desired);
         self.roles.run(model, &gate).await?;
         self.roles.follow_services(model, &self.checks.standings());
         for addr in Roles::gateways(model) {
@@ -109,6 +110,27 @@ impl Engine {
                 .follow_gateway(model, addr, self.network.hop(addr).as_ref());
         }
         Ok(())
+    }
+
+    /// A reply of a NAT real server whose client has to be looked for first is the stack's to send.
+    fn let_replies_in(&mut self, desired: &Desired) {
+        let mut reals = desired.services.iter().flat_map(|s| &s.reals);
+        if !reals.any(|real| real.method == Method::Nat) {
+            return;
+        }
+        for interface in &desired.interfaces {
+            let key = format!("accept_local {interface}");
+            match self.network.accept_local(interface) {
+                Ok(()) => self.alarms.clear(&key),
+                Err(err) => self.alarms.set(
+                    &key,
+                    format!(
+                        "cannot set net.ipv4.conf.{interface}.accept_local, without which NAT may lose replies to clients \
+                         that are not neighbours yet: {err}"
+                    ),
+                ),
+            }
+        }
     }
 
     /// Writes down what runs. When that fails, what runs goes on, and it is tried again later.

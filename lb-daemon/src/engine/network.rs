@@ -25,6 +25,8 @@ pub trait Network: Send + Sync {
     fn links(&self) -> Vec<Link>;
     /// All addresses of the director, each with the index of its interface.
     fn addresses(&self) -> Vec<(u32, IpNet)>;
+    /// Has the stack take packets from an interface whose source is an address of the director.
+    fn accept_local(&self, interface: &str) -> Result<(), String>;
 }
 
 impl Network for Net {
@@ -54,6 +56,10 @@ impl Network for Net {
 
     fn addresses(&self) -> Vec<(u32, IpNet)> {
         Self::addresses(self)
+    }
+
+    fn accept_local(&self, interface: &str) -> Result<(), String> {
+        Self::accept_local(self, interface).map_err(|err| err.to_string())
     }
 }
 

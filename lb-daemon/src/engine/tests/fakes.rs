@@ -360,6 +360,10 @@ impl Network for FakeNetwork {
         ]
     }
 
+    fn accept_local(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
     fn addresses(&self) -> Vec<(u32, IpNet)> {
         vec![
             (1, "127.0.0.1/8".parse().unwrap()),

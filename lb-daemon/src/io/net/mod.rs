@@ -8,6 +8,7 @@ mod actor;
 mod arp_socket;
 pub(in crate::io) mod netlink;
 mod offload;
+mod sysctl;
 mod view;
 
 use std::collections::BTreeSet;
@@ -170,6 +171,12 @@ impl Net {
     /// All addresses of the director, each with the index of its interface.
     pub fn addresses(&self) -> Vec<(u32, IpNet)> {
         self.view.read().addresses.iter().copied().collect()
+    }
+
+    /// Has the stack take packets from an interface whose source is an address of the director, as replies of NAT real
+    /// servers are when their client has to be looked for.
+    pub fn accept_local(&self, interface: &str) -> std::io::Result<()> {
+        sysctl::accept_local(interface)
     }
 
     /// Whether the address is one of the director's own.
