@@ -9,6 +9,8 @@
     reason = "a test stops at the first thing that is not as expected"
 )]
 
+#[path = "vrrp_interop/garbage.rs"]
+mod garbage;
 #[path = "vrrp_interop/keepalived.rs"]
 mod keepalived;
 mod netns;
@@ -468,6 +470,44 @@ with_each! {
     we_are_master_of_version_3_with_ipv6: we_are_master(V3_IPV6);
     they_are_master_of_version_3_with_ipv6_by_unicast: they_are_master(V3_IPV6_UNICAST);
     we_are_master_of_version_3_with_ipv6_by_unicast: we_are_master(V3_IPV6_UNICAST);
+}
+
+/// Every sort of garbage is counted by its reason, and changes nothing: neither a backup nor a master.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_is_counted_by_reason_and_changes_no_state() {
+    if skipped() {
+        return;
+    }
+    let site = Site::new(V2);
+    let theirs = site.start_theirs(150, "");
+    site.addresses_with(false, 10 * SECOND).await;
+    let ours = site.start_ours(100, "").await;
+    until("we hear keepalived", 10 * SECOND, async || {
+        ours.report().await.heard >= 1
+    })
+    .await;
+    let counted = async || {
+        let report = ours.report().await;
+        let mut counts: Vec<_> = report.rejects.iter().map(|(r, n)| (r.name(), *n)).collect();
+        counts.sort_unstable();
+        counts
+    };
+    let expected = garbage::send(&site.client, 1);
+    until("each is counted once", 5 * SECOND, async || {
+        counted().await == expected
+    })
+    .await;
+    assert!(ours.is(State::Backup).await);
+
+    theirs.stop();
+    until("we are master", 5 * SECOND, async || {
+        ours.is(State::Master).await
+    })
+    .await;
+    garbage::send(&site.client, 1_000);
+    let report = ours.report().await;
+    assert_eq!((report.state, report.masterships), (State::Master, 1));
+    println!("{:?}", counted().await);
 }
 
 /// What our advertisements look like to somebody else's dissector.
