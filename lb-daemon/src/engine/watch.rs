@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use tracing::{info, warn};
 
 use super::Engine;
+use crate::config::model::VirtualRouter;
 use crate::core::hop::{NextHop, Reach};
 use crate::io::net::NetEvent;
 
@@ -89,7 +90,11 @@ impl Engine {
 
     /// Whether an address is of a virtual router.
     fn is_virtual(&self, addr: IpAddr) -> bool {
-        let mut all = self.model.vrrp.iter().flat_map(|r| r.all_addresses());
+        let mut all = self
+            .model
+            .vrrp
+            .iter()
+            .flat_map(VirtualRouter::all_addresses);
         all.any(|a| a.addr == addr)
     }
 

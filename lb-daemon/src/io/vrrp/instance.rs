@@ -139,9 +139,12 @@ impl Instance {
 
     /// Believes what has lasted for long enough.
     pub(super) fn wait_for_links(&mut self, now: Instant) -> bool {
-        self.links
-            .values_mut()
-            .fold(false, |any, link| link.wait(now) || any)
+        // Each is looked at, also after one has changed.
+        let mut any = false;
+        for link in self.links.values_mut() {
+            any |= link.wait(now);
+        }
+        any
     }
 
     /// When it has to be looked at again.
