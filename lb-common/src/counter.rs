@@ -63,7 +63,7 @@ counters! {
     RejectNoReal = "reject_no_real";
     /// TTL 1: ICMP time exceeded sent to the sender.
     RejectTtl = "reject_ttl";
-    /// Too big for the tunnel and not to be fragmented: ICMP fragmentation needed sent to the client.
+    /// Too big for its way to the real server, or back and not to be fragmented: ICMP fragmentation needed sent to the sender.
     RejectTooBig = "reject_too_big";
     /// An ICMP error was due but over the rate limit: the packet was dropped silently.
     DropIcmpRate = "drop_icmp_rate";

@@ -13,7 +13,7 @@ use std::vec::Vec;
 use crate::abi::{
     CpuState, FILTER_REAL, FILTER_VIP, FILTER_WORDS, LOADS_LEN, Load, Locality, LocalityKey4,
     MEMBERS_LEN, Member, Method, Plan, Real, RealKey4, ServiceKey4, Settings, TemplateKey4,
-    Timeouts, Traffic, filter_cell, setting,
+    Timeouts, Traffic, filter_cell, service, setting,
 };
 use crate::atomic::Host;
 use crate::conn::Loads;
@@ -22,12 +22,35 @@ use crate::forward::{self, Direct, Journey, Outcome};
 use crate::load;
 use crate::net::Be32;
 use crate::packet::SliceFrame;
+use crate::packet::wire::MacPair;
 use crate::sched::{Pool, Scheduler, Step};
 use crate::table::{Bucket, Buckets, Table};
 use crate::template::Template;
 
 /// Room in front of a frame, as drivers leave it.
 const HEADROOM: usize = 256;
+
+/// The way to a host that the routing table knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Path {
+    /// Index of the interface.
+    pub ifindex: u32,
+    /// Addresses of the next hop and of the interface.
+    pub macs: MacPair,
+    /// The longest packet that fits.
+    pub mtu: u16,
+}
+
+/// The lists of a service's generation, as its scheduler wants them.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Lists<'a> {
+    /// Its members; those with a weight above zero come first.
+    pub members: &'a [Member],
+    /// Words of its schedule.
+    pub schedule: &'a [u64],
+    /// Words of its table for flows that are not recorded.
+    pub fallback: &'a [u64],
+}
 
 /// The surroundings of the data plane, in memory.
 #[derive(Debug)]
@@ -38,8 +61,8 @@ pub struct World {
     pub clock: Cell<u64>,
     /// The interface by which packets come.
     pub ingress: Cell<u32>,
-    /// Routes by destination; all others are the stack's.
-    pub routes: HashMap<Be32, Route>,
+    /// Ways by destination; all others are the stack's.
+    pub routes: HashMap<Be32, Path>,
     /// Real servers by slot.
     pub reals: Vec<Real>,
     /// Services by key.
@@ -108,44 +131,83 @@ impl World {
     /// Adds a service with a scheduler that needs no schedule, and its real servers in the order in which it lists them (the
     /// newest first), each with its weight. The service's fallback table has each of them once.
     pub fn add_service(&mut self, key: ServiceKey4, scheduler: Scheduler, reals: &[(Real, u16)]) {
-        let service = self.current.len() as u32;
-        let members_off = self.plans.iter().map(|plan| plan.members_len).sum::<u32>();
-        let fallback_off = self.slots.len() as u32;
-        for (index, (real, weight)) in (0..).zip(reals) {
-            let slot = self.reals.len() as u32;
-            self.reals.push(Real {
-                service,
-                proto: key.proto,
-                ..*real
-            });
-            self.members[(members_off + index) as usize] = Member {
-                real: slot,
+        let members: Vec<Member> = reals
+            .iter()
+            .map(|(real, weight)| Member {
+                real: self.add_real(key, real),
                 weight: *weight,
                 last_weight: *weight,
-            };
-            if real.method == Method::Nat as u8 {
-                self.add_nat_real(key, real);
-            }
-        }
+            })
+            .collect();
         let places: Vec<u64> = (0..reals.len() as u64).collect();
-        let words = places
+        let fallback: Vec<u64> = places
             .chunks(4)
-            .map(|four| four.iter().rev().fold(0, |word, place| word << 16 | place));
-        self.slots.extend(words);
-        self.services.insert(key, service);
-        self.current.push(self.plans.len() as u32);
-        self.turns.push(AtomicU64::new(0));
-        self.plans.push(Plan {
+            .map(|four| four.iter().rev().fold(0, |word, place| word << 16 | place))
+            .collect();
+        let plan = Plan {
             scheduler: scheduler as u8,
-            members_len: reals.len() as u32,
             eligible_len: reals.iter().filter(|(_, weight)| *weight > 0).count() as u32,
-            members_off,
-            fallback_off,
             fallback_len: reals.len() as u32,
-            service,
             ..Plan::default()
+        };
+        let lists = Lists {
+            members: &members,
+            schedule: &[],
+            fallback: &fallback,
+        };
+        self.set_generation(key, plan, lists);
+    }
+
+    /// The index of a service, which is added without a generation if there is none.
+    pub fn index_of(&mut self, key: ServiceKey4) -> u32 {
+        let next = self.current.len() as u32;
+        let index = *self.services.entry(key).or_insert(next);
+        if index == next {
+            self.current.push(u32::MAX);
+            self.admit(key.vip, FILTER_VIP);
+        }
+        index
+    }
+
+    /// Adds a real server to a service, which does not list it yet: its slot.
+    pub fn add_real(&mut self, key: ServiceKey4, real: &Real) -> u32 {
+        let slot = self.reals.len() as u32;
+        let service = self.index_of(key);
+        self.reals.push(Real {
+            service,
+            proto: key.proto,
+            ..*real
         });
-        self.admit(key.vip, FILTER_VIP);
+        if real.method == Method::Nat as u8 {
+            self.add_nat_real(key, real);
+        }
+        slot
+    }
+
+    /// Makes a plan a service's current one, its lists laid out behind those of all plans so far.
+    pub fn set_generation(&mut self, key: ServiceKey4, plan: Plan, lists: Lists<'_>) {
+        let service = self.index_of(key);
+        let members_off = self.plans.iter().map(|plan| plan.members_len).sum::<u32>();
+        let first = members_off as usize..members_off as usize + lists.members.len();
+        self.members[first].copy_from_slice(lists.members);
+        let slots_off = self.slots.len() as u32;
+        self.slots.extend(lists.schedule);
+        let fallback_off = self.slots.len() as u32;
+        self.slots.extend(lists.fallback);
+        if plan.flags & service::ONE_PACKET != 0 {
+            self.settings.flags |= setting::HAS_ONE_PACKET;
+        }
+        self.current[service as usize] = self.plans.len() as u32;
+        self.turns.push(AtomicU64::new(plan.start.into()));
+        self.plans.push(Plan {
+            members_len: lists.members.len() as u32,
+            members_off,
+            slots_off,
+            slots_len: lists.schedule.len() as u32,
+            fallback_off,
+            service,
+            ..plan
+        });
     }
 
     fn add_nat_real(&mut self, service: ServiceKey4, real: &Real) {
@@ -172,9 +234,14 @@ impl World {
 
     /// Sends a frame through the data plane: how it ended, and what it is then.
     pub fn send(&self, frame: &[u8]) -> (Outcome, Vec<u8>) {
-        let mut buffer = vec![0; HEADROOM + frame.len()];
-        buffer[HEADROOM..].copy_from_slice(frame);
-        let mut frame = SliceFrame::new(&mut buffer, HEADROOM);
+        self.send_with_room(frame, HEADROOM)
+    }
+
+    /// Sends a frame that has so much room in front.
+    pub fn send_with_room(&self, frame: &[u8], room: usize) -> (Outcome, Vec<u8>) {
+        let mut buffer = vec![0; room + frame.len()];
+        buffer[room..].copy_from_slice(frame);
+        let mut frame = SliceFrame::new(&mut buffer, room);
         let mut steps = Direct {
             env: self,
             frame: &mut frame,
@@ -192,6 +259,12 @@ impl World {
     pub fn load_of(&self, slot: u32) -> Load {
         let conns = self.loads[(slot & (LOADS_LEN - 1)) as usize].load(Ordering::SeqCst);
         Load { conns }
+    }
+
+    /// The persistent clients that are kept.
+    pub fn templates(&self) -> Vec<(TemplateKey4, Template)> {
+        let templates = self.templates.borrow();
+        templates.iter().map(|(key, kept)| (*key, *kept)).collect()
     }
 
     /// What a real server was sent and sent back.
@@ -339,7 +412,14 @@ impl Env for World {
     }
 
     fn route(&self, query: &Query) -> Route {
-        self.routes.get(&query.dst).copied().unwrap_or(Route::Stack)
+        match self.routes.get(&query.dst) {
+            Some(path) if query.len > path.mtu => Route::TooBig,
+            Some(Path { ifindex, macs, .. }) => Route::Via {
+                ifindex: *ifindex,
+                macs: *macs,
+            },
+            None => Route::Stack,
+        }
     }
 
     fn repeat<P: Pool, S: Step<P>>(&self, pool: &P, times: u32, mut step: S) -> S {

@@ -2,15 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 use lb_common::abi::{Method, Real, ServiceKey4, real};
-use lb_common::env::Route;
-use lb_common::forward;
-use lb_common::model::World;
+use lb_common::model::{Path, World};
 use lb_common::net::{Be16, Be32};
 use lb_common::packet::build::checksums_hold;
 use lb_common::packet::wire::{MacPair, mac_word};
 use lb_common::sched::Scheduler;
 use tests::needs_lab;
-use tests::plane::{Event, Golden, Host, Program, Room, Run, Verdict, frame_of, same};
+use tests::plane::{Event, Golden, Host, Room, Run, Twin, Verdict, frame_of, same, undisturbed};
 
 const VIP: Be32 = Be32::from_bytes([203, 0, 113, 10]);
 const CLIENT: Be32 = Be32::from_bytes([198, 51, 100, 5]);
@@ -51,9 +49,10 @@ fn director(method: Method, service: &str, front: u32) -> World {
     };
     world.routes.insert(
         CLIENT,
-        Route::Via {
+        Path {
             ifindex: front,
             macs,
+            mtu: 1500,
         },
     );
     let nat = method == Method::Nat;
@@ -77,22 +76,6 @@ fn director(method: Method, service: &str, front: u32) -> World {
         }
     }
     world
-}
-
-/// What became of a frame in the model, as the kernel would say it.
-fn model(world: &World, frame: &[u8]) -> Run {
-    let (outcome, frame) = world.send(frame);
-    let verdict = match outcome.verdict {
-        forward::Verdict::Pass => Verdict::Pass,
-        forward::Verdict::Drop => Verdict::Drop,
-        forward::Verdict::Tx => Verdict::Tx,
-        forward::Verdict::Slot | forward::Verdict::Interface => Verdict::Redirect,
-    };
-    Run {
-        verdict,
-        frame,
-        counted: vec![(outcome.counter, 1)],
-    }
 }
 
 fn judge(expected: &Event, sent: &[u8], run: &Run) -> Result<()> {
@@ -130,34 +113,9 @@ fn judge(expected: &Event, sent: &[u8], run: &Run) -> Result<()> {
 fn golden(file: &str, method: Method) -> Result<()> {
     Room::with(&NETWORK, |room| {
         let front = room.index("front")?;
-        let mut world = director(method, "one real server, weight 1", front);
-        let mut program = Program::load("lb", &world)?;
-        program.set_egress(SLOT as u32, room.index("lo")?)?;
-        let (mut packets, mut wrong) = (0, Vec::new());
-        for case in Golden::read(file)?.cases {
-            if let Some(service) = &case.service {
-                world = director(method, service, front);
-                program = Program::load("lb", &world)?;
-                program.set_egress(SLOT as u32, room.index("lo")?)?;
-            }
-            for step in case.steps {
-                let frame = frame_of(step.from, &step.packet);
-                packets += 1;
-                let kernel = program.run(&frame).context("run the program")?;
-                let host = model(&world, &frame);
-                for (who, run) in [("kernel", &kernel), ("model", &host)] {
-                    if let Err(error) = judge(&step.expected, &frame, run) {
-                        wrong.push(format!("{}: packet {packets}, {who}: {error}", case.name));
-                    }
-                }
-                if kernel.verdict != host.verdict || kernel.counted != host.counted {
-                    wrong.push(format!(
-                        "{}: kernel {:?} {:?}, model {:?} {:?}",
-                        case.name, kernel.verdict, kernel.counted, host.verdict, host.counted
-                    ));
-                }
-            }
-        }
+        let mut twin = Twin::new(1024)?;
+        twin.set_egress(SLOT as u32, room.index("lo")?)?;
+        let (packets, wrong) = undisturbed(|| play(&mut twin, file, method, front))?;
         println!("{file}: {packets} packets");
         ensure!(
             wrong.is_empty(),
@@ -167,6 +125,28 @@ fn golden(file: &str, method: Method) -> Result<()> {
         );
         Ok(())
     })
+}
+
+/// Plays the cases of a file: how many packets it has, and what was wrong.
+fn play(twin: &mut Twin, file: &str, method: Method, front: u32) -> Result<(usize, Vec<String>)> {
+    twin.become_director(director(method, "one real server, weight 1", front))?;
+    let (mut packets, mut wrong) = (0, Vec::new());
+    for case in Golden::read(file)?.cases {
+        if let Some(service) = &case.service {
+            twin.become_director(director(method, service, front))?;
+        }
+        for step in case.steps {
+            let frame = frame_of(step.from, &step.packet);
+            packets += 1;
+            let run = twin
+                .send(&frame)
+                .with_context(|| format!("{}: packet {packets}", case.name))?;
+            if let Err(error) = judge(&step.expected, &frame, &run) {
+                wrong.push(format!("{}: packet {packets}: {error}", case.name));
+            }
+        }
+    }
+    Ok((packets, wrong))
 }
 
 #[test]

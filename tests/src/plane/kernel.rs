@@ -1,16 +1,25 @@
 //! The programs in the kernel, with maps made from a model's memory.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
 use aya::maps::Map;
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
-use lb_common::abi::{Generation, Load, Traffic, map};
+use lb_common::abi::{
+    CpuState, Generation, LOADS_LEN, Load, LocalityKey4, MAX_ROUTERS, Real, RealKey4, ServiceKey4,
+    Settings, TemplateKey4, Traffic, map,
+};
+use lb_common::atomic::Host;
 use lb_common::counter::Counter;
+use lb_common::decap::DECAPS;
 use lb_common::model::World;
+use lb_common::net::Be32;
+use lb_common::table::Bucket;
 
-use super::raw::{self, Plain};
+use super::raw::{self, Plain, Shared};
 
 /// What a program does with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +55,22 @@ pub struct Size {
     pub translated: u32,
 }
 
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?} ", self.verdict, self.counted)?;
+        self.frame
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// A program in the kernel, and its maps.
 #[derive(Debug)]
 pub struct Program {
     ebpf: Ebpf,
     name: &'static str,
+    conns: Shared<Bucket<Host>>,
+    loads: Shared<AtomicU64>,
 }
 
 /// Where the loader's build puts the object.
@@ -77,7 +97,16 @@ impl Program {
             .map_max_entries(map::CONNS4, world.settings.bucket_mask + 1)
             .load(&object)
             .context("make the maps")?;
-        let mut program = Self { ebpf, name };
+        let map = |name: &str| ebpf.map(name).with_context(|| format!("no map `{name}`"));
+        let buckets = world.settings.bucket_mask as usize + 1;
+        let conns = Shared::of(map(map::CONNS4)?, buckets).context("share `CONNS4`")?;
+        let loads = Shared::of(map(map::LOADS)?, LOADS_LEN as usize).context("share `LOADS`")?;
+        let mut program = Self {
+            ebpf,
+            name,
+            conns,
+            loads,
+        };
         program
             .xdp()?
             .load()
@@ -139,15 +168,20 @@ impl Program {
         for (profile, timeouts) in (0u32..).zip(&world.timeouts) {
             self.put(map::TIMEOUTS, profile, timeouts)?;
         }
-        for (generation, plan) in (0u32..).zip(&world.plans) {
-            let generation_value = Generation {
+        for (index, (plan, turn)) in (0u32..).zip(world.plans.iter().zip(&world.turns)) {
+            let generation = Generation {
                 plan: *plan,
+                turn: turn.load(Ordering::SeqCst),
                 ..Generation::default()
             };
-            self.put(map::GENERATIONS, generation, &generation_value)?;
+            self.put(map::GENERATIONS, index, &generation)?;
         }
         for (service, generation) in (0u32..).zip(&world.current) {
             self.put(map::CURRENT, service, &u64::from(*generation))?;
+        }
+        for router in 1..MAX_ROUTERS {
+            let is_standby = world.standby.contains(&router);
+            self.put(map::STANDBY, router, &u64::from(is_standby))?;
         }
         for (index, word) in (0u32..).zip(&world.slots) {
             self.put(map::SLOTS, index, word)?;
@@ -158,13 +192,107 @@ impl Program {
         for (key, service) in &world.nat_reals {
             self.put(map::NATREALS4, *key, service)?;
         }
-        let members: Vec<u8> = world
-            .members
-            .iter()
-            .flat_map(|member| member.bytes().to_vec())
-            .collect();
-        raw::update(self.map(map::MEMBERS)?, 0u32.bytes(), &members).context("write `MEMBERS`")?;
+        self.put(map::MEMBERS, 0u32, &*world.members)?;
         Ok(())
+    }
+
+    /// Forgets all that packets left behind, and takes over another model's memory; its table is not to be larger.
+    ///
+    /// Loading the program takes longer than thousands of packets.
+    ///
+    /// # Errors
+    ///
+    /// A map does not take a value.
+    pub fn reset(&mut self, world: &World) -> Result<()> {
+        self.conns.clear();
+        self.loads.clear();
+        for (name, key_size) in [
+            (map::SERVICES4, size_of::<ServiceKey4>()),
+            (map::NATREALS4, size_of::<RealKey4>()),
+            (map::TEMPLATES4, size_of::<TemplateKey4>()),
+            (map::LOCALITY4, size_of::<LocalityKey4>()),
+        ] {
+            raw::clear(self.map(name)?, key_size).with_context(|| format!("clear `{name}`"))?;
+        }
+        self.put_each_cpu(map::CPU, 0, CpuState::default())?;
+        for slot in (0u32..).zip(&world.reals).map(|(slot, _)| slot) {
+            self.put_each_cpu(map::TRAFFIC, slot, Traffic::default())?;
+        }
+        self.install(world)
+    }
+
+    fn put_each_cpu<V: Plain>(&self, name: &str, key: u32, value: V) -> Result<()> {
+        let one = [value.bytes(), &vec![0; padding::<V>()]].concat();
+        raw::update(self.map(name)?, key.bytes(), &one.repeat(cpus()?))
+            .with_context(|| format!("write `{name}`"))
+    }
+
+    /// Writes what holds for the whole data plane.
+    ///
+    /// # Errors
+    ///
+    /// The map does not take it.
+    pub fn set(&self, settings: &Settings) -> Result<()> {
+        self.put(map::SETTINGS, 0u32, settings)
+    }
+
+    /// Writes a real server.
+    ///
+    /// # Errors
+    ///
+    /// The map does not take it.
+    pub fn set_real(&self, slot: u32, real: &Real) -> Result<()> {
+        self.put(map::REALS, slot, real)
+    }
+
+    /// Where rr and wrr of a generation are.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn turn_of(&self, generation: u32) -> Result<u64> {
+        let mut value = [0; size_of::<Generation>()];
+        raw::lookup(self.map(map::GENERATIONS)?, generation.bytes(), &mut value)
+            .context("read `GENERATIONS`")?;
+        let generation = Generation::from_bytes(&value).context("not a generation")?;
+        Ok(generation.turn)
+    }
+
+    /// The word of a persistent client's template.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn template_of(&self, key: TemplateKey4) -> Result<u64> {
+        let mut word = [0; 8];
+        raw::lookup(self.map(map::TEMPLATES4)?, key.bytes(), &mut word)
+            .with_context(|| format!("{key:?} in `TEMPLATES4`"))?;
+        Ok(u64::from_ne_bytes(word))
+    }
+
+    /// The connection table.
+    pub fn buckets(&self) -> &[Bucket<Host>] {
+        self.conns.values()
+    }
+
+    /// Makes an address one at which tunnels end.
+    ///
+    /// # Errors
+    ///
+    /// The map does not take it.
+    pub fn end_tunnels_at(&self, addr: Be32) -> Result<()> {
+        self.put(map::TUNNELS, addr, &0u32)
+    }
+
+    /// How often frames ended in each way that the program `decap` counts, over all CPUs.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn decaps(&self) -> Result<Vec<u64>> {
+        (0..DECAPS)
+            .map(|end| Ok(self.per_cpu::<u64>(map::DECAPS, end)?.iter().sum()))
+            .collect()
     }
 
     /// Names the interface of an egress slot.
@@ -183,14 +311,31 @@ impl Program {
     ///
     /// The kernel does not run it, or it aborts.
     pub fn run(&mut self, frame: &[u8]) -> Result<Run> {
+        self.run_behind(&[], frame)
+    }
+
+    /// Gives the program a frame behind so much metadata (a multiple of four bytes), which takes room from it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not run it, or it aborts. Linux before 6.8 knows no more than 32 bytes.
+    pub fn run_behind(&mut self, metadata: &[u8], frame: &[u8]) -> Result<Run> {
         let before = self.counters()?;
-        let mut out = vec![0; frame.len() + 256];
+        let input = [metadata, frame].concat();
+        // `struct xdp_md`: data, data_end, data_meta; the interface is the loopback.
+        let mut context = Vec::new();
+        for word in [metadata.len() as u32, input.len() as u32, 0, 0, 0, 0] {
+            context.extend(word.to_ne_bytes());
+        }
+        let mut out = vec![0; input.len() + 256];
         let result = self.xdp()?.test_run(TestRunOptions {
-            data_in: Some(frame),
+            data_in: Some(&input),
             data_out: Some(&mut out),
+            ctx_in: (!metadata.is_empty()).then_some(&context),
             ..TestRunOptions::default()
         })?;
         out.truncate(result.data_size_out as usize);
+        out.drain(..metadata.len());
         let verdict = match result.return_value {
             1 => Verdict::Drop,
             2 => Verdict::Pass,
@@ -245,27 +390,16 @@ impl Program {
     }
 
     /// The connections of a real server.
-    ///
-    /// # Errors
-    ///
-    /// The map cannot be read.
-    pub fn load_of(&self, slot: u32) -> Result<Load> {
-        let mut all = vec![0; lb_common::abi::LOADS_LEN as usize * size_of::<Load>()];
-        raw::lookup(self.map(map::LOADS)?, 0u32.bytes(), &mut all).context("read `LOADS`")?;
-        let at = slot as usize * size_of::<Load>();
-        let conns = all
-            .get(at..at + size_of::<Load>())
-            .and_then(u64::from_bytes);
-        Ok(Load {
-            conns: conns.context("no such slot")?,
-        })
+    pub fn load_of(&self, slot: u32) -> Load {
+        let load = self.loads.values().get(slot as usize);
+        Load {
+            conns: load.map_or(0, |load| load.load(Ordering::SeqCst)),
+        }
     }
 
     fn per_cpu<V: Plain>(&self, name: &str, key: u32) -> Result<Vec<V>> {
-        let size = size_of::<V>().next_multiple_of(8);
-        let cpus =
-            aya::util::nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
-        let mut all = vec![0; size * cpus];
+        let size = size_of::<V>() + padding::<V>();
+        let mut all = vec![0; size * cpus()?];
         raw::lookup(self.map(name)?, key.bytes(), &mut all)
             .with_context(|| format!("read `{name}`"))?;
         Ok(all
@@ -273,4 +407,13 @@ impl Program {
             .filter_map(|one| V::from_bytes(one.get(..size_of::<V>())?))
             .collect())
     }
+}
+
+/// What the kernel puts behind each CPU's value.
+const fn padding<V>() -> usize {
+    size_of::<V>().next_multiple_of(8) - size_of::<V>()
+}
+
+fn cpus() -> Result<usize> {
+    aya::util::nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))
 }

@@ -4,7 +4,9 @@ mod golden;
 mod kernel;
 mod raw;
 mod room;
+mod twin;
 
 pub use golden::{Case, Event, Golden, Host, Step, frame_of, same};
 pub use kernel::{Program, Run, Size, Verdict};
 pub use room::Room;
+pub use twin::{Disturbed, Twin, undisturbed};

@@ -3,9 +3,13 @@
 #![expect(unsafe_code, reason = "bpf(2) takes pointers")]
 
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use aya::maps::Map;
+use lb_common::atomic::Host;
+use lb_common::table::Bucket;
+use memmap2::MmapRaw;
 
 /// A value whose bytes a map may be given.
 ///
@@ -43,9 +47,14 @@ plain!(
     lb_common::abi::Real,
     lb_common::abi::ServiceKey4,
     lb_common::abi::RealKey4,
+    lb_common::abi::LocalityKey4,
+    lb_common::abi::TemplateKey4,
+    lb_common::abi::CpuState,
+    lb_common::net::Be32,
     lb_common::abi::Plan,
     lb_common::abi::Generation,
     lb_common::abi::Member,
+    [lb_common::abi::Member; lb_common::abi::MEMBERS_LEN as usize],
     lb_common::abi::Timeouts,
     lb_common::abi::Traffic
 );
@@ -61,6 +70,8 @@ struct Element {
 
 const LOOKUP: libc::c_long = 1;
 const UPDATE: libc::c_long = 2;
+const DELETE: libc::c_long = 3;
+const NEXT_KEY: libc::c_long = 4;
 
 /// Writes an element.
 pub(super) fn update(map: &Map, key: &[u8], value: &[u8]) -> io::Result<()> {
@@ -72,6 +83,66 @@ pub(super) fn update(map: &Map, key: &[u8], value: &[u8]) -> io::Result<()> {
 pub(super) fn lookup(map: &Map, key: &[u8], value: &mut [u8]) -> io::Result<()> {
     // SAFETY: as above; the kernel writes `value_size` bytes (of a per-CPU map: for each CPU).
     unsafe { element(LOOKUP, map, key.as_ptr(), value.as_mut_ptr()) }
+}
+
+/// Takes every element out of a hash map.
+pub(super) fn clear(map: &Map, key_size: usize) -> io::Result<()> {
+    let mut key = vec![0u8; key_size];
+    loop {
+        // SAFETY: the kernel writes `key_size` bytes, which the caller gives; without a key before it, it is the first.
+        match unsafe { element(NEXT_KEY, map, std::ptr::null(), key.as_mut_ptr()) } {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+            result => result?,
+        }
+        // SAFETY: the kernel reads `key_size` bytes, and there is no value.
+        unsafe { element(DELETE, map, key.as_ptr(), std::ptr::null_mut()) }?;
+    }
+}
+
+/// Memory that may be shared with a program as values of this type.
+///
+/// # Safety
+///
+/// The type has no padding, every pattern of bits is a value of it, and it changes by atomic instructions only.
+pub(super) unsafe trait Shareable {}
+
+// SAFETY: atomic words only, its size asserted where it is defined.
+unsafe impl Shareable for Bucket<Host> {}
+// SAFETY: an atomic word.
+unsafe impl Shareable for std::sync::atomic::AtomicU64 {}
+
+/// An array map in our memory.
+#[derive(Debug)]
+pub(super) struct Shared<T> {
+    memory: MmapRaw,
+    values: PhantomData<T>,
+}
+
+impl<T: Shareable> Shared<T> {
+    /// Maps so many values.
+    pub(super) fn of(map: &Map, len: usize) -> io::Result<Self> {
+        let memory = memmap2::MmapOptions::new()
+            .len((len * size_of::<T>()).next_multiple_of(4096))
+            .map_raw(&fd(map)?)?;
+        Ok(Self {
+            memory,
+            values: PhantomData,
+        })
+    }
+
+    /// The values, and what fills the last page.
+    pub(super) fn values(&self) -> &[T] {
+        let len = self.memory.len() / size_of::<T>();
+        // SAFETY: so many values lie in the mapping, which is aligned to a page and lives as long as `self`; any bytes are
+        // values, and they change by atomic instructions only.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast(), len) }
+    }
+
+    /// Writes zeros over all of it, while no program runs.
+    pub(super) fn clear(&mut self) {
+        // SAFETY: the mapping is ours to write, `self` is borrowed mutably, and zeros are values.
+        unsafe { self.memory.as_mut_ptr().write_bytes(0, self.memory.len()) }
+    }
 }
 
 /// # Safety
@@ -108,9 +179,11 @@ unsafe fn element(
 
 fn fd(map: &Map) -> io::Result<BorrowedFd<'_>> {
     match map {
-        Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data) | Map::DevMap(data) => {
-            Ok(data.fd().as_fd())
-        }
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::DevMap(data) => Ok(data.fd().as_fd()),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "a kind of map that tests do not write",
