@@ -168,3 +168,34 @@ fn a_service_has_timeouts_of_its_own() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn a_standby_leaves_new_connections_alone_of_clients_it_knows_too() -> Result<()> {
+    use recording::Proto::Tcp;
+    const VIP: [u8; 4] = [203, 0, 113, 1];
+    let of_router = |port, persistence| DesiredService {
+        persistence,
+        router: 1,
+        ..service(network(VIP, 32, port), &[1])
+    };
+    let persistence = Persistence {
+        timeout: Duration::from_secs(60),
+        mask: 32,
+        leave_quiesced: false,
+    };
+    let services = [of_router(80, None), of_router(443, Some(persistence))];
+    Program::with(|program| {
+        program.configure(&desired(&services))?;
+        let gate = program.gate();
+        let mut source_port = 2000;
+        for (serves, seen) in [(true, to(1)), (false, Seen::Stack), (true, to(1))] {
+            gate.set(1, serves);
+            for port in [80, 443] {
+                source_port += 1;
+                let found = program.send(&packet(Tcp, source_port, VIP, port))?;
+                assert_eq!(found, seen, "port {port}, serves: {serves}");
+            }
+        }
+        Ok(())
+    })
+}

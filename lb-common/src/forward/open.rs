@@ -61,6 +61,12 @@ pub(super) fn current_plan<E: Env>(env: &E, service: u32) -> Option<&Plan> {
     env.plan(env.current(service)?)
 }
 
+/// Whether new connections of a service are another director's, which is master of its virtual router.
+#[inline(always)]
+pub(super) fn is_standby<E: Env>(env: &E, plan: &Plan) -> bool {
+    plan.router != 0 && env.standby(plan.router)
+}
+
 impl Journey {
     /// The next step of a packet whose client is not kept at a real server.
     #[inline(always)]
@@ -138,8 +144,7 @@ fn choose<E: Env>(
     let Some(pool) = Service::of(env, journey.service, flow.vip, journey.now) else {
         return journey.end(Outcome::end(Counter::DropInternal));
     };
-    let router = pool.plan().router;
-    if router != 0 && env.standby(router) {
+    if is_standby(env, pool.plan()) {
         return journey.end(Outcome::end(Counter::PassStandby));
     }
     match how(&pool, &Request::from(&flow)) {

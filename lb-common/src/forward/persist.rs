@@ -4,10 +4,11 @@
 //! server, full or not. A template whose real server is not to be had any more is succeeded by another one; it is kept
 //! aside, for it lasts as long as its connections, which are counted with it.
 
-use super::journey::Journey;
-use super::open::current_plan;
+use super::journey::{Journey, Outcome};
+use super::open::{current_plan, is_standby};
 use crate::abi::{Plan, Real, TemplateKey4, real, service};
 use crate::conn::Tick;
+use crate::counter::Counter;
 use crate::env::Env;
 use crate::net::Be32;
 use crate::template::Template;
@@ -19,6 +20,9 @@ pub fn recall<E: Env>(env: &E, journey: &mut Journey) {
         journey.next = journey.unbound();
         return;
     };
+    if is_standby(env, plan) {
+        return journey.end(Outcome::end(Counter::PassStandby));
+    }
     let key = key(journey, plan);
     match env.template(&key).filter(|t| leads(env, plan, *t)) {
         Some(template) => {

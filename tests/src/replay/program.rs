@@ -17,7 +17,7 @@ use lb_daemon::core::desired::{
     Timeouts,
 };
 use lb_daemon::io::bpf::{
-    Capacity, ConnectionFilter, Dataplane, Hop, NextHop, Options, ServiceReading,
+    Capacity, ConnectionFilter, Dataplane, Gate, Hop, NextHop, Options, ServiceReading,
 };
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -100,6 +100,11 @@ impl Program {
     pub fn services(&mut self) -> Result<Vec<ServiceReading>> {
         self.sweep()?;
         Ok(self.dataplane.services()?)
+    }
+
+    /// The switch between master and standby.
+    pub fn gate(&self) -> Gate {
+        self.dataplane.gate()
     }
 
     /// Another handle of the same program, for another thread.
