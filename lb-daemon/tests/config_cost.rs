@@ -183,7 +183,7 @@ fn a_file_full_of_small_values_is_bounded_too() {
     ] {
         let file = dir.path().join(name);
         std::fs::write(&file, text).unwrap();
-        limited(&file, 128, 2);
+        limited(&file, 96, 2);
     }
 }
 

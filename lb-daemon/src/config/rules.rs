@@ -10,6 +10,8 @@ mod real;
 mod service;
 mod vrrp;
 
+pub(super) use real::too_many;
+
 use super::environment::Environment;
 use super::model::Model;
 use super::node::Path;

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use lb_common::abi::MAX_REALS_PER_SERVICE;
+
 use super::super::model::health::Health;
 use super::super::model::{OwnTimeouts, Real, Service, default_name, default_scheduler};
 use super::super::node::{Kind, Node};
 use super::super::refusal::Refusal;
+use super::super::rules::too_many;
 use super::super::value::{
     Endpoint, PERSISTENCE, THRESHOLD, TIMEOUT, WEIGHT, Wrong, client_mask, endpoint, name, number,
     real_address, scheduler, scheduler_flag, seconds, truth, word,
@@ -71,7 +74,12 @@ fn service(decoder: &mut Decoder, node: &Node<'_>) -> Option<Service> {
     let port = service.real_port();
     service.health = pool::read(decoder, &map, node, port, service.method);
     let items = decoder.list(&map, "reals");
-    service.reals = Vec::with_capacity(items.len());
+    if let Some(surplus) = items.get(MAX_REALS_PER_SERVICE) {
+        // Those beyond are not looked at: a file of a million costs no more than it has to.
+        decoder.refuse(too_many(&service.name, items.len()).at(surplus.span));
+    }
+    let items = &items[..items.len().min(MAX_REALS_PER_SERVICE)];
+    service.reals.reserve_exact(items.len());
     for item in items {
         service.reals.extend(real(decoder, node, item, port));
     }

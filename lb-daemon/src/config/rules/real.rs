@@ -47,15 +47,17 @@ fn vips(model: &Model) -> HashMap<IpAddr, (&Service, usize)> {
 fn many(s: usize, service: &Service, found: &mut Findings) {
     let count = service.reals.len();
     if count > MAX_REALS_PER_SERVICE {
-        found.push(
-            Refusal::new(
-                format!("service `{}` has {count} real servers", service.name),
-                "divide it into several services",
-            )
-            .why(format!("one service may have {MAX_REALS_PER_SERVICE}"))
-            .of(real_path(s, MAX_REALS_PER_SERVICE)),
-        );
+        found.push(too_many(&service.name, count).of(real_path(s, MAX_REALS_PER_SERVICE)));
     }
+}
+
+/// A service has more real servers than one may have.
+pub(in crate::config) fn too_many(service: &str, count: usize) -> Refusal {
+    Refusal::new(
+        format!("service `{service}` has {count} real servers"),
+        "divide it into several services",
+    )
+    .why(format!("one service may have {MAX_REALS_PER_SERVICE}"))
 }
 
 fn twice(s: usize, service: &Service, found: &mut Findings) {
