@@ -1,6 +1,7 @@
 //! What a configuration costs to read, however it was made: a huge one that is right, and hostile ones.
 //!
 //! Each file is read in a process of its own, so that its peak memory and its processor time can be told.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 use std::fmt::Write as _;
 use std::fs::File;

@@ -140,7 +140,7 @@ fn no_count_is_left_of_a_million_connections() -> Result<()> {
             let mut numbers = Numbers(thread.into());
             for _ in 0..EACH {
                 let client = numbers.next(CLIENTS);
-                let owner = if client % 2 == 0 { 0 } else { thread };
+                let owner = if client.is_multiple_of(2) { 0 } else { thread };
                 runner.send(&segment(owner, client, "S"))?;
                 let flags = ["A", "R", "FA", "S"][numbers.next(4) as usize];
                 runner.send(&segment(owner, client, flags))?;

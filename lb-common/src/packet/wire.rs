@@ -65,6 +65,11 @@ pub unsafe trait Header {
     }
 }
 
+/// Whether a field lies within its header.
+const fn fits(at: usize, size: usize, len: usize) -> bool {
+    at + size <= len
+}
+
 macro_rules! headers {
     ($($(#[$meta:meta])* $name:ident [$len:expr] { $($(#[$about:meta])* $field:ident, $set:ident: $word:ty = $at:literal;)+ })+) => {
         $(
@@ -81,7 +86,7 @@ macro_rules! headers {
                     $(#[$about])*
                     #[inline(always)]
                     pub fn $field(&self) -> $word {
-                        const { assert!($at + size_of::<$word>() <= $len) };
+                        const { assert!(fits($at, size_of::<$word>(), $len)) };
                         // SAFETY: the field lies within the header.
                         unsafe { Word::load::<$at>(self.0.as_ptr()) }
                     }
@@ -89,7 +94,7 @@ macro_rules! headers {
                     $(#[$about])*
                     #[inline(always)]
                     pub fn $set(&mut self, value: $word) {
-                        const { assert!($at + size_of::<$word>() <= $len) };
+                        const { assert!(fits($at, size_of::<$word>(), $len)) };
                         // SAFETY: the field lies within the header.
                         unsafe { Word::store::<$at>(value, self.0.as_mut_ptr()) }
                     }

@@ -353,7 +353,7 @@ fn with_a_difference(model: &Model, (s, r): (Index, Index), kind: usize) -> Mode
                 timeout: Duration::from_secs(1),
                 mask: 8,
                 leave_quiesced: false,
-            })
+            });
         }
         5 => drop(model.services.remove(s)),
         12 => service.health.rules.quorum += 1,

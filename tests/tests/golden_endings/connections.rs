@@ -197,7 +197,7 @@ pub(super) fn replies(rows: &mut Vec<Row>) {
                 answer(CLIENT).fragment(0x2000).bytes(),
                 Counter::PassNoService,
             ),
-            passes(cut(answer(CLIENT), 41), Counter::PassNoService),
+            passes(cut(&answer(CLIENT), 41), Counter::PassNoService),
         ],
     );
     let big = |build: Build| build.payload(&[0x61; 973]);

@@ -249,14 +249,14 @@ pub(super) fn onward(build: Build, number: u8) -> Build {
 }
 
 /// A frame with other bytes at a place.
-pub(super) fn patched(build: Build, at: usize, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn patched(build: &Build, at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut frame = build.bytes();
     frame[at..at + bytes.len()].copy_from_slice(bytes);
     frame
 }
 
 /// A frame of this length, its end cut off.
-pub(super) fn cut(build: Build, len: usize) -> Vec<u8> {
+pub(super) fn cut(build: &Build, len: usize) -> Vec<u8> {
     let mut frame = build.bytes();
     frame.truncate(len);
     frame

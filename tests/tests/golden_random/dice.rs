@@ -18,7 +18,7 @@ impl Dice {
 
     /// A number below `end`.
     pub(crate) fn below(&mut self, end: u32) -> u32 {
-        (u64::from(self.next() as u32) * u64::from(end) >> 32) as u32
+        ((u64::from(self.next() as u32) * u64::from(end)) >> 32) as u32
     }
 
     /// Any byte.

@@ -43,12 +43,12 @@ pub(super) fn of_service(health: &Health, method: Method) -> Vec<Facet> {
         facet("health", checks(given), given.is_empty()),
         facet(
             "on_failure",
-            word(*on_failure, ON_FAILURE),
+            word(on_failure, ON_FAILURE),
             *on_failure == usual.on_failure,
         ),
         facet(
             "dead_connections",
-            word(*connections, DEAD_CONNECTIONS),
+            word(connections, DEAD_CONNECTIONS),
             *connections == usual.connections,
         ),
         facet("quorum", quorum(rules), simple && *weight == usual.quorum),
@@ -85,7 +85,7 @@ fn check(rule: &CheckRule) -> Value {
     let mut entries: Entries = Vec::new();
     entries.extend(name.clone().map(|name| ("name", Value::Text(name))));
     entries.push((probe.kind(), asked(probe)));
-    entries.extend(address.map(|address| ("address", text(address))));
+    entries.extend(address.map(|address| ("address", text(&address))));
     entries.extend(port.map(|port| ("port", plain(port))));
     entries.extend(via_vip.then(|| ("via", plain("vip"))));
     let Timing {
@@ -99,7 +99,7 @@ fn check(rule: &CheckRule) -> Value {
     entries.extend((timing.fall != usual.fall).then(|| ("fall", plain(timing.fall))));
     entries.extend(timing.retry.map(|retry| ("retry", plain(Written(retry)))));
     entries.extend(
-        (timing.initial != usual.initial).then(|| ("initial", word(timing.initial, VERDICTS))),
+        (timing.initial != usual.initial).then(|| ("initial", word(&timing.initial, VERDICTS))),
     );
     Value::Map(entries)
 }
@@ -119,12 +119,12 @@ fn asked(probe: &Probe) -> Value {
         Probe::Redis(redis) => of_redis(redis),
         Probe::Zookeeper(zookeeper) => zookeeper
             .role
-            .map(|role| ("role", word(role, ZOOKEEPER_ROLES)))
+            .map(|role| ("role", word(&role, ZOOKEEPER_ROLES)))
             .into_iter()
             .collect(),
         Probe::Grpc(grpc) => of_grpc(grpc),
         Probe::Script(Script { command, user }) => return program(command, user.as_deref(), None),
-        Probe::File(path) => return text(path.display()),
+        Probe::File(path) => return text(&path.display()),
     };
     Value::Map(entries)
 }
@@ -223,7 +223,7 @@ fn of_digest(digest: Digest) -> Value {
 fn tls_keys(tls: &Tls) -> Entries {
     let mut entries: Entries = Vec::new();
     entries.extend(tls.name.as_ref().map(|name| ("sni", text(name))));
-    entries.extend(tls.ca.as_ref().map(|ca| ("ca", text(ca.display()))));
+    entries.extend(tls.ca.as_ref().map(|ca| ("ca", text(&ca.display()))));
     entries.extend((!tls.verify).then(|| ("verify", plain(false))));
     entries
 }
@@ -241,10 +241,10 @@ fn sent(send: Option<&[u8]>, expect: Option<&Expect>, tls: Option<&Tls>) -> Entr
     let mut entries: Entries = Vec::new();
     entries.extend(send.map(|bytes| match std::str::from_utf8(bytes) {
         Ok(bytes) => ("send", text(bytes)),
-        Err(_) => ("send_hex", text(hex(bytes))),
+        Err(_) => ("send_hex", text(&hex(bytes))),
     }));
     entries.extend(expect.map(|expect| match expect {
-        Expect::Contains(bytes) => ("expect", text(String::from_utf8_lossy(bytes))),
+        Expect::Contains(bytes) => ("expect", text(&String::from_utf8_lossy(bytes))),
         Expect::Matches(pattern) => ("matches", text(Pattern::as_str(pattern))),
     }));
     entries.extend(tls.map(|tls| ("tls", tls_value(tls))));
@@ -268,7 +268,7 @@ fn of_redis(redis: &Redis) -> Entries {
             .as_ref()
             .map(|p| ("password", Value::Secret(p.reveal().to_owned()))),
     );
-    entries.extend(redis.role.map(|role| ("role", word(role, REDIS_ROLES))));
+    entries.extend(redis.role.map(|role| ("role", word(&role, REDIS_ROLES))));
     entries.extend(redis.tls.as_ref().map(|tls| ("tls", tls_value(tls))));
     entries
 }
@@ -307,9 +307,9 @@ fn sorry(sorry: Option<Sorry>, usual: Method) -> Value {
         return plain("none");
     };
     let address = if id.port() == 0 {
-        text(id.ip())
+        text(&id.ip())
     } else {
-        text(id)
+        text(&id)
     };
     if method == usual {
         return address;
@@ -371,12 +371,12 @@ fn one_or_list(mut values: Vec<Value>) -> Option<Value> {
     }
 }
 
-fn text(value: impl ToString) -> Value {
+fn text(value: &(impl ToString + ?Sized)) -> Value {
     Value::Text(value.to_string())
 }
 
-fn word<T: PartialEq>(value: T, words: &[(&'static str, T)]) -> Value {
-    let found = words.iter().find(|(_, known)| *known == value);
+fn word<T: PartialEq>(value: &T, words: &[(&'static str, T)]) -> Value {
+    let found = words.iter().find(|(_, known)| known == value);
     plain(found.map_or("", |(name, _)| name))
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Product {
 /// The program under test.
 enum Program {
     /// The one that the daemon has brought up.
-    Own(Xdp),
+    Own(Box<Xdp>),
     /// Another build of it over the same maps.
     Other(Ebpf),
 }
@@ -139,7 +139,10 @@ impl Product {
         let buckets = settings.bucket_mask as usize + 1;
         let program = match other {
             Some(object) => Program::Other(load_over(&pin_dir.join("maps"), object)?),
-            None => Program::Own(Xdp::from_pin(pinned(&pin_dir)?, XdpAttachType::Interface)?),
+            None => Program::Own(Box::new(Xdp::from_pin(
+                pinned(&pin_dir)?,
+                XdpAttachType::Interface,
+            )?)),
         };
         Ok(Self {
             dataplane,

@@ -44,11 +44,11 @@ fn sh_goes_on_from_twice_the_home_bucket() {
             .find(|&o| is_available(&strict, o));
         let at_home = is_available(&strict, owner(home)).then_some(owner(home));
         assert_eq!(
-            choose(&strict, &request(client)).map(|c| c.index()),
+            choose(&strict, &request(client)).map(lb_common::sched::Choice::index),
             at_home
         );
         assert_eq!(
-            choose(&falls_back, &request(client)).map(|c| c.index()),
+            choose(&falls_back, &request(client)).map(lb_common::sched::Choice::index),
             at_home.or(wanted)
         );
     }
@@ -67,11 +67,11 @@ fn mh_hashes_on_from_the_home_place() {
         let wanted = tried.into_iter().find(|&o| is_available(&strict, o));
         let at_home = is_available(&strict, owner(key)).then_some(owner(key));
         assert_eq!(
-            choose(&strict, &request(client)).map(|c| c.index()),
+            choose(&strict, &request(client)).map(lb_common::sched::Choice::index),
             at_home
         );
         assert_eq!(
-            choose(&falls_back, &request(client)).map(|c| c.index()),
+            choose(&falls_back, &request(client)).map(lb_common::sched::Choice::index),
             at_home.or(wanted)
         );
     }
@@ -93,7 +93,7 @@ fn ports_count_only_when_asked_for() {
                         ..request(7)
                     },
                 )
-                .map(|c| c.index())
+                .map(lb_common::sched::Choice::index)
             };
             (0..64)
                 .map(|port| of(port * 101))

@@ -76,7 +76,10 @@ fn is_first_of_least(
             best = Some(other);
         }
     }
-    prop_assert_eq!(chosen.map(|c| c.real()), best.map(|(m, _)| m.real));
+    prop_assert_eq!(
+        chosen.map(lb_common::sched::Choice::real),
+        best.map(|(m, _)| m.real)
+    );
     Ok(())
 }
 
@@ -94,7 +97,7 @@ proptest! {
         let nq = model(Scheduler::Nq, &servers);
         let chosen = choose(&nq, &REQUEST);
         match available(&nq).iter().find(|(_, load)| load.active() == 0) {
-            Some((idle, _)) => prop_assert_eq!(chosen.map(|c| c.real()), Some(idle.real)),
+            Some((idle, _)) => prop_assert_eq!(chosen.map(lb_common::sched::Choice::real), Some(idle.real)),
             None => is_first_of_least(&nq, chosen, expected, by_weight)?,
         }
         // With nothing remembered of the destination, locality is weighted least connections.
@@ -108,12 +111,12 @@ proptest! {
     fn the_heaviest_with_room_is_chosen(servers in prop::collection::vec(server(), 0..40)) {
         let fo = model(Scheduler::Fo, &servers);
         let heaviest = available(&fo).iter().map(|(m, _)| u32::from(m.weight)).max();
-        prop_assert_eq!(choose(&fo, &REQUEST).map(|c| c.weight()), heaviest);
+        prop_assert_eq!(choose(&fo, &REQUEST).map(lb_common::sched::Choice::weight), heaviest);
 
         let ovf = model(Scheduler::Ovf, &servers);
         let has_room = |(m, load): &&(Member, Load)| load.active() <= m.weight.into();
         let room = available(&ovf).iter().filter(has_room).map(|(m, _)| u32::from(m.weight)).max();
-        prop_assert_eq!(choose(&ovf, &REQUEST).map(|c| c.weight()), room);
+        prop_assert_eq!(choose(&ovf, &REQUEST).map(lb_common::sched::Choice::weight), room);
     }
 
     #[test]
