@@ -9,6 +9,8 @@
     reason = "a test stops at the first thing that is not as expected"
 )]
 
+#[path = "vrrp_interop/flood.rs"]
+mod flood;
 #[path = "vrrp_interop/garbage.rs"]
 mod garbage;
 #[path = "vrrp_interop/keepalived.rs"]
@@ -19,9 +21,11 @@ mod ours;
 
 use std::future::Future;
 use std::net::{IpAddr, UdpSocket};
+use std::ops::Range;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use flood::Flood;
 use keepalived::Keepalived;
 use lb_daemon::core::vrrp::State;
 use netns::{Host, Lan, eventually};
@@ -150,6 +154,16 @@ impl Site {
             extra,
             own,
             peer,
+        }
+    }
+
+    /// A second director of ours, in keepalived's place.
+    fn plan_of_a_second(&self, priority: u8) -> ours::Plan<'_> {
+        let (peer, own) = self.addresses();
+        ours::Plan {
+            own,
+            peer,
+            ..self.plan_of_ours(priority, "")
         }
     }
 
@@ -306,6 +320,7 @@ async fn they_are_master(case: Case) {
     let took = site.addresses_with(false, 10 * SECOND).await;
     println!("  SIGCONT: it is master again after {took:?}");
 
+    let link_down_from = theirs.log().len();
     site.theirs.run("ip link set eth0 down");
     let took = until("we take over", case.master_down(100) + SLACK, became).await;
     println!("  its link is down: master after {took:?}");
@@ -317,6 +332,7 @@ async fn they_are_master(case: Case) {
     }
     let took = site.addresses_with(false, 15 * SECOND).await;
     println!("  its link is up: it is master again after {took:?}");
+    let without_link = link_down_from..theirs.log().len();
 
     theirs.reload(site.plan_of_theirs(50, ""));
     let took = site.addresses_with(true, 15 * SECOND).await;
@@ -334,7 +350,7 @@ async fn they_are_master(case: Case) {
     site.addresses_with(true, SECOND).await;
     let report = ours.report().await;
     assert_eq!(report.rejects, [], "we reject nothing of theirs");
-    no_complaint(&log);
+    no_complaint(&log, without_link);
 }
 
 /// We are master; we hand over, come back, change our priority, stop.
@@ -416,11 +432,11 @@ async fn we_are_master(case: Case) {
         "  we stop (priority 0): they are master after {took:?}, at most {:?}",
         case.skew(100)
     );
-    no_complaint(&log);
+    no_complaint(&log, 0..0);
 }
 
-/// keepalived says nothing against our advertisements.
-fn no_complaint(log: &str) {
+/// keepalived says nothing against our advertisements. `without_link`: the bytes that it has logged while it had none.
+fn no_complaint(log: &str, without_link: Range<usize>) {
     let complaints = [
         "invalid",
         "mismatch",
@@ -437,12 +453,14 @@ fn no_complaint(log: &str) {
             .iter()
             .any(|word| line.to_lowercase().contains(word))
     };
+    let start = log.find("Startup complete").unwrap_or_default();
+    let at = |line: &str| line.as_ptr().addr() - log.as_ptr().addr();
     // Not about our advertisements, but its own: it cannot send any while its link is down.
-    let is_its_own = |line: &&str| line.contains("(Invalid argument)");
+    let is_its_own =
+        |line: &&str| without_link.contains(&at(line)) && line.contains("(Invalid argument)");
     let lines = log
         .lines()
-        .skip_while(|line| !line.contains("Startup complete"))
-        .filter(|line| !is_its_own(line));
+        .filter(|line| at(line) >= start && !is_its_own(line));
     let found: Vec<&str> = lines.filter(complains).collect();
     assert_eq!(found, [""; 0], "keepalived complains");
 }
@@ -511,6 +529,68 @@ async fn garbage_is_counted_by_reason_and_changes_no_state() {
     let report = ours.report().await;
     assert_eq!((report.state, report.masterships), (State::Master, 1));
     println!("{:?}", counted().await);
+}
+
+/// However much garbage comes, from whomever it pretends to come, a backup hears its master; and each packet is counted, by
+/// its reason or as one that came too fast to be looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_flood_displaces_what_the_master_says() {
+    if skipped() {
+        return;
+    }
+    let site = Site::new(V3);
+    // keepalived itself says nothing any more while it is flooded, for it has to log each packet.
+    let theirs = Ours::start(&site.theirs, site.plan_of_a_second(150)).await;
+    site.addresses_with(false, 10 * SECOND).await;
+    let ours = site.start_ours(100, "").await;
+    until("we hear the master", 10 * SECOND, async || {
+        ours.report().await.heard >= 3
+    })
+    .await;
+    let counted = async || {
+        let report = ours.vrrp.report().await.unwrap();
+        let rejects = report.routers[0].rejects.iter().map(|(_, n)| n).sum();
+        (rejects, report.unread)
+    };
+    let stranger = "10.5.0.9".parse().unwrap();
+    let master = THEIRS.parse().unwrap();
+    for (source, looks_right) in [(stranger, false), (stranger, true), (master, true)] {
+        for rate in [None, Some(100_000)] {
+            let flood = Flood {
+                source,
+                looks_right,
+                rate,
+                lasts: 3 * SECOND,
+            };
+            let before: (u64, _) = counted().await;
+            let ran = flood::time_of_our_threads();
+            let heard = ours.report().await.heard;
+            let said = theirs.report().await.sent;
+            let sent = flood.send(&site.client);
+            let sent = tokio::task::spawn_blocking(move || sent.recv().unwrap());
+            let sent = sent.await.unwrap();
+            let ran = flood::time_of_our_threads() - ran;
+            let after = counted().await;
+            let unread = after.1.others - before.1.others;
+            let of_master = after.1.masters - before.1.masters;
+            let report = ours.report().await;
+            let percent = 100.0 * ran.as_secs_f64() / flood.lasts.as_secs_f64();
+            println!(
+                "{flood:?}: {sent} sent, {} looked at, {unread} and {of_master} as of the master unread, {} of the \
+                 {} of the master heard, {percent:.1} % of a CPU for us and the master",
+                after.0 - before.0,
+                report.heard - heard,
+                theirs.report().await.sent - said,
+            );
+            assert_eq!((report.state, report.masterships), (State::Backup, 0));
+            let all = async || {
+                let (rejects, unread) = counted().await;
+                let unread = unread.others + unread.masters - before.1.others - before.1.masters;
+                rejects - before.0 + unread == sent
+            };
+            until("all are counted", 2 * SECOND, all).await;
+        }
+    }
 }
 
 /// What our advertisements look like to somebody else's dissector.

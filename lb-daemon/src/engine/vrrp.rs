@@ -27,6 +27,8 @@ impl Request for ReadVrrp {
             realtime: report.not_realtime.is_none() && !report.routers.is_empty(),
             late_timers: report.late,
             latest_timer: u64::try_from(report.latest.as_millis()).unwrap_or(u64::MAX),
+            unread: report.unread.others,
+            unread_of_masters: report.unread.masters,
             routers: engine.model.vrrp.iter().filter_map(one).collect(),
         })
     }

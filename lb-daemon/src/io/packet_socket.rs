@@ -164,9 +164,23 @@ pub(crate) mod filter {
     use socket2::SockFilter;
 
     const BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+    const BYTE_INDEXED: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_IND) as u16;
     const HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
     const HALF_INDEXED: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_IND) as u16;
     const WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const WORD_INDEXED: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_IND) as u16;
+    const LENGTH: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_LEN) as u16;
+    const STORE: u16 = libc::BPF_ST as u16;
+    const STORED: u16 = (libc::BPF_LD | libc::BPF_MEM) as u16;
+    const STORED_IN_X: u16 = (libc::BPF_LDX | libc::BPF_MEM) as u16;
+    const SET_X: u16 = (libc::BPF_LDX | libc::BPF_IMM) as u16;
+    const INTO_X: u16 = (libc::BPF_MISC | libc::BPF_TAX) as u16;
+    const ADD_X: u16 = (libc::BPF_ALU | libc::BPF_ADD | libc::BPF_X) as u16;
+    const SUBTRACT: u16 = (libc::BPF_ALU | libc::BPF_SUB | libc::BPF_K) as u16;
+    const SUBTRACT_X: u16 = (libc::BPF_ALU | libc::BPF_SUB | libc::BPF_X) as u16;
+    const SHIFT_LEFT: u16 = (libc::BPF_ALU | libc::BPF_LSH | libc::BPF_K) as u16;
+    const SKIP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
+    const EQUAL_TO_X: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_X) as u16;
     const HEADER_LEN: u16 = (libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH) as u16;
     const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
@@ -177,6 +191,9 @@ pub(crate) mod filter {
     pub(crate) const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE) as u32;
     /// Whether the frame has a tag of a VLAN that has no interface of its own.
     pub(crate) const VLAN: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_VLAN_TAG_PRESENT) as u32;
+
+    /// Offsets from here on are those from the first byte of the IP header.
+    pub(crate) const NETWORK: u32 = libc::SKF_NET_OFF as u32;
 
     /// Loads the byte at an offset.
     pub(crate) fn byte(at: u32) -> SockFilter {
@@ -216,6 +233,77 @@ pub(crate) mod filter {
     /// Skips so many instructions if one of the bits is set, so many if not.
     pub(crate) fn any_bit(bits: u32, then: u8, or: u8) -> SockFilter {
         SockFilter::new(ANY_BIT, then, or, bits)
+    }
+
+    /// Loads the byte so far behind the place in X.
+    pub(crate) fn byte_behind(at: u32) -> SockFilter {
+        SockFilter::new(BYTE_INDEXED, 0, 0, at)
+    }
+
+    /// Loads four bytes, so far behind the place in X.
+    pub(crate) fn word_behind(at: u32) -> SockFilter {
+        SockFilter::new(WORD_INDEXED, 0, 0, at)
+    }
+
+    /// Loads the length of what the filter is shown.
+    pub(crate) fn length() -> SockFilter {
+        SockFilter::new(LENGTH, 0, 0, 0)
+    }
+
+    /// Stores what was loaded.
+    pub(crate) fn store() -> SockFilter {
+        SockFilter::new(STORE, 0, 0, 0)
+    }
+
+    /// Loads what was stored.
+    pub(crate) fn stored() -> SockFilter {
+        SockFilter::new(STORED, 0, 0, 0)
+    }
+
+    /// Has in X what was stored.
+    pub(crate) fn stored_in_x() -> SockFilter {
+        SockFilter::new(STORED_IN_X, 0, 0, 0)
+    }
+
+    /// Has a number in X.
+    pub(crate) fn set_x(value: u32) -> SockFilter {
+        SockFilter::new(SET_X, 0, 0, value)
+    }
+
+    /// Has in X what was loaded.
+    pub(crate) fn into_x() -> SockFilter {
+        SockFilter::new(INTO_X, 0, 0, 0)
+    }
+
+    /// Adds X to what was loaded.
+    pub(crate) fn add_x() -> SockFilter {
+        SockFilter::new(ADD_X, 0, 0, 0)
+    }
+
+    /// Subtracts from what was loaded.
+    pub(crate) fn subtract(value: u32) -> SockFilter {
+        SockFilter::new(SUBTRACT, 0, 0, value)
+    }
+
+    /// Subtracts X from what was loaded.
+    pub(crate) fn subtract_x() -> SockFilter {
+        SockFilter::new(SUBTRACT_X, 0, 0, 0)
+    }
+
+    /// Shifts what was loaded to the left by so many bits.
+    pub(crate) fn shift_left(bits: u32) -> SockFilter {
+        SockFilter::new(SHIFT_LEFT, 0, 0, bits)
+    }
+
+    /// Skips so many instructions.
+    pub(crate) fn skip(instructions: usize) -> SockFilter {
+        // No filter has more than 4,096.
+        SockFilter::new(SKIP, 0, 0, u32::try_from(instructions).unwrap_or(u32::MAX))
+    }
+
+    /// Skips so many instructions if equal to X, so many if not.
+    pub(crate) fn equal_to_x(then: u8, or: u8) -> SockFilter {
+        SockFilter::new(EQUAL_TO_X, then, or, 0)
     }
 
     /// Takes so many bytes; with 0 the packet is not for us.

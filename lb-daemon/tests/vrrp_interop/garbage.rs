@@ -15,8 +15,24 @@ type Sort = (&'static str, u32, Vec<u8>);
 /// From this address, which is no director's.
 const SOURCE: Ipv4Addr = Ipv4Addr::new(10, 5, 0, 9);
 
+/// A message of version 3 with nothing wrong about it, as somebody would send it.
+pub(crate) fn right(source: Ipv4Addr) -> Vec<u8> {
+    let mut right = director();
+    right.version = Version::V3;
+    right.auth = Auth::None;
+    right.interval = Interval::centis(10).unwrap();
+    right.encode(source.into(), multicast_group(source.into()))
+}
+
 fn packet(change: impl FnOnce(&mut Packet)) -> Vec<u8> {
-    let mut packet = Packet {
+    let mut packet = director();
+    change(&mut packet);
+    packet.encode(SOURCE.into(), multicast_group(SOURCE.into()))
+}
+
+/// What a director of version 2 would say.
+fn director() -> Packet {
+    Packet {
         version: Version::V2,
         vrid: 51,
         // It would win if it were heeded.
@@ -24,9 +40,7 @@ fn packet(change: impl FnOnce(&mut Packet)) -> Vec<u8> {
         interval: Interval::seconds(1).unwrap(),
         auth: Auth::Pass(Password::new("1111").unwrap()),
         addresses: vec![[10, 5, 0, 80].into(), [10, 5, 0, 81].into()],
-    };
-    change(&mut packet);
-    packet.encode(SOURCE.into(), multicast_group(SOURCE.into()))
+    }
 }
 
 /// One of each sort.

@@ -11,6 +11,10 @@ pub struct Vrrp {
     pub late_timers: u64,
     /// By how much the worst of them was late, in milliseconds.
     pub latest_timer: u64,
+    /// Packets that came faster than they were looked at, as in a flood.
+    pub unread: u64,
+    /// Those of them that seemed to come from a master; more than a few may make a backup take over.
+    pub unread_of_masters: u64,
     /// The virtual routers, in the order of the configuration.
     pub routers: Vec<VirtualRouter>,
 }

@@ -142,6 +142,18 @@ fn timers(out: &mut String, vrrp: &Vrrp, style: Style) {
             vrrp.latest_timer
         );
     }
+    for (unread, whose) in [
+        (vrrp.unread, "that seem to be of no master"),
+        (vrrp.unread_of_masters, "that seem to be of a master"),
+    ] {
+        if unread > 0 {
+            let _ = writeln!(
+                out,
+                "{warning} {} packets {whose} came faster than they are looked at",
+                grouped(unread)
+            );
+        }
+    }
 }
 
 /// `VI_1: backup → master, priority 100: no master was heard`
@@ -207,6 +219,8 @@ mod tests {
             realtime: true,
             late_timers: 2,
             latest_timer: 40,
+            unread: 1_234,
+            unread_of_masters: 0,
             routers: vec![router("VI_1", "master"), backup, fault],
         };
         assert_eq!(
@@ -223,6 +237,7 @@ VI_3    eth0       51    fault   -          100       -               192.0.2.80
   fault: interface eth0 is down
   adverts: version 2, every 1000 ms, sent 3,724, heard 0, master once
 warning: 2 timers were more than 10 ms late, the worst by 40 ms
+warning: 1,234 packets that seem to be of no master came faster than they are looked at
 "
         );
         assert_eq!(

@@ -5,7 +5,11 @@
 //! daemon tells it what to run and what tracked things were found to be, and hears what has happened.
 
 mod act;
+mod batch;
+mod dropped;
+mod ear;
 mod filter;
+mod hear;
 mod instance;
 mod netlink;
 pub mod notify;
@@ -29,7 +33,7 @@ use super::bpf::Gate;
 use crate::core::vrrp::State;
 use run::Thread;
 use types::Command;
-pub use types::{Event, Finding, LATE, Notice, Report, RouterReport, Wanted};
+pub use types::{Event, Finding, LATE, Notice, Report, RouterReport, Unread, Wanted};
 
 /// VRRP cannot be spoken here.
 #[derive(Debug, thiserror::Error)]

@@ -12,25 +12,25 @@ use nix::sys::time::TimeSpec;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
-use super::instance::{Instance, claimed};
+use super::batch::Batch;
+use super::ear::Ear;
+use super::filter::Queue;
+use super::instance::Instance;
 use super::netlink::{Events, Requests};
 use super::packet_socket::PacketSocket;
 use super::realtime;
-use super::socket::VrrpSocket;
 use super::types::{Command, Event, LATE, Report, RouterReport, Wanted};
 use super::view::View;
-use crate::core::vrrp::{self, Arrival, Effect, Router, State, admit};
+use crate::core::vrrp::{self, Effect, Router, State};
 use crate::io::bpf::Gate;
 use crate::io::clock;
 use crate::io::net::netlink::Change;
 
-/// How many packets of one socket are read before timers and the others have their turn.
-const BURST: usize = 64;
 /// When there is nothing to wait for.
 const SELDOM: Duration = Duration::from_secs(60);
 
-/// Which socket: interface and family.
-type Ear = (u32, bool);
+/// Which ear: interface, and whether it is IPv6.
+pub(super) type EarId = (u32, bool);
 
 /// All that the thread has.
 pub(super) struct Thread {
@@ -42,7 +42,10 @@ pub(super) struct Thread {
     kernel: Events,
     pub(super) packets: PacketSocket,
     pub(super) view: View,
-    pub(super) ears: BTreeMap<Ear, VrrpSocket>,
+    pub(super) ears: BTreeMap<EarId, Ear>,
+    pub(super) batch: Batch,
+    /// Another master is known than the ears were told of.
+    pub(super) masters_moved: bool,
     pub(super) router: Router,
     /// By name.
     pub(super) instances: BTreeMap<String, Instance>,
@@ -50,7 +53,7 @@ pub(super) struct Thread {
     names: BTreeMap<usize, String>,
     /// Numbers of sync groups by name, also of those that are gone.
     groups: BTreeMap<String, usize>,
-    report: Report,
+    pub(super) report: Report,
     stopped: bool,
 }
 
@@ -75,6 +78,8 @@ impl Thread {
             packets: PacketSocket::open()?,
             view,
             ears: BTreeMap::new(),
+            batch: Batch::new(),
+            masters_moved: false,
             router: Router::new(),
             instances: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -97,10 +102,11 @@ impl Thread {
             }
         }
         while !self.stopped {
-            let (commands, kernel, ears) = self.wait();
+            let (commands, kernel, queues) = self.wait();
             // What others have said comes before our own timers: after a pause it may be that they are not ours any more.
-            for ear in ears {
-                self.listen(ear);
+            self.listen_to(queues);
+            if self.router.due().is_some_and(|due| due <= clock::now()) {
+                self.listen_before_timers();
             }
             if kernel {
                 self.follow_kernel();
@@ -109,17 +115,30 @@ impl Thread {
             if commands {
                 self.follow_commands();
             }
+            if self.masters_moved {
+                self.open_ears();
+            }
         }
     }
 
     /// Waits until there is something to do: commands, news of the kernel, packets, or a timer.
-    fn wait(&self) -> (bool, bool, Vec<Ear>) {
-        let wait = self.due().map_or(SELDOM, |due| {
-            due.saturating_duration_since(clock::now()).min(SELDOM)
-        });
+    fn wait(&self) -> (bool, bool, Vec<(Queue, EarId)>) {
+        let now = clock::now();
+        let rested = self.ears.values().filter_map(|ear| ear.due(now));
+        let due = self.due().into_iter().chain(rested).min();
+        let wait = due.map_or(SELDOM, |due| due.saturating_duration_since(now).min(SELDOM));
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds = vec![readable(self.alarm.as_fd()), readable(self.kernel.as_fd())];
-        fds.extend(self.ears.values().map(|ear| readable(ear.as_fd())));
+        let mut queues = Vec::new();
+        for (id, ear) in &self.ears {
+            for queue in Queue::ALL {
+                // One that has rested is among these when the wait is over.
+                if let Some(fd) = ear.fd(queue, now) {
+                    fds.push(readable(fd));
+                    queues.push((queue, *id));
+                }
+            }
+        }
         // A signal ends it early, which does no harm.
         if !matches!(ppoll(&mut fds, Some(TimeSpec::from(wait)), None), Ok(n) if n > 0) {
             return (false, false, Vec::new());
@@ -129,9 +148,9 @@ impl Thread {
             woken.next().unwrap_or_default(),
             woken.next().unwrap_or_default(),
         );
-        let ears = self.ears.keys().zip(woken);
-        let ears = ears.filter(|(_, woken)| *woken).map(|(ear, _)| *ear);
-        (commands, kernel, ears.collect())
+        let queues = queues.into_iter().zip(woken);
+        let queues = queues.filter(|(_, woken)| *woken).map(|(queue, _)| queue);
+        (commands, kernel, queues.collect())
     }
 
     fn due(&self) -> Option<Instant> {
@@ -139,56 +158,17 @@ impl Thread {
         instances.chain(self.router.due()).min()
     }
 
-    /// Reads packets of a socket.
-    fn listen(&mut self, ear: Ear) {
-        for _ in 0..BURST {
-            let Some(socket) = self.ears.get_mut(&ear) else {
-                return;
-            };
-            let datagram = match socket.receive() {
-                Ok(datagram) => datagram,
-                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return,
-                // The interface has gone down or away, of which the kernel tells too.
-                Err(_) => return,
-            };
-            let vrid = datagram
-                .as_ref()
-                .ok()
-                .and_then(|d| d.payload.get(1).copied());
-            let of_ear = |i: &&mut Instance| {
-                i.ifindex == Some(ear.0) && i.config.is_v6() == ear.1 && Some(i.config.vrid) == vrid
-            };
-            let Some(instance) = self.instances.values_mut().find(of_ear) else {
-                self.report.strangers += 1;
-                continue;
-            };
-            let Some(machine) = machine(&self.router, instance.slot) else {
-                continue;
-            };
-            let Some(own) = instance.source.filter(|_| instance.started) else {
-                continue;
-            };
-            let arrival = Arrival {
-                own,
-                known_master: machine.master().map(|m| m.source),
-            };
-            let heard = datagram.and_then(|d| admit(machine.settings(), &arrival, &d));
-            match heard {
-                Ok(heard) => {
-                    instance.counters.heard += 1;
-                    instance.counters.master_priority = Some(claimed(heard.claim));
-                    let slot = instance.slot;
-                    self.tell(slot, vrrp::Event::Advert(heard));
-                }
-                Err(reject) => instance.counters.reject(reject),
-            }
-        }
-    }
-
     /// Tells a state machine, and does what follows.
     pub(super) fn tell(&mut self, slot: usize, event: vrrp::Event) {
+        let master = |router: &Router| {
+            machine(router, slot)
+                .and_then(|m| m.master())
+                .map(|m| m.source)
+        };
+        let before = master(&self.router);
         let mut effects = Vec::new();
         self.router.handle(clock::now(), slot, event, &mut effects);
+        self.masters_moved |= master(&self.router) != before;
         self.carry_out(effects);
     }
 
@@ -287,36 +267,6 @@ impl Thread {
         self.open_ears();
         let names: Vec<String> = self.instances.keys().cloned().collect();
         names.iter().for_each(|name| self.assess(name));
-    }
-
-    /// One socket for each interface and family, that hears of our virtual routers there and no others.
-    fn open_ears(&mut self) {
-        let mut wanted: BTreeMap<Ear, BTreeSet<u8>> = BTreeMap::new();
-        for instance in self.instances.values() {
-            if let Some(ifindex) = instance.ifindex {
-                let vrids = wanted
-                    .entry((ifindex, instance.config.is_v6()))
-                    .or_default();
-                vrids.insert(instance.config.vrid);
-            }
-        }
-        self.ears.retain(|ear, _| wanted.contains_key(ear));
-        for (ear, vrids) in wanted {
-            let opened = match self.ears.remove(&ear) {
-                Some(socket) => Ok(socket),
-                None => match self.view.link_at(ear.0) {
-                    Some(link) => VrrpSocket::open(&link.name, ear.0, ear.1),
-                    None => continue,
-                },
-            };
-            let ready = opened.and_then(|mut socket| socket.listen_to(vrids).map(|()| socket));
-            match ready {
-                Ok(socket) => {
-                    self.ears.insert(ear, socket);
-                }
-                Err(err) => self.cannot_listen(ear, &err),
-            }
-        }
     }
 
     fn follow_commands(&mut self) {
@@ -475,6 +425,7 @@ impl Thread {
         let routers = self.instances.values().map(|i| self.report_of(i));
         Report {
             routers: routers.collect(),
+            unread: self.unread(),
             ..self.report.clone()
         }
     }
@@ -507,6 +458,6 @@ impl Thread {
 }
 
 /// A state machine, to look at.
-fn machine(router: &Router, slot: usize) -> Option<&vrrp::Machine> {
+pub(super) fn machine(router: &Router, slot: usize) -> Option<&vrrp::Machine> {
     router.instances().get(slot).map(vrrp::Instance::machine)
 }

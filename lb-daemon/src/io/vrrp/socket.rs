@@ -1,51 +1,49 @@
-//! A raw socket that speaks VRRP on one interface, in one family.
+//! A raw socket of VRRP on one interface, in one family.
 
-use std::collections::BTreeSet;
-use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use nix::cmsg_space;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, recvmsg, sendmsg,
-    setsockopt, sockopt,
+    ControlMessage, MsgFlags, SockaddrIn, SockaddrIn6, sendmsg, setsockopt, sockopt,
 };
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 
-use super::filter;
+use super::dropped;
+use crate::core::vrrp::multicast_group;
 use crate::core::vrrp::packet::PROTOCOL;
-use crate::core::vrrp::{Datagram, Reject, multicast_group};
 
-/// The longest packet that is looked at: an IP header with options, and a message with 255 IPv6 addresses.
-const LONGEST: usize = 4_400;
 /// Internetwork control, as routing protocols have it.
 const TOS: u32 = 0xC0;
 /// The only TTL that crosses no router.
 const TTL: u32 = 255;
-/// How much may wait to be read: a burst of some thousand advertisements.
-const QUEUE: usize = 1 << 20;
+/// How much may wait to be read: some thousand packets.
+const QUEUE: usize = 4 << 20;
 
 /// A socket of one interface and family.
 #[derive(Debug)]
 pub(super) struct VrrpSocket {
     socket: Socket,
     ifindex: u32,
-    v6: bool,
-    vrids: BTreeSet<u8>,
-    buffer: Box<[u8; LONGEST]>,
 }
 
 impl VrrpSocket {
-    /// Opens one that receives nothing yet.
-    pub(super) fn open(interface: &str, ifindex: u32, v6: bool) -> io::Result<Self> {
+    /// Opens one that receives what a filter lets through.
+    pub(super) fn open(
+        interface: &str,
+        ifindex: u32,
+        v6: bool,
+        filter: &[SockFilter],
+    ) -> io::Result<Self> {
         let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
         let protocol = Protocol::from(i32::from(PROTOCOL));
         let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
-        let vrids = BTreeSet::new();
-        socket.attach_filter(&filter::of(v6, &vrids))?;
+        socket.attach_filter(filter)?;
         socket.set_nonblocking(true)?;
         socket.bind_device(Some(interface.as_bytes()))?;
-        socket.set_recv_buffer_size(QUEUE)?;
+        // More than `net.core.rmem_max`, where that is allowed.
+        setsockopt(&socket, sockopt::RcvBufForce, &QUEUE)
+            .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &QUEUE))?;
         match multicast_group(any(v6)) {
             IpAddr::V4(group) => {
                 let at = InterfaceIndexOrAddress::Index(ifindex);
@@ -65,64 +63,17 @@ impl VrrpSocket {
                 setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
             }
         }
-        Ok(Self {
-            socket,
-            ifindex,
-            v6,
-            vrids,
-            buffer: Box::new([0; LONGEST]),
-        })
+        Ok(Self { socket, ifindex })
     }
 
-    /// Receives what is of these virtual routers from now on.
-    pub(super) fn listen_to(&mut self, vrids: BTreeSet<u8>) -> io::Result<()> {
-        if self.vrids != vrids {
-            self.socket.attach_filter(&filter::of(self.v6, &vrids))?;
-            self.vrids = vrids;
-        }
-        Ok(())
+    /// Receives what another filter lets through from now on.
+    pub(super) fn set_filter(&self, filter: &[SockFilter]) -> io::Result<()> {
+        self.socket.attach_filter(filter)
     }
 
-    /// A packet that is there, if there is one; what is no packet of VRRP at all is an `Err` in it.
-    pub(super) fn receive(&mut self) -> io::Result<Result<Datagram<'_>, Reject>> {
-        if self.v6 {
-            self.receive_v6()
-        } else {
-            let length = (&self.socket).read(self.buffer.as_mut_slice())?;
-            Ok(Datagram::from_ipv4(
-                self.buffer.get(..length).unwrap_or_default(),
-            ))
-        }
-    }
-
-    fn receive_v6(&mut self) -> io::Result<Result<Datagram<'_>, Reject>> {
-        let mut control = cmsg_space!(libc::in6_pktinfo, libc::c_int);
-        let (mut destination, mut ttl) = (None, None);
-        let (length, source) = {
-            let mut slices = [IoSliceMut::new(self.buffer.as_mut_slice())];
-            let fd = self.socket.as_raw_fd();
-            let flags = MsgFlags::MSG_DONTWAIT;
-            let message = recvmsg::<SockaddrIn6>(fd, &mut slices, Some(&mut control), flags)?;
-            for said in message.cmsgs()? {
-                match said {
-                    ControlMessageOwned::Ipv6PacketInfo(info) => {
-                        destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr));
-                    }
-                    ControlMessageOwned::Ipv6HopLimit(limit) => ttl = u8::try_from(limit).ok(),
-                    _ => {}
-                }
-            }
-            (message.bytes, message.address.map(|a| a.ip()))
-        };
-        let (Some(source), Some(destination), Some(ttl)) = (source, destination, ttl) else {
-            return Ok(Err(Reject::Ip));
-        };
-        Ok(Ok(Datagram {
-            source: source.into(),
-            destination: destination.into(),
-            ttl,
-            payload: self.buffer.get(..length).unwrap_or_default(),
-        }))
+    /// How many packets came when the queue was full.
+    pub(super) fn dropped(&self) -> u32 {
+        dropped::of(self.as_fd())
     }
 
     /// Sends a message.

@@ -1,6 +1,7 @@
 //! What the VRRP thread is told, and what it tells.
 
 use std::net::IpAddr;
+use std::ops::{Add, AddAssign};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -102,8 +103,36 @@ pub struct Report {
     pub latest: Duration,
     /// Packets that were of none of our virtual routers, and came past the kernel's filter.
     pub strangers: u64,
+    /// Packets that came faster than they were read.
+    pub unread: Unread,
     /// The virtual routers.
     pub routers: Vec<RouterReport>,
+}
+
+/// Packets that came faster than they were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// They seemed to come from a master that we know.
+    pub masters: u64,
+    /// Others.
+    pub others: u64,
+}
+
+impl Add for Unread {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            masters: self.masters + other.masters,
+            others: self.others + other.others,
+        }
+    }
+}
+
+impl AddAssign for Unread {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
 }
 
 /// A timer that is late by so much is counted.

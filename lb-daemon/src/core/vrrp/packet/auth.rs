@@ -39,6 +39,13 @@ impl PartialEq for Password {
 
 impl Eq for Password {}
 
+impl Password {
+    /// As it is sent, padded with zeroes.
+    pub(crate) const fn bytes(&self) -> [u8; 8] {
+        self.0
+    }
+}
+
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password(****)")
@@ -57,7 +64,7 @@ pub enum Auth {
 
 impl Auth {
     /// The type as it is written.
-    pub(super) const fn number(self) -> u8 {
+    pub(crate) const fn number(self) -> u8 {
         match self {
             Self::None => 0,
             Self::Pass(_) => 1,
@@ -65,7 +72,7 @@ impl Auth {
     }
 
     /// The eight bytes after the addresses.
-    pub(super) const fn bytes(self) -> [u8; 8] {
+    pub(crate) const fn bytes(self) -> [u8; 8] {
         match self {
             Self::None => [0; 8],
             Self::Pass(Password(bytes)) => bytes,
