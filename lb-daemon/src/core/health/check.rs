@@ -36,6 +36,8 @@ pub(super) struct CheckState {
     /// Since when the verdict is this.
     pub(super) since: Instant,
     pub(super) last: Option<(Instant, Outcome)>,
+    /// The weight that the latest good answer asked for.
+    pub(super) weight: Option<u16>,
     /// Latencies of recent answers, the latest last; `None` for a failure.
     pub(super) history: VecDeque<Option<Duration>>,
     pub(super) passes: u64,
@@ -45,7 +47,13 @@ pub(super) struct CheckState {
 }
 
 impl CheckState {
-    pub(super) fn new(id: CheckId, check: Arc<Check>, verdict: Verdict, now: Instant) -> Self {
+    pub(super) fn new(
+        id: CheckId,
+        check: Arc<Check>,
+        verdict: Verdict,
+        weight: Option<u16>,
+        now: Instant,
+    ) -> Self {
         let machine = RiseFall::new(check.timing.rise, check.timing.fall, verdict);
         Self {
             id,
@@ -53,6 +61,7 @@ impl CheckState {
             machine,
             since: now,
             last: None,
+            weight,
             history: VecDeque::new(),
             passes: 0,
             failures: 0,
@@ -72,6 +81,8 @@ impl CheckState {
         }
         if outcome.passed {
             self.passes += 1;
+            // A failure says nothing about weights: until it is a verdict, the last one holds.
+            self.weight = outcome.weight;
         } else {
             self.failures += 1;
         }
@@ -93,12 +104,6 @@ impl CheckState {
             _ => timing.interval,
         };
         started + wait
-    }
-
-    /// The weight that the latest good answer asked for.
-    pub(super) fn weight(&self) -> Option<u16> {
-        let (_, outcome) = self.last.as_ref()?;
-        outcome.weight
     }
 
     /// The words of the latest answer.

@@ -1,7 +1,8 @@
 //! What is known of real servers from before they were configured, or before the daemon was started?
 //!
 //! A real server that is removed and added again, or that was down when the daemon stopped, starts down. One that was up
-//! when the daemon stopped goes on serving, although its checks may begin with `initial: down`.
+//! when the daemon stopped goes on serving, although its checks may begin with `initial: down`. One to which a script or a
+//! file had given a weight keeps it until they say something else.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use crate::core::desired::ServiceId;
 /// The most real servers that are remembered.
 const MOST: usize = 65_536;
 
-/// Verdicts of real servers that are not what a check would begin with.
+/// Verdicts and weights of real servers that are not what a check would begin with.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Memory {
     reals: HashMap<(ServiceId, SocketAddr), Remembered>,
@@ -28,6 +29,8 @@ pub struct Remembered {
     pub lasted: Duration,
     /// Verdicts by the names of its checks.
     pub checks: BTreeMap<String, Verdict>,
+    /// Weights that checks have asked for, by their names.
+    pub weights: BTreeMap<String, u16>,
 }
 
 impl Memory {
@@ -59,10 +62,17 @@ impl Remembered {
             .iter()
             .map(|c| (c.check.name.clone(), c.machine.verdict()))
             .collect();
+        let weights: BTreeMap<String, u16> = real
+            .checks
+            .iter()
+            .filter_map(|c| Some((c.check.name.clone(), c.weight?)))
+            .collect();
         let initial = |c: &CheckState| c.machine.verdict() == c.check.timing.initial;
-        (!real.checks.iter().all(initial)).then(|| Self {
+        let as_at_first = weights.is_empty() && real.checks.iter().all(initial);
+        (!as_at_first).then(|| Self {
             lasted: now.saturating_duration_since(real.since),
             checks,
+            weights,
         })
     }
 

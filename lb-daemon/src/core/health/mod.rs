@@ -160,9 +160,9 @@ impl Health {
         let Some(check) = real.checks.get_mut(check_at) else {
             return;
         };
-        let asked = check.weight();
+        let asked = check.weight;
         let verdict = check.answer(outcome, now);
-        let other_weight = check.weight() != asked;
+        let other_weight = check.weight != asked;
         let started = check.started.take().unwrap_or(now);
         self.schedule
             .check_at(id, check.next_after(started).max(now));
@@ -330,10 +330,13 @@ impl Health {
                     old
                 }
                 other => {
-                    let verdict = other.map_or(initial, |old| old.machine.verdict());
+                    let known = remembered.as_ref();
+                    let known = known.and_then(|known| known.weights.get(&check.name).copied());
+                    let (verdict, weight) =
+                        other.map_or((initial, known), |old| (old.machine.verdict(), old.weight));
                     let id = CheckId(self.next_id());
                     new.push(id);
-                    CheckState::new(id, check.clone(), verdict, now)
+                    CheckState::new(id, check.clone(), verdict, weight, now)
                 }
             });
         }

@@ -113,7 +113,7 @@ impl Real {
 
     /// The weight when it has its full share: a person's 0 stays, and the checks may ask for another.
     pub(super) fn full_weight(&self) -> u16 {
-        let asked = self.checks.iter().filter_map(CheckState::weight).min();
+        let asked = self.checks.iter().filter_map(|check| check.weight).min();
         match (self.plan.weight, asked) {
             (0, _) => 0,
             (configured, None) => configured,

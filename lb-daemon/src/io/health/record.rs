@@ -55,6 +55,8 @@ struct Real {
     real: SocketAddr,
     seconds: u64,
     checks: BTreeMap<String, Verdict>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    weights: BTreeMap<String, u16>,
 }
 
 /// What to write.
@@ -67,6 +69,7 @@ pub(super) fn write(memory: &Memory, when: When) -> Vec<u8> {
         real,
         seconds: remembered.lasted.as_secs(),
         checks: remembered.checks.clone(),
+        weights: remembered.weights.clone(),
     });
     let mut reals: Vec<Real> = reals.collect();
     reals.sort_by_key(|real| (real.addr, real.port, real.proto, real.real));
@@ -94,6 +97,7 @@ pub(super) fn read(bytes: &[u8], now: &When) -> Result<Memory, serde_json::Error
         let remembered = Remembered {
             lasted: Duration::from_secs(real.seconds).saturating_add(away),
             checks: real.checks,
+            weights: real.weights,
         };
         if same_boot || remembered.is_down() {
             memory.insert(service, real.real, remembered);
@@ -123,6 +127,7 @@ mod tests {
             ("dns".to_owned(), Verdict::Down),
             ("ping".to_owned(), Verdict::Up),
         ]);
+        let weights = BTreeMap::from([("ping".to_owned(), 7)]);
         let mut memory = Memory::default();
         let lasted = Duration::from_secs(30);
         memory.insert(
@@ -131,6 +136,7 @@ mod tests {
             Remembered {
                 lasted,
                 checks: checks.clone(),
+                weights: weights.clone(),
             },
         );
         let written = write(&memory, when(1000, "a"));
@@ -139,6 +145,7 @@ mod tests {
         let wanted = Remembered {
             lasted: Duration::from_secs(130),
             checks,
+            weights,
         };
         assert_eq!(found, [(service, real, &wanted)]);
         assert_eq!(
@@ -155,6 +162,7 @@ mod tests {
         let up = Remembered {
             lasted: Duration::ZERO,
             checks: BTreeMap::from([("tcp".to_owned(), Verdict::Up)]),
+            weights: BTreeMap::new(),
         };
         memory.insert(service, "10.0.0.1:80".parse().unwrap(), up);
         let written = write(&memory, when(1000, "a"));

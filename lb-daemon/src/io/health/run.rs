@@ -165,10 +165,12 @@ impl Runner {
         for effect in effects {
             match effect {
                 Effect::Probe { id, check, late } => self.probe(id, check, late),
-                Effect::Standing(_) => changed = true,
+                Effect::Standing(_) => {
+                    changed = true;
+                    self.save_soon();
+                }
                 Effect::Tell(event) => {
-                    self.save_at
-                        .get_or_insert_with(|| clock::now() + SAVE_AFTER);
+                    self.save_soon();
                     if event.what.is_bad() {
                         tracing::warn!("{event}");
                     } else {
@@ -233,6 +235,11 @@ impl Runner {
             }
             let _ = to.send(asked);
         });
+    }
+
+    fn save_soon(&mut self) {
+        self.save_at
+            .get_or_insert_with(|| clock::now() + SAVE_AFTER);
     }
 
     fn save(&mut self) {

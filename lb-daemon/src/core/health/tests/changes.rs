@@ -118,3 +118,24 @@ fn what_was_down_before_a_restart_starts_down() {
         "and it is known for how long"
     );
 }
+
+#[test]
+fn a_weight_that_a_check_gave_holds_after_a_restart_until_it_gives_another() {
+    let mut world = World::new(vec![plan(rules())]);
+    let heavy = Manner {
+        weight: Some(30),
+        ..WELL
+    };
+    world.set(1, heavy);
+    world.run(2 * SECOND);
+    let memory = world.health.memory(world.now);
+    let mut again = World::with(vec![plan(rules())], Settings::default(), memory);
+    let weights = |world: &World| {
+        (1..=3)
+            .map(|n| world.standing(n).weight)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(weights(&again), [30, 1, 1]);
+    again.run(2 * SECOND);
+    assert_eq!(weights(&again), [1, 1, 1]);
+}

@@ -170,6 +170,29 @@ fn a_check_may_ask_for_a_weight_and_the_smallest_holds() {
 }
 
 #[test]
+fn a_failure_says_nothing_about_weights() {
+    let heavy = Manner {
+        weight: Some(30),
+        ..WELL
+    };
+    let mut world = World::new(vec![plan(rules())]);
+    world.set(1, heavy);
+    world.run(2 * SECOND);
+    assert_eq!(world.standing(1).weight, 30);
+    let changes = world.changes.len();
+    for manner in [SICK, heavy] {
+        world.set(1, manner);
+        world.run(5 * SECOND);
+    }
+    let told = world.changes.iter().skip(changes);
+    let told: Vec<_> = told
+        .map(|(_, standings)| standings.get(service_id()).unwrap().reals[&real(1)])
+        .map(|standing| (standing.weight, standing.out))
+        .collect();
+    assert_eq!(told, [(30, true), (30, false)]);
+}
+
+#[test]
 fn connections_of_a_dead_real_are_given_up_where_that_is_asked_for() {
     for (connections, on_failure, reset) in [
         (DeadConnections::Keep, OnFailure::Remove, false),
