@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Model, Real, Service};
+use crate::core::desired::Method;
 use crate::core::health::plan::{Check, Command, RealPlan, Rules, ServicePlan, Target, Timing};
 use crate::core::health::probe::Probe;
 
@@ -131,11 +132,13 @@ fn target(rule: &CheckRule, service: &Service, real: &Real) -> Target {
         .flatten()
         .next();
     let port = port.unwrap_or(service.id.port);
-    if rule.via_vip {
+    let method = real.method.unwrap_or(service.method);
+    // With NAT packets reach a real server at its own address and port, as other probes do.
+    if rule.via_vip && matches!(method, Method::Dr | Method::Tun) {
         return Target::Vip {
             vip: SocketAddr::new(service.id.addr, rule.port.unwrap_or(service.id.port)),
             real: real.addr,
-            method: real.method.unwrap_or(service.method),
+            method,
         };
     }
     Target::Address(SocketAddr::new(rule.address.unwrap_or(real.addr), port))
@@ -144,7 +147,7 @@ fn target(rule: &CheckRule, service: &Service, real: &Real) -> Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::desired::{Method, Proto, ServiceId};
+    use crate::core::desired::{Proto, ServiceId};
     use crate::core::health::probe::Tcp;
 
     fn addr(text: &str) -> SocketAddr {
@@ -205,6 +208,12 @@ mod tests {
             method: Method::Tun,
         };
         assert_eq!(at(&vip, &service, &real), wanted);
+        service.method = Method::Nat;
+        assert_eq!(
+            at(&vip, &service, &real),
+            Target::Address(addr("10.0.0.1:8080")),
+            "with NAT its own port counts"
+        );
     }
 
     #[test]
