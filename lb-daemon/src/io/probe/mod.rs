@@ -48,6 +48,9 @@ pub struct Prober {
     gate: Option<Gate>,
 }
 
+/// More than it takes to kill a script that has run too long.
+const KILLING: Duration = Duration::from_secs(1);
+
 /// A good answer.
 #[derive(Debug, Default)]
 struct Good {
@@ -93,7 +96,12 @@ impl Prober {
     async fn ask_with(&self, check: &Check, talk: &Talk) -> Outcome {
         let start = clock::now();
         let limit = check.timing.timeout;
-        let answer = match timeout(limit, self.probe(check, talk)).await {
+        let patience = match &check.probe {
+            // It has the same limit itself: then it is reported that it was killed, with what it has written.
+            Probe::Script(_) => limit + KILLING,
+            _ => limit,
+        };
+        let answer = match timeout(patience, self.probe(check, talk)).await {
             Ok(answer) => answer,
             Err(_) => Err(ProbeError::Timeout {
                 limit,

@@ -18,8 +18,7 @@ pub(super) async fn ask(script: &Script, check: &Check, talk: &Talk) -> Result<G
         argv: &script.command,
         user: script.user.as_deref(),
         environment: environment(check),
-        // A little less than the probe has, so that it is the script that is reported, with what it has written.
-        timeout: check.timing.timeout.mul_f64(0.95),
+        timeout: check.timing.timeout,
         output: OUTPUT,
     };
     let ended = process::run(job)
