@@ -3,19 +3,16 @@
 //! The decoder, the spelling hints and the reference in `docs/configuration.md` all read these tables, so that none
 //! of them can know a key that the others do not.
 
+mod health;
+mod probe;
 mod vrrp;
 
 use super::nearest::nearest_key;
+pub(crate) use health::{CHECK, DAMPING, NOTIFY, QUORUM, SORRY};
+pub(crate) use probe::{DNS, GRPC, HTTP, REDIS, SCRIPT, SMTP, TCP, TLS, UDP, ZOOKEEPER};
 pub(crate) use vrrp::{
     VRRP, VRRP_ADDRESS, VRRP_ANNOUNCE, VRRP_AUTH, VRRP_DEBOUNCE, VRRP_NOTIFY, VRRP_ROUTE,
     VRRP_TRACK,
-};
-
-mod health;
-
-pub(crate) use health::{
-    CHECK, DAMPING, DNS, GRPC, HTTP, NOTIFY, QUORUM, REDIS, SCRIPT, SMTP, SORRY, TCP, TLS, UDP,
-    ZOOKEEPER,
 };
 
 /// The keys of one kind of map.

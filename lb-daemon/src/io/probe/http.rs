@@ -116,14 +116,7 @@ async fn over_1(
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| protocol(&error))?;
-    let exchange = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| protocol(&error))?;
-        judge(http, to, response).await
-    };
-    alongside(exchange, connection).await
+    alongside(exchange(http, to, sender.send_request(request)), connection).await
 }
 
 async fn over_2(
@@ -138,14 +131,16 @@ async fn over_2(
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| protocol(&error))?;
-    let exchange = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| protocol(&error))?;
-        judge(http, to, response).await
-    };
-    alongside(exchange, connection).await
+    alongside(exchange(http, to, sender.send_request(request)), connection).await
+}
+
+async fn exchange(
+    http: &Http,
+    to: &Place<'_>,
+    response: impl Future<Output = hyper::Result<Response<Incoming>>>,
+) -> Result<Good, ProbeError> {
+    let response = response.await.map_err(|error| protocol(&error))?;
+    judge(http, to, response).await
 }
 
 /// Does an exchange while its connection is kept going; both end with it.
