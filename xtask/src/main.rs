@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask setup | build | check | test | demo | bench | replay | clean`.
+//! The project's own commands: `cargo xtask setup | build | check | test | demo | bench | replay | vm | clean`.
 
 mod bench;
 mod check;
@@ -11,6 +11,7 @@ mod sh;
 mod test;
 mod toolchain;
 mod ui;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,8 @@ enum Command {
     Bench(bench::Args),
     /// Play recordings of what IPVS did to the real XDP program: one line a file, and a summary
     Replay(replay::Args),
+    /// Run a command on a stock kernel of Debian, in a virtual machine
+    Vm(vm::Args),
     /// Take down labs that were kept or left behind
     Clean,
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Vm(args) => vm::run(&args),
         Command::Clean => clean::run(),
     };
     match done {

@@ -30,13 +30,21 @@ const STARTED: &[(&str, &str)] = &[
     ("unbound", "unbound"),
 ];
 
+/// The programs that fetch, pack and boot guests with stock kernels, and the Debian packages that bring them.
+const VM_PROGRAMS: &[(&str, &str)] = &[
+    ("busybox", "busybox-static"),
+    ("modprobe", "kmod"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("strip", "binutils"),
+];
+
 /// `cargo xtask setup`.
 pub(crate) fn run() -> Result<ExitCode> {
     let start = Instant::now();
     let toolchain = toolchain()?;
     ui::present(&format!("eBPF tool chain: {}", toolchain.describe()));
     lab()?;
-    let programs: Vec<&str> = LAB_PROGRAMS.iter().map(|(program, _)| *program).collect();
+    let programs: Vec<&str> = lab_programs().collect();
     ui::present(&format!("demo and tests: {}", programs.join(", ")));
     println!("ready in {}", ui::seconds(start.elapsed()));
     Ok(ExitCode::SUCCESS)
@@ -64,11 +72,8 @@ pub(crate) fn lints(toolchain: &Toolchain) -> Result<()> {
 
 /// The programs of the lab; installed when they are missing.
 pub(crate) fn lab() -> Result<()> {
-    let packages = missing_packages();
-    if packages.is_empty() {
-        return Ok(());
-    }
-    apt_install(&packages)?;
+    let packages = missing_packages(LAB_PROGRAMS);
+    install(LAB_PROGRAMS)?;
     let started = STARTED
         .iter()
         .filter(|(package, _)| packages.contains(package));
@@ -79,7 +84,27 @@ pub(crate) fn lab() -> Result<()> {
             })?;
         }
     }
-    let missing = missing_packages();
+    Ok(())
+}
+
+/// The names of the lab's programs.
+pub(crate) fn lab_programs() -> impl Iterator<Item = &'static str> {
+    LAB_PROGRAMS.iter().map(|(program, _)| *program)
+}
+
+/// The programs of guests with stock kernels; installed when they are missing.
+pub(crate) fn vm() -> Result<()> {
+    install(VM_PROGRAMS)
+}
+
+/// Programs; their packages are installed when one is missing.
+fn install(programs: &[(&'static str, &'static str)]) -> Result<()> {
+    let packages = missing_packages(programs);
+    if packages.is_empty() {
+        return Ok(());
+    }
+    apt_install(&packages)?;
+    let missing = missing_packages(programs);
     if !missing.is_empty() {
         bail!(
             "{} installed, and still a program is not found",
@@ -147,9 +172,9 @@ fn apt_install(packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The packages of the lab's programs that are not found.
-fn missing_packages() -> Vec<&'static str> {
-    LAB_PROGRAMS
+/// The packages of the programs that are not found.
+fn missing_packages(programs: &[(&'static str, &'static str)]) -> Vec<&'static str> {
+    programs
         .iter()
         .filter(|(program, _)| sh::find(program).is_none())
         .map(|(_, package)| *package)
