@@ -94,6 +94,9 @@ pub(crate) fn lab_programs() -> impl Iterator<Item = &'static str> {
 
 /// The programs of guests with stock kernels; installed when they are missing.
 pub(crate) fn vm() -> Result<()> {
+    if std::env::consts::ARCH != "x86_64" {
+        bail!("a guest has an x86-64 processor, and so runs none of this machine's programs");
+    }
     install(VM_PROGRAMS)
 }
 

@@ -41,12 +41,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Ask until the answer is there; when it is not in time, the error is what the last question said.
+/// Ask until the answer is there; when it is not in time, the error is what the last question said. Where programs run slower
+/// than usual, the variable `LB_PATIENCE` in the environment says how many times as long to wait.
 ///
 /// # Errors
 ///
 /// The deadline has passed.
 pub fn poll<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+    let within = within * patience();
     let deadline = Instant::now() + within;
     loop {
         match ask() {
@@ -57,6 +59,12 @@ pub fn poll<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Result<T>)
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
     }
+}
+
+/// How many times as long as usual to wait.
+fn patience() -> u32 {
+    let set = std::env::var("LB_PATIENCE").ok();
+    set.and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
 /// Why a lab cannot be made on this machine, if it cannot.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::harness::{self, Suite};
+use super::stock;
 use super::tally::Tally;
+use crate::vm::Kernel;
 use crate::{sh, ui};
 
 /// A level of tests, from the quickest to the most real.
@@ -20,11 +22,19 @@ pub(crate) enum Level {
     Golden,
     /// Real traffic between network namespaces
     Namespaces,
+    /// The same on a stock kernel, in a virtual machine
+    Vm,
 }
 
 impl Level {
     /// All levels, in the order of running.
-    pub(crate) const ALL: &[Self] = &[Self::Host, Self::Loom, Self::Golden, Self::Namespaces];
+    pub(crate) const ALL: &[Self] = &[
+        Self::Host,
+        Self::Loom,
+        Self::Golden,
+        Self::Namespaces,
+        Self::Vm,
+    ];
 
     /// What the level finds out.
     pub(crate) fn question(self) -> &'static str {
@@ -33,11 +43,17 @@ impl Level {
             Self::Loom => "does every interleaving keep the connection table right?",
             Self::Golden => "does the program in the kernel answer each packet as it must?",
             Self::Namespaces => "does real traffic arrive?",
+            Self::Vm => "does it arrive on the oldest kernel, too?",
         }
     }
 
-    /// Run the level's tests.
-    pub(crate) fn run(self, suites: &[Suite], filter: Option<&str>) -> Result<Tally> {
+    /// Run the level's tests, those in virtual machines on each of `kernels`.
+    pub(crate) fn run(
+        self,
+        suites: &[Suite],
+        filter: Option<&str>,
+        kernels: &[Kernel],
+    ) -> Result<Tally> {
         match self {
             Self::Host => {
                 let mut tally = self.run_suites(suites, filter, None)?;
@@ -50,6 +66,9 @@ impl Level {
             // Programs and maps are the kernel's: tests of one program at a time keep the clock of each to itself.
             Self::Golden => self.run_suites(suites, filter, Some(1)),
             Self::Namespaces => self.run_suites(suites, filter, Some(1)),
+            Self::Vm => self.each(suites, filter, |suite, count| {
+                stock::run(suite, count, filter, kernels, self.limit())
+            }),
         }
     }
 
@@ -58,11 +77,13 @@ impl Level {
         let golden = suite.target.starts_with("golden");
         let namespaces = suite.target.starts_with("e2e");
         let loom = suite.target.starts_with("loom");
+        let vm = suite.target.starts_with("stock");
         match self {
-            Self::Host => !golden && !namespaces && !loom,
+            Self::Host => !golden && !namespaces && !loom && !vm,
             Self::Loom => loom,
             Self::Golden => golden,
             Self::Namespaces => namespaces,
+            Self::Vm => vm,
         }
     }
 
@@ -71,6 +92,18 @@ impl Level {
         suites: &[Suite],
         filter: Option<&str>,
         threads: Option<usize>,
+    ) -> Result<Tally> {
+        self.each(suites, filter, |suite, _| {
+            suite.run(filter, threads, self.limit())
+        })
+    }
+
+    /// Run those of our test programs that have such tests, if we may.
+    fn each(
+        self,
+        suites: &[Suite],
+        filter: Option<&str>,
+        run: impl Fn(&Suite, usize) -> Result<Tally>,
     ) -> Result<Tally> {
         let mut total = Tally::default();
         for suite in suites.iter().filter(|suite| self.has(suite)) {
@@ -82,7 +115,7 @@ impl Level {
                 total.skip(count, "only root may load programs and make namespaces");
                 continue;
             }
-            let tally = suite.run(filter, threads, self.limit())?;
+            let tally = run(suite, count)?;
             println!("  {} {}: {tally}", mark(&tally), suite.name());
             total += tally;
         }
@@ -90,12 +123,17 @@ impl Level {
     }
 
     fn needs_root(self) -> bool {
-        matches!(self, Self::Golden | Self::Namespaces)
+        matches!(self, Self::Golden | Self::Namespaces | Self::Vm)
     }
 
     /// How long one test program may take.
     fn limit(self) -> Duration {
-        Duration::from_secs(60 * if self == Self::Namespaces { 20 } else { 10 })
+        let minutes = match self {
+            Self::Namespaces => 20,
+            Self::Vm => 8,
+            Self::Host | Self::Loom | Self::Golden => 10,
+        };
+        Duration::from_secs(60 * minutes)
     }
 }
 
@@ -106,6 +144,7 @@ impl fmt::Display for Level {
             Self::Loom => "loom",
             Self::Golden => "golden",
             Self::Namespaces => "namespaces",
+            Self::Vm => "vm",
         })
     }
 }

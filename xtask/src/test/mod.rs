@@ -2,6 +2,7 @@
 
 mod harness;
 mod level;
+mod stock;
 mod tally;
 
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{compile, setup, sh, ui};
+use crate::{compile, setup, sh, ui, vm};
 pub(crate) use level::Level;
 use tally::Tally;
 
@@ -19,6 +20,9 @@ pub(crate) struct Args {
     /// Run only these levels
     #[arg(long = "level", value_enum)]
     levels: Vec<Level>,
+    /// The kernels of the level vm, one after another; `all` for each of them
+    #[arg(long = "kernel", value_name = "VERSION", default_value = "6.1", value_parser = vm::parse)]
+    kernels: vm::Choice,
     /// Run only tests whose name contains this
     filter: Option<String>,
 }
@@ -28,6 +32,7 @@ impl Args {
     pub(crate) fn only(level: Level) -> Self {
         Self {
             levels: vec![level],
+            kernels: vm::Choice::default(),
             filter: None,
         }
     }
@@ -47,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for &level in levels {
         println!("\n{} {level}: {}", ui::paint("1;36", "→"), level.question());
         let began = Instant::now();
-        let tally = level.run(&suites, args.filter.as_deref())?;
+        let tally = level.run(&suites, args.filter.as_deref(), &args.kernels.0)?;
         rows.push((level, tally, began.elapsed()));
     }
 

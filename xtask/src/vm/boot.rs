@@ -24,7 +24,7 @@ const LAST_WORDS: usize = 25;
 
 /// How a command in a guest ended.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// With this exit status.
     Exit(u8),
     /// Not in time.

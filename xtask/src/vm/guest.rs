@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::archive::{self, Archive};
 use super::boot::{self, Outcome};
 use super::files;
-use super::kernel::{Installed, Kernel};
+use super::kernel::Installed;
 use crate::{compile, setup, sh};
 
 /// Where kernels and what is made of them stay.
@@ -18,43 +18,30 @@ pub(super) fn folder() -> PathBuf {
     sh::target_dir().join("vm")
 }
 
+/// The program of a lab that no guest has: its libraries are five times all the rest.
+const TOO_LARGE: &str = "tshark";
+
 /// A guest that does not run yet.
-pub(super) struct Guest {
+pub(crate) struct Guest {
     kernel: Installed,
     /// Files and programs, each at the path that it has outside.
     files: BTreeSet<PathBuf>,
 }
 
 impl Guest {
-    /// A guest with busybox and modules only; the kernel is fetched when it is not there yet.
-    fn new(kernel: Kernel) -> Result<Self> {
+    /// A guest with all that a lab needs: lbd, lbctl, the XDP programs, and the programs of hosts.
+    pub(crate) fn with_lab(kernel: Installed) -> Result<Self> {
         let mut guest = Self {
-            kernel: kernel.install()?,
+            kernel,
             files: BTreeSet::new(),
         };
-        for program in ["busybox", "modprobe"] {
+        let lab = setup::lab_programs().filter(|program| *program != TOO_LARGE);
+        for program in ["busybox", "modprobe", "nice"].into_iter().chain(lab) {
             guest.add_found(program)?;
         }
-        Ok(guest)
-    }
-
-    /// A guest with lbd, lbctl and ip.
-    fn with_lbd(kernel: Kernel) -> Result<Self> {
-        let mut guest = Self::new(kernel)?;
-        guest.add_found("ip")?;
-        for program in ["lbd", "lbctl"] {
+        for program in ["lbd", "lbctl", "lab"] {
             guest.add(&own_programs().join(program))?;
         }
-        Ok(guest)
-    }
-
-    /// A guest with all that a lab needs: lbd, lbctl, the XDP programs, and the programs of hosts.
-    pub(super) fn with_lab(kernel: Kernel) -> Result<Self> {
-        let mut guest = Self::with_lbd(kernel)?;
-        for program in setup::lab_programs() {
-            guest.add_found(program)?;
-        }
-        guest.add(&own_programs().join("lab"))?;
         let object = compile::object("lb");
         if object.is_file() {
             guest.add(&object)?;
@@ -63,7 +50,7 @@ impl Guest {
     }
 
     /// Have a file, a program with its libraries, or all that is in a folder.
-    pub(super) fn add(&mut self, path: &Path) -> Result<()> {
+    pub(crate) fn add(&mut self, path: &Path) -> Result<()> {
         let path =
             std::path::absolute(path).with_context(|| format!("no path: {}", path.display()))?;
         if path.is_dir() {
@@ -90,7 +77,7 @@ impl Guest {
     }
 
     /// Boot, run a command in a folder as root, hand each line that it prints to `line`, and power off.
-    pub(super) fn run(
+    pub(crate) fn run(
         &self,
         command: &[String],
         folder: &Path,

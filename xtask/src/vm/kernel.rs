@@ -20,7 +20,7 @@ const META: &str = "linux-image-amd64";
 
 /// A stock kernel of Debian.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kernel {
+pub(crate) enum Kernel {
     /// Debian 12.
     V6_1,
     /// Debian 13.
@@ -29,12 +29,19 @@ pub(super) enum Kernel {
     V7_3,
 }
 
-/// The kernels of `--kernel`.
+/// The kernels that `--kernel` names.
 #[derive(Clone, Debug)]
-pub(super) struct Choice(pub(super) Vec<Kernel>);
+pub(crate) struct Choice(pub(crate) Vec<Kernel>);
+
+impl Default for Choice {
+    /// The oldest that we support.
+    fn default() -> Self {
+        Self(vec![Kernel::V6_1])
+    }
+}
 
 /// Read the value of `--kernel`.
-pub(super) fn parse(text: &str) -> Result<Choice, String> {
+pub(crate) fn parse(text: &str) -> Result<Choice, String> {
     let known = || Kernel::ALL.map(Kernel::version).join(", ");
     match text {
         "all" => Ok(Choice(Kernel::ALL.to_vec())),
@@ -47,7 +54,7 @@ pub(super) fn parse(text: &str) -> Result<Choice, String> {
 }
 
 /// A kernel on this machine's disk.
-pub(super) struct Installed {
+pub(crate) struct Installed {
     /// What the boot loader starts.
     pub(super) image: PathBuf,
     /// A folder that holds `lib/modules`.
@@ -56,10 +63,10 @@ pub(super) struct Installed {
 
 impl Kernel {
     /// From the oldest on which lbd runs to the newest.
-    pub(super) const ALL: [Self; 3] = [Self::V6_1, Self::V6_12, Self::V7_3];
+    pub(crate) const ALL: [Self; 3] = [Self::V6_1, Self::V6_12, Self::V7_3];
 
     /// Its version, as people say it.
-    pub(super) const fn version(self) -> &'static str {
+    pub(crate) const fn version(self) -> &'static str {
         match self {
             Self::V6_1 => "6.1",
             Self::V6_12 => "6.12",
@@ -76,7 +83,7 @@ impl Kernel {
     }
 
     /// The kernel, fetched when it is not there yet.
-    pub(super) fn install(self) -> Result<Installed> {
+    pub(crate) fn install(self) -> Result<Installed> {
         let folder = super::guest::folder().join(self.version());
         let installed = Installed {
             image: folder.join("vmlinuz"),

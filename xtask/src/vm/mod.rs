@@ -18,8 +18,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::{compile, setup, sh, ui};
-use boot::Outcome;
-use guest::Guest;
+pub(crate) use boot::Outcome;
+pub(crate) use guest::Guest;
+pub(crate) use kernel::{Choice, Kernel, parse};
 
 /// The exit status of a command that did not end in time, as that of timeout(1).
 const LATE: u8 = 124;
@@ -52,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let mut worst = 0;
     for &kernel in &args.kernels.0 {
-        let mut guest = Guest::with_lab(kernel)?;
+        let mut guest = Guest::with_lab(kernel.install()?)?;
         for path in &args.with {
             guest.add(path)?;
         }

@@ -1,0 +1,148 @@
+//! Does a director on a stock kernel balance, and survive its daemon?
+//!
+//! `cargo xtask test --level vm` runs this on the oldest kernel that we support, in a virtual machine. Its real servers are as an
+//! operator of LVS has them: nothing of ours runs there, the kernel's own device `tunl0` ends the tunnels.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use lb_daemon::api::types::{Service, Stats, Status};
+use tests::lab::{Arms, Layout, Real, Site, Vip, port};
+use tests::needs_lab;
+
+/// Requests to each service.
+const COUNT: u32 = 12;
+
+/// Each forwarding method, the address of its service, and the port of its real servers.
+const METHODS: [(&str, Vip, u16); 3] = [
+    ("dr", Vip::Dr, port::WEB),
+    ("tun", Vip::Tun, port::WEB),
+    ("nat", Vip::Nat, port::NAT_WEB),
+];
+
+/// The verifier's limit is a million instructions. What it needs for the same program differs between kernels.
+const MOST_INSTRUCTIONS: u32 = 900_000;
+
+#[test]
+fn a_director_balances_by_each_method_and_its_successor_adopts_what_is_there() -> Result<()> {
+    needs_lab!();
+    if !load_module("ipip")? {
+        println!("SKIP: this kernel has no module `ipip`");
+        return Ok(());
+    }
+    let mut site = Site::new(Layout {
+        arms: Arms::Two,
+        reals: 2,
+        far: 0,
+    })?;
+    for real in &site.reals {
+        end_tunnels_by_the_kernel(real)?;
+    }
+    site.director.configure(&configuration(&site.reals))?;
+    let took = site.director.start()?;
+    println!(
+        "lbd answered after {took:.1?}; the verifier followed {} instructions",
+        verified()?
+    );
+    let status: Status = site.director.ask(&["status"])?;
+    ensure!(
+        status.interfaces.len() == 2
+            && status
+                .interfaces
+                .iter()
+                .all(|interface| interface.mode == "native"),
+        "{status:?}"
+    );
+
+    each_method_delivers(&site)?;
+    let before = scheduled(&site)?;
+    site.director.kill()?;
+    each_method_delivers(&site).context("while no daemon runs")?;
+    let took = site.director.start()?;
+    println!("its successor answered after {took:.1?}");
+    let after = scheduled(&site)?;
+    let requests = u64::from(COUNT) * METHODS.len() as u64;
+    ensure!(
+        (before, after) == (requests, 2 * requests),
+        "{before} connections were scheduled, then {after}"
+    );
+    each_method_delivers(&site).context("by the successor")?;
+
+    let services: Vec<Service> = site.director.ask(&["list"])?;
+    ensure!(services.len() == METHODS.len(), "{services:?}");
+    let conns = site.director.lbctl(&["conns"])?;
+    for (method, vip, _) in METHODS {
+        ensure!(
+            conns.contains(&vip.web().to_string()),
+            "{method}: no connection is listed\n{conns}"
+        );
+    }
+    print!("{}", site.director.lbctl(&["list"])?);
+    site.director.lbctl(&["detach"]).map(drop)
+}
+
+/// Real servers answer in turn.
+fn each_method_delivers(site: &Site) -> Result<()> {
+    for (method, vip, _) in METHODS {
+        let web = site.client.curl(&vip.url("/"), COUNT)?;
+        let share = u64::from(COUNT) / site.reals.len() as u64;
+        ensure!(
+            site.reals
+                .iter()
+                .all(|real| web.from(real.host.name()) == share),
+            "{method}: {web:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Take our program off a real server, and let the kernel's device have the tunnels.
+fn end_tunnels_by_the_kernel(real: &Real) -> Result<()> {
+    real.host
+        .ip(&["link set dev eth0 xdpdrv off", "link set tunl0 up"])?;
+    real.host.set(&[("ipv4/conf/tunl0/rp_filter", "0")])
+}
+
+fn configuration(reals: &[Real]) -> String {
+    let mut text = String::from("interfaces: [eth0, eth1]\nconnections: {max: 20000}\nservices:\n");
+    for (method, vip, port) in METHODS {
+        let reals: Vec<String> = reals
+            .iter()
+            .map(|real| format!("\"{}:{port}\"", real.address))
+            .collect();
+        text += &format!(
+            "  - {{name: {method}, address: \"{}\", scheduler: rr, method: {method}, reals: [{}]}}\n",
+            vip.web(),
+            reals.join(", ")
+        );
+    }
+    text
+}
+
+/// Connections scheduled so far.
+fn scheduled(site: &Site) -> Result<u64> {
+    let stats: Stats = site.director.ask(&["stats"])?;
+    Ok(stats.totals.conns)
+}
+
+/// How many instructions the verifier followed through the program.
+fn verified() -> Result<u32> {
+    let mut most = 0;
+    for program in aya::programs::loaded_programs() {
+        let program = program.context("cannot list the programs in the kernel")?;
+        if program.name() == b"lb" {
+            most = most.max(program.verified_instruction_count().unwrap_or(0));
+        }
+    }
+    ensure!(
+        (1..MOST_INSTRUCTIONS).contains(&most),
+        "the verifier followed {most} instructions"
+    );
+    Ok(most)
+}
+
+/// Load a module of the kernel, if there is one.
+fn load_module(name: &str) -> Result<bool> {
+    let modprobe = Command::new("modprobe").args(["--quiet", name]).status();
+    Ok(modprobe.context("cannot run modprobe")?.success())
+}
