@@ -21,25 +21,27 @@ use render::style::When;
 /// Where the daemon listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/lbd/lbd.sock";
 
-/// Control the load balancer lbd.
+/// The heading of the options that every verb has.
+const EVERYWHERE: &str = "With every command";
+
+/// Controls lbd, the load balancer. `ipvsadm`'s commands and options work too: `lbctl -A -t VIP:80 -s wlc`, `lbctl -Ln`.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "lbctl",
     version,
-    about,
     disable_help_subcommand = true,
     max_term_width = 80,
     after_help = "Exit status: 0 done, 1 refused or failed, 2 wrong usage."
 )]
 pub struct Cli {
     /// The daemon's control socket.
-    #[arg(long, global = true, env = "LBD_SOCKET", value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "LBD_SOCKET", value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub socket: PathBuf,
     /// Print JSON, as the API answers.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     /// When to use colour.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "WHEN", default_value = "auto")]
     pub color: When,
     /// What to do.
     #[command(subcommand)]

@@ -36,6 +36,48 @@ fn the_grammar_has_no_contradictions() {
 }
 
 #[test]
+fn ipvsadms_commands_are_verbs() {
+    for (line, verb) in [
+        (
+            "-A -t 192.0.2.1:80 -s wlc",
+            "add-service -t 192.0.2.1:80 -s wlc",
+        ),
+        (
+            "-At 192.0.2.1:80 -p 300",
+            "add-service -t 192.0.2.1:80 -p 300",
+        ),
+        (
+            "-E -t 192.0.2.1:80 -s rr",
+            "edit-service -t 192.0.2.1:80 -s rr",
+        ),
+        ("-D -t 192.0.2.1:80", "del-service -t 192.0.2.1:80"),
+        (
+            "-a -t 192.0.2.1:80 -r 10.0.0.1 -m -w 5",
+            "add-real -t 192.0.2.1:80 -r 10.0.0.1 -m -w 5",
+        ),
+        (
+            "-e -u 192.0.2.1:53 -r 10.0.0.1 -w 0",
+            "edit-real -u 192.0.2.1:53 -r 10.0.0.1 -w 0",
+        ),
+        (
+            "-d -t 192.0.2.1:80 -r 10.0.0.1",
+            "del-real -t 192.0.2.1:80 -r 10.0.0.1",
+        ),
+        ("-Ln", "list -n"),
+        ("-L -n --stats", "list -n --stats"),
+        ("-Lnc", "list -nc"),
+        ("-Z", "zero"),
+    ] {
+        assert_eq!(
+            format!("{:?}", parse(line)),
+            format!("{:?}", parse(verb)),
+            "{line}"
+        );
+        assert!(parse(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
 fn services_are_added_with_ipvsadms_flags() {
     let plain: AddService = serde_json::from_str(SERVICE).unwrap();
     let persistence = |timeout, mask| {

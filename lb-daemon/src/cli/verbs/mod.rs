@@ -25,27 +25,29 @@ use super::{Context, Failure};
 #[derive(Clone, Debug, Subcommand)]
 pub enum Verb {
     /// Add a virtual service.
+    #[command(short_flag = 'A')]
     AddService(service::Add),
     /// Change a virtual service; what is not named stays.
+    #[command(short_flag = 'E')]
     EditService(service::Edit),
     /// Delete a virtual service; its connections go on until they end.
-    #[command(visible_alias = "delete-service")]
+    #[command(short_flag = 'D', visible_alias = "delete-service")]
     DelService(service::Delete),
     /// Add a real server to a service.
-    #[command(visible_alias = "add-server")]
+    #[command(short_flag = 'a', visible_alias = "add-server")]
     AddReal(real::Add),
     /// Change a real server; what is not named stays.
-    #[command(visible_alias = "edit-server")]
+    #[command(short_flag = 'e', visible_alias = "edit-server")]
     EditReal(real::Edit),
     /// Remove a real server; its connections go on until they end.
-    #[command(visible_aliases = ["delete-real", "del-server", "delete-server"])]
+    #[command(short_flag = 'd', visible_aliases = ["delete-real", "del-server", "delete-server"])]
     DelReal(real::Delete),
     /// Take a real server out of use, and tell when it can be stopped.
     Drain(drain::Drain),
     /// Take a drained real server into use again.
     Undrain(drain::Undrain),
     /// List services and real servers, as `ipvsadm -Ln` does.
-    #[command(visible_alias = "ls")]
+    #[command(short_flag = 'L', visible_alias = "ls")]
     List(list::List),
     /// Explain where a connection goes, and why.
     Explain(explain::Explain),
@@ -54,6 +56,7 @@ pub enum Verb {
     /// Show connections, packets and bytes.
     Stats(stats::Stats),
     /// Set the counters of `stats` to zero.
+    #[command(short_flag = 'Z')]
     Zero(stats::Zero),
     /// List connections, as `ipvsadm -Lnc` does.
     Conns(conns::Conns),
