@@ -9,7 +9,6 @@ use clap::Parser;
 #[command(
     name = "lbd",
     version,
-    about,
     after_help = "Exit status: 0 done, 1 refused or failed, 2 wrong usage. SIGHUP applies the configuration file, SIGTERM and \
                   SIGINT stop the daemon; forwarding goes on without it."
 )]
