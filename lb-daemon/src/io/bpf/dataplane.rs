@@ -15,6 +15,7 @@ use super::conns::{self, Connections};
 use super::error::{ApplyError, DetachError, MapError, ReadError, StartError};
 use super::gate::Gate;
 use super::grace::Grace;
+use super::ground::Ground;
 use super::layout::{self, Layout, layouts};
 use super::links::{self, Interface};
 use super::maps::Maps;
@@ -32,7 +33,6 @@ use super::tables::KernelTables;
 use crate::core::desired::{Desired, ServiceId, XdpMode};
 use crate::core::outlook::{Kept, Outlook};
 use crate::io::lock::InstanceLock;
-use crate::io::preflight;
 
 /// The director's program in the object.
 const PROGRAM: &str = "lb";
@@ -59,41 +59,26 @@ impl Dataplane {
     ///
     /// Everything that can be refused is looked at before anything is changed.
     pub fn start(options: &Options) -> Result<Self, StartError> {
-        preflight::capabilities()?;
-        preflight::kernel()?;
-        let interfaces = links::interfaces(&options.interfaces)?;
-        if object::embedded().is_none() {
-            return Err(StartError::NoProgram);
-        }
-        preflight::bpf_fs(&options.pin_dir)?;
-        let lock = InstanceLock::directory(&options.pin_dir)?;
-        let pins = Pins::new(&options.pin_dir);
         let layouts = layouts(options.capacity);
-        let adopted = pins.has_maps();
-        if adopted {
+        let fits = |pins: &Pins| {
             pins.check_abi()?;
-            pins.check(&layouts)?;
-        }
-        if !options.replace {
-            links::check(&pins, &interfaces)?;
-        }
-
-        let result = Self::bring_up(options, pins.clone(), layouts, &interfaces, adopted, lock);
-        if result.is_err() && !adopted {
-            // Whatever was made so far was made here.
-            drop(links::remove_everything(&pins));
-        }
-        result
+            pins.check(&layouts)
+        };
+        let ground = Ground::look(&options.pin_dir, &options.interfaces, options.replace, fits)?;
+        ground.build(|ground| Self::bring_up(options, layouts, ground))
     }
 
     fn bring_up(
         options: &Options,
-        pins: Pins,
         layouts: Vec<Layout>,
-        interfaces: &[Interface],
-        adopted: bool,
-        lock: InstanceLock,
+        ground: Ground,
     ) -> Result<Self, StartError> {
+        let Ground {
+            pins,
+            interfaces,
+            adopted,
+            lock,
+        } = ground;
         let mut program = if adopted {
             object::load_once(PROGRAM, &pins, &layouts)?
         } else {
@@ -112,7 +97,7 @@ impl Dataplane {
         links::run_on(
             &pins,
             &mut program,
-            interfaces,
+            &interfaces,
             options.mode,
             options.replace,
         )?;
@@ -120,7 +105,7 @@ impl Dataplane {
         Ok(Self {
             pins,
             program,
-            interfaces: interfaces.to_vec(),
+            interfaces,
             layouts,
             state,
             sweeper,

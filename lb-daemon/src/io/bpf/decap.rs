@@ -14,6 +14,7 @@ use lb_common::decap::{DECAPS, Decap};
 use lb_common::net::Be32;
 
 use super::error::{DetachError, MapError, StartError};
+use super::ground::Ground;
 use super::layout::{Layout, keyed, per_cpu};
 use super::links;
 use super::object;
@@ -22,7 +23,6 @@ use super::report::{Detached, InterfaceStatus};
 use super::tables::failed;
 use crate::core::desired::XdpMode;
 use crate::io::lock::InstanceLock;
-use crate::io::preflight;
 
 /// The program in the object.
 const PROGRAM: &str = "decap";
@@ -59,37 +59,18 @@ impl Decapsulator {
     ///
     /// Everything that can be refused is looked at before anything is changed.
     pub fn start(options: &DecapOptions) -> Result<Self, StartError> {
-        preflight::capabilities()?;
-        preflight::kernel()?;
-        let interfaces = links::interfaces(&options.interfaces)?;
-        if object::embedded().is_none() {
-            return Err(StartError::NoProgram);
-        }
-        preflight::bpf_fs(&options.pin_dir)?;
-        let lock = InstanceLock::directory(&options.pin_dir)?;
-        let pins = Pins::new(&options.pin_dir);
-        let adopted = pins.has_maps();
-        if adopted {
-            pins.check(&layouts())?;
-        }
-        if !options.replace {
-            links::check(&pins, &interfaces)?;
-        }
-        let result = Self::bring_up(options, pins.clone(), &interfaces, adopted, lock);
-        if result.is_err() && !adopted {
-            // Whatever was made so far was made here.
-            drop(links::remove_everything(&pins));
-        }
-        result
+        let fits = |pins: &Pins| pins.check(&layouts());
+        let ground = Ground::look(&options.pin_dir, &options.interfaces, options.replace, fits)?;
+        ground.build(|ground| Self::bring_up(options, ground))
     }
 
-    fn bring_up(
-        options: &DecapOptions,
-        pins: Pins,
-        interfaces: &[links::Interface],
-        adopted: bool,
-        lock: InstanceLock,
-    ) -> Result<Self, StartError> {
+    fn bring_up(options: &DecapOptions, ground: Ground) -> Result<Self, StartError> {
+        let Ground {
+            pins,
+            interfaces,
+            adopted,
+            lock,
+        } = ground;
         let layouts = layouts();
         let mut program = if adopted {
             object::load_once(PROGRAM, &pins, &layouts)?
@@ -106,7 +87,7 @@ impl Decapsulator {
         links::run_on(
             &pins,
             &mut program,
-            interfaces,
+            &interfaces,
             options.mode,
             options.replace,
         )?;

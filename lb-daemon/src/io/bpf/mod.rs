@@ -14,6 +14,7 @@ mod decap;
 pub mod error;
 mod gate;
 pub mod grace;
+mod ground;
 mod hops;
 mod layout;
 mod ledger;
