@@ -1,6 +1,7 @@
 //! What the balancer decides, without I/O: no clock, socket, map or log. `now` is an argument, and a decision
 //! is a value that somebody else carries out.
 
+pub mod backend;
 pub mod desired;
 pub mod diff;
 pub mod health;

@@ -1,0 +1,76 @@
+//! What is a machine to be?
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A real server, as its directors see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// How packets reach it.
+    pub method: Method,
+    /// The virtual addresses that it serves, each once. With NAT these are not its own.
+    pub vips: Vec<Ipv4Addr>,
+    /// The interface on which packets for it come in.
+    pub interface: String,
+    /// The director, if its replies are to go there (NAT).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// How packets reach a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Direct routing.
+    Dr,
+    /// IP-in-IP tunnel.
+    Tun,
+    /// Network address translation.
+    Nat,
+}
+
+impl Method {
+    /// Whether the virtual addresses are the real server's own, too.
+    pub const fn has_vips(self) -> bool {
+        matches!(self, Self::Dr | Self::Tun)
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dr => "dr",
+            Self::Tun => "tun",
+            Self::Nat => "nat",
+        })
+    }
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "dr" => Ok(Self::Dr),
+            "tun" => Ok(Self::Tun),
+            "nat" => Ok(Self::Nat),
+            _ => Err("takes dr, tun or nat".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "method {}, interface {}", self.method, self.interface)?;
+        for vip in &self.vips {
+            write!(f, ", VIP {vip}")?;
+        }
+        match self.gateway {
+            Some(gateway) => write!(f, ", gateway {gateway}"),
+            None => Ok(()),
+        }
+    }
+}
