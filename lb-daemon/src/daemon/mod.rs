@@ -1,5 +1,6 @@
 //! lbd: from its command line to a running director, and what else it can be started for.
 
+mod backend;
 mod logging;
 pub mod options;
 mod plan;
@@ -27,6 +28,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Task::Check(file) => plan::check(&file),
         Task::Detach => plan::detach(&options.pin_dir),
         Task::DryRun => plan::dry_run(&options),
+        Task::Backend => backend::serve(&options),
         Task::Serve => serve::serve(&options),
     };
     match done {

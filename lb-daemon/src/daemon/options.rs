@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// The director's daemon: keeps the load balancer in the kernel as configured.
+/// The load balancer's daemon: keeps it in the kernel as configured.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "lbd",
@@ -55,6 +55,9 @@ pub struct Options {
     /// Only print what a start would change of what ran before.
     #[arg(long)]
     pub dry_run: bool,
+    /// On a real server: keep what `lbctl backend prepare` has set.
+    #[arg(long, conflicts_with_all = ["check", "detach", "dry_run"])]
+    pub backend: bool,
 }
 
 /// What lbd was started for.
@@ -68,16 +71,19 @@ pub enum Task {
     Detach,
     /// Printing what a start would change.
     DryRun,
+    /// Keeping a real server as it was prepared.
+    Backend,
 }
 
 impl Options {
     /// What lbd was started for.
     pub fn task(&self) -> Task {
-        match (&self.check, self.detach, self.dry_run) {
-            (Some(file), _, _) => Task::Check(file.clone()),
-            (None, true, _) => Task::Detach,
-            (None, false, true) => Task::DryRun,
-            (None, false, false) => Task::Serve,
+        match (&self.check, self.detach, self.dry_run, self.backend) {
+            (Some(file), ..) => Task::Check(file.clone()),
+            (None, true, ..) => Task::Detach,
+            (None, false, true, _) => Task::DryRun,
+            (None, false, false, true) => Task::Backend,
+            (None, false, false, false) => Task::Serve,
         }
     }
 }
@@ -117,7 +123,9 @@ mod tests {
         );
         assert_eq!(parse("lbd --detach").unwrap().task(), Task::Detach);
         assert_eq!(parse("lbd --dry-run").unwrap().task(), Task::DryRun);
+        assert_eq!(parse("lbd --backend").unwrap().task(), Task::Backend);
         assert!(parse("lbd --detach --dry-run").is_err());
+        assert!(parse("lbd --backend --check x.yaml").is_err());
         assert!(parse("lbd --check x.yaml --detach").is_err());
         assert!(parse("lbd x.yaml").is_err());
     }

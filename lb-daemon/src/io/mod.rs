@@ -1,5 +1,6 @@
 //! One small adapter for each thing outside: BPF maps and programs, the network's state, the clock.
 
+pub mod backend;
 pub mod bpf;
 pub mod clock;
 pub mod health;

@@ -1,5 +1,6 @@
 //! How do answers look on a terminal? Pure functions from API types to lines of text.
 
+pub mod backend;
 pub mod conns;
 pub mod foresight;
 pub mod health;

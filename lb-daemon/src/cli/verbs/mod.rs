@@ -1,5 +1,6 @@
 //! The verbs, a file each (those that go together share one).
 
+pub mod backend;
 pub mod check;
 pub mod completions;
 pub mod config;
@@ -79,6 +80,8 @@ pub enum Verb {
     Reload(config::Reload),
     /// Take everything out of the kernel and stop the daemon.
     Detach(detach::Detach),
+    /// On a real server: prepare it, check it, or undo that. Needs no daemon.
+    Backend(backend::OnBackend),
     /// Print a completion script for a shell.
     Completions(completions::Completions),
 }
@@ -110,6 +113,7 @@ impl Verb {
             Self::Save(verb) => verb.run(context).await,
             Self::Reload(verb) => verb.run(context).await,
             Self::Detach(verb) => verb.run(context).await,
+            Self::Backend(verb) => verb.run(context).await,
             Self::Completions(verb) => verb.run(context),
         }
     }

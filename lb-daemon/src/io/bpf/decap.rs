@@ -43,6 +43,15 @@ pub struct DecapOptions {
     pub replace: bool,
 }
 
+/// What an earlier start left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecapState {
+    /// Where the program runs.
+    pub interfaces: Vec<String>,
+    /// The addresses at which tunnels end.
+    pub addresses: Vec<Ipv4Addr>,
+}
+
 /// The program that takes packets out of tunnels.
 ///
 /// Dropping it leaves everything in the kernel as it is.
@@ -120,12 +129,7 @@ impl Decapsulator {
 
     /// The addresses at which tunnels end.
     pub fn addresses(&self) -> Result<Vec<Ipv4Addr>, MapError> {
-        let keys = self.tunnels.keys();
-        keys.map(|key| {
-            key.map(Ipv4Addr::from)
-                .map_err(failed("read", map::TUNNELS))
-        })
-        .collect()
+        addresses(&self.tunnels)
     }
 
     /// How many frames ended in a way.
@@ -149,6 +153,21 @@ impl Decapsulator {
             links::check(&self.pins, &interfaces)?;
         }
         links::run_on(&self.pins, &mut self.program, &interfaces, mode, replace)
+    }
+
+    /// What an earlier start left, without bringing anything up. `None`: nothing.
+    pub fn look(pin_dir: &Path) -> Result<Option<DecapState>, MapError> {
+        let pins = Pins::new(pin_dir);
+        if !pins.has_maps() {
+            return Ok(None);
+        }
+        let interfaces = links::status(&pins).unwrap_or_default();
+        let tunnels = Map::HashMap(pins.open(map::TUNNELS)?);
+        let tunnels = tunnels.try_into().map_err(failed("open", map::TUNNELS))?;
+        Ok(Some(DecapState {
+            interfaces: interfaces.into_iter().map(|i| i.name).collect(),
+            addresses: addresses(&tunnels)?,
+        }))
     }
 
     /// Where the program runs.
@@ -177,6 +196,14 @@ pub fn detach(pin_dir: &Path) -> Result<Detached, DetachError> {
     }
     let _lock = InstanceLock::directory(pin_dir)?;
     links::remove_everything(&Pins::new(pin_dir))
+}
+
+fn addresses(tunnels: &HashMap<MapData, [u8; 4], u32>) -> Result<Vec<Ipv4Addr>, MapError> {
+    let read = |key: Result<[u8; 4], _>| {
+        key.map(Ipv4Addr::from)
+            .map_err(failed("read", map::TUNNELS))
+    };
+    tunnels.keys().map(read).collect()
 }
 
 fn layouts() -> Vec<Layout> {

@@ -40,7 +40,7 @@ mod xdp;
 
 pub use conns::Connections;
 pub use dataplane::{Dataplane, is_built_in};
-pub use decap::{DecapOptions, Decapsulator, detach};
+pub use decap::{DecapOptions, DecapState, Decapsulator, detach};
 pub use error::{ApplyError, DetachError, ReadError, StartError};
 pub use gate::Gate;
 pub use options::{Capacity, Hop, NextHop, Options};
