@@ -99,6 +99,11 @@ pub mod setting {
     pub const HAS_NAT: u32 = 1 << 1;
     /// At least one service schedules every datagram by itself.
     pub const HAS_ONE_PACKET: u32 = 1 << 2;
+    /// A SYN never ends the connection that its ports are of (`conn_reuse_mode=0`).
+    pub const NO_REUSE: u32 = 1 << 3;
+    /// A SYN ends the connection that its ports are of also in FIN_WAIT, where the real server's FIN is not seen
+    /// (`conn_reuse_mode=2`).
+    pub const REUSE_FIN_WAIT: u32 = 1 << 4;
 }
 
 /// Key of `SERVICES4`.
@@ -271,6 +276,10 @@ pub mod real {
     pub const RESET: u8 = 1 << 4;
     /// Taken out of use by the operator: its persistent clients leave it, whatever the service says of quiesced ones.
     pub const DRAINED: u8 = 1 << 5;
+    /// Its weight is 0, and a SYN on one of its connections opens another one (`expire_nodest_conn`).
+    pub const SYN_LEAVES: u8 = 1 << 6;
+    /// Its weight is 0, and its UDP flows leave it with their next datagram.
+    pub const UDP_LEAVES: u8 = 1 << 7;
 }
 
 /// How packets reach a real server.

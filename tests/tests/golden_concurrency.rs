@@ -36,6 +36,7 @@ fn service(scheduler: Scheduler, weights: &[u16]) -> Desired {
         persistence: None,
         one_packet: false,
         timeouts: None,
+        udp_leaves_quiesced: false,
         method: Method::Dr,
         router: 0,
         reals: (1..).zip(weights).map(real).collect(),

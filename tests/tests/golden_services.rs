@@ -34,6 +34,7 @@ fn service(id: ServiceId, reals: &[u8]) -> DesiredService {
         persistence: None,
         one_packet: false,
         timeouts: None,
+        udp_leaves_quiesced: false,
         method: Method::Dr,
         router: 0,
         reals: reals.iter().map(|n| real(*n, id.port, 1)).collect(),

@@ -3,7 +3,7 @@
 use super::journey::{Journey, Next, Outcome, Packet};
 use super::send::{self, To};
 use super::{concerns, may_be_reply, now, table};
-use crate::abi::{FILTER_VIP, Real, Settings, real};
+use crate::abi::{FILTER_VIP, Real, Settings, real, setting};
 use crate::conn::{Meta, State, Tick};
 use crate::counter::Counter;
 use crate::env::Env;
@@ -43,7 +43,7 @@ pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journ
             let Some(real) = env.real(slot) else {
                 return journey.end(Outcome::end(Counter::DropInternal));
             };
-            if !is_over(&packet, hit.meta, real) {
+            if !is_over(&packet, hit.meta, real, settings) {
                 keep(env, settings, &packet, &hit, real, now);
                 return send::forward(env, frame, packet, To { slot, real }, journey);
             }
@@ -60,21 +60,42 @@ pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journ
 
 /// Whether a recorded connection is over for a packet, which then may open another.
 ///
-/// - A SYN on a connection in TIME_WAIT or CLOSE opens another one at once; in FIN_WAIT it stays, as with IPVS's
-///   `conn_reuse_mode=1`. So does one of a persistent client, who would come to the same real server.
+/// - A SYN on a connection that has ended opens another one at once: see [`reopens`].
 /// - A real server found dead is left by UDP flows and by SYNs. Established TCP is not cut: only its server can tell.
+///   One of weight 0 is left by them where the settings say so.
 /// - Where connections of dead real servers are given up, every packet leaves it. A segment that opens nothing then goes
 ///   to the stack, which resets the connection for the VIP.
 /// - A slot no longer in use means that the real server was removed by force.
 #[inline(always)]
-fn is_over(packet: &Packet, meta: Meta, real: &Real) -> bool {
+fn is_over(packet: &Packet, meta: Meta, real: &Real, settings: &Settings) -> bool {
     if !packet.opens() {
         return real.flags & (real::USED | real::RESET) != real::USED;
     }
-    real.flags & (real::USED | real::DOWN | real::RESET) != real::USED
-        || packet.transport.proto == Proto::Tcp
-            && meta.state().is_closed()
-            && meta.template().is_none()
+    is_left(packet.transport.proto, meta, real, settings)
+}
+
+/// Whether a packet that may open a connection, a datagram or a SYN, opens another one in place of the recorded one.
+#[inline(always)]
+pub fn is_left(proto: Proto, meta: Meta, real: &Real, settings: &Settings) -> bool {
+    let against = real::DOWN | real::RESET;
+    match proto {
+        Proto::Udp => real.flags & (real::USED | against | real::UDP_LEAVES) != real::USED,
+        Proto::Tcp => {
+            real.flags & (real::USED | against | real::SYN_LEAVES) != real::USED
+                || reopens(meta, settings)
+        }
+    }
+}
+
+/// Whether a SYN ends the connection that its ports are of, by IPVS's `conn_reuse_mode`: usually in TIME_WAIT and CLOSE. One of
+/// a persistent client goes on, for the client would come to the same real server.
+#[inline(always)]
+fn reopens(meta: Meta, settings: &Settings) -> bool {
+    let has_ended = meta.state().is_closed()
+        || settings.flags & setting::REUSE_FIN_WAIT != 0
+            && meta.state() == State::FinWait
+            && meta.no_output();
+    has_ended && settings.flags & setting::NO_REUSE == 0 && meta.template().is_none()
 }
 
 /// Lets a connection go on by a packet from its client.

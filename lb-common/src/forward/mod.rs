@@ -25,7 +25,7 @@ mod reject;
 mod reply;
 mod send;
 
-pub use established::established;
+pub use established::{established, is_left};
 pub use journey::{Journey, Next, Outcome, Verdict};
 pub use open::{deliver, hash, open, record, schedule};
 pub use persist::{bind, keeps_clients, recall};

@@ -225,7 +225,8 @@ pub(crate) const LIMITS: Table = Table {
 /// `forwarding`
 pub(crate) const FORWARDING: Table = Table {
     at: "forwarding",
-    about: "How packets of no connection are treated.",
+    about: "What holds for the packets of all services. [Connections](connections.md) says more of what the kernel's settings of the \
+            same names do.",
     keys: &[
         Key {
             name: "sloppy_tcp",
@@ -233,6 +234,21 @@ pub(crate) const FORWARDING: Table = Table {
             default: "`false`",
             about: "Whether a TCP segment without SYN may open a connection, as the kernel's \
                     `net.ipv4.vs.sloppy_tcp`. Without it such a segment goes to the director's own stack.",
+        },
+        Key {
+            name: "conn_reuse_mode",
+            takes: "0 to 3",
+            default: "`1`",
+            about: "When a SYN ends the connection that its ports are of and opens another one, as the kernel's \
+                    `net.ipv4.vs.conn_reuse_mode`: 0 never, 1 in TIME_WAIT and CLOSE, 2 (and 3) also in FIN_WAIT with `dr` and `tun`.",
+        },
+        Key {
+            name: "expire_nodest_conn",
+            takes: "`true` or `false`",
+            default: "`false`",
+            about: "Whether connections end with their real server's place in the pool, as with the kernel's \
+                    `net.ipv4.vs.expire_nodest_conn=1`: at once where it is removed, as with `--force`; with their next packet where \
+                    its checks fail; with the next SYN where its weight is 0. Otherwise they go on until they end.",
         },
         Key {
             name: "icmp_per_second",
@@ -327,6 +343,13 @@ pub(crate) const SERVICE: Table = Table {
             takes: "[keys](#servicestimeouts)",
             default: "those of `connections`",
             about: "Timeouts of this service's own.",
+        },
+        Key {
+            name: "quiesced_udp",
+            takes: "`keep` or `move`",
+            default: "`keep`",
+            about: "What becomes of the UDP flows of a real server whose weight is 0: they stay until they end, as with IPVS, or \
+                    another one has their next datagram (unless they are of clients that `persistence` keeps there).",
         },
         Key {
             name: "method",

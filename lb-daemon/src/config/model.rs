@@ -15,8 +15,8 @@ pub use vrrp::{
 };
 
 use crate::core::desired::{
-    Connections, Desired, DesiredReal, DesiredService, Method, Persistence, Proto, Scheduler,
-    SchedulerFlags, ServiceId, Timeouts, XdpMode,
+    Connections, Desired, DesiredReal, DesiredService, Forwarding, Method, Persistence, Proto,
+    Scheduler, SchedulerFlags, ServiceId, Timeouts, XdpMode,
 };
 use health::{CheckRule, Health};
 
@@ -31,7 +31,7 @@ pub struct Model {
     pub connections: Connections,
     /// How much the maps hold besides connections.
     pub limits: Limits,
-    /// How packets of no connection are treated.
+    /// What holds for the packets of all services.
     pub forwarding: Forwarding,
     /// Who may use the control socket.
     pub api: Api,
@@ -55,24 +55,6 @@ impl Default for Limits {
         Self {
             services: 4_096,
             reals: 16_384,
-        }
-    }
-}
-
-/// How packets of no connection are treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Forwarding {
-    /// A TCP segment without SYN may open a connection.
-    pub sloppy_tcp: bool,
-    /// The most ICMP errors a second and CPU; 0 is no limit.
-    pub icmp_per_second: u32,
-}
-
-impl Default for Forwarding {
-    fn default() -> Self {
-        Self {
-            sloppy_tcp: false,
-            icmp_per_second: 1_000,
         }
     }
 }
@@ -105,6 +87,8 @@ pub struct Service {
     pub one_packet: bool,
     /// Timeouts of its own; those absent are the director's.
     pub timeouts: OwnTimeouts,
+    /// UDP flows leave a real server of weight 0 with their next datagram.
+    pub udp_leaves_quiesced: bool,
     /// The method of real servers that name none.
     pub method: Method,
     /// How its real servers are checked, and what follows from it.
@@ -125,6 +109,7 @@ impl Service {
             persistence: None,
             one_packet: false,
             timeouts: OwnTimeouts::default(),
+            udp_leaves_quiesced: false,
             method: Method::Dr,
             health: Health::default(),
             reals: Vec::new(),
@@ -253,6 +238,7 @@ impl Model {
             interfaces: self.interfaces.clone(),
             mode: self.mode,
             connections: self.connections,
+            forwarding: self.forwarding,
             services: self.services.iter().map(|s| self.service(s)).collect(),
         }
     }
@@ -268,6 +254,7 @@ impl Model {
             persistence: service.persistence,
             one_packet: service.one_packet,
             timeouts: own.then(|| service.timeouts.over(&self.connections.timeouts)),
+            udp_leaves_quiesced: service.udp_leaves_quiesced,
             method: service.method,
             router: 0,
             reals: service

@@ -12,12 +12,13 @@ pub(crate) use vrrp::virtual_router;
 
 use super::decode::MODES;
 use super::model::{
-    Api, Forwarding, Limits, Model, OwnTimeouts, Real, Service, default_name, default_scheduler,
-    method_name, proto_name,
+    Api, Limits, Model, OwnTimeouts, Real, Service, default_name, default_scheduler, method_name,
+    proto_name,
 };
 use super::value::{Endpoint, Written};
 use crate::core::desired::{
-    Connections, Persistence, Scheduler, SchedulerFlags, ServiceId, Timeouts, XdpMode, full_prefix,
+    Connections, Forwarding, Persistence, Scheduler, SchedulerFlags, ServiceId, Timeouts, XdpMode,
+    full_prefix,
 };
 
 /// A value as it is written.
@@ -142,6 +143,8 @@ fn forwarding(said: &Forwarding) -> Vec<Facet> {
     let usual = Forwarding::default();
     let Forwarding {
         sloppy_tcp,
+        conn_reuse,
+        expire_nodest_conn,
         icmp_per_second,
     } = *said;
     vec![
@@ -149,6 +152,16 @@ fn forwarding(said: &Forwarding) -> Vec<Facet> {
             "sloppy_tcp",
             plain(sloppy_tcp),
             sloppy_tcp == usual.sloppy_tcp,
+        ),
+        facet(
+            "conn_reuse_mode",
+            plain(conn_reuse.mode()),
+            conn_reuse == usual.conn_reuse,
+        ),
+        facet(
+            "expire_nodest_conn",
+            plain(expire_nodest_conn),
+            expire_nodest_conn == usual.expire_nodest_conn,
         ),
         facet(
             "icmp_per_second",
@@ -178,6 +191,7 @@ pub(crate) fn service(service: &Service) -> Vec<Facet> {
         persistence,
         one_packet,
         timeouts,
+        udp_leaves_quiesced,
         method,
         health,
         reals: _,
@@ -211,6 +225,11 @@ pub(crate) fn service(service: &Service) -> Vec<Facet> {
         ),
         facet("one_packet", plain(one_packet), !one_packet),
         facet("timeouts", own_timeouts(timeouts), timeouts.is_empty()),
+        facet(
+            "quiesced_udp",
+            plain(if *udp_leaves_quiesced { "move" } else { "keep" }),
+            !udp_leaves_quiesced,
+        ),
         facet(
             "method",
             plain(method_name(*method)),

@@ -14,13 +14,13 @@ use proptest::sample::{Index, select};
 
 use super::model::health::CheckRule;
 use super::model::{
-    Api, Forwarding, Gateway, Limits, LinkDelays, Model, Notify, OwnTimeouts, Real, Scope, Script,
-    Service, Track, Tracked, VirtualAddress, VirtualRoute, VirtualRouter, default_name,
+    Api, Gateway, Limits, LinkDelays, Model, Notify, OwnTimeouts, Real, Scope, Script, Service,
+    Track, Tracked, VirtualAddress, VirtualRoute, VirtualRouter, default_name,
 };
 use super::{Anywhere, Refused, Shown, Yaml, parse, rules};
 use crate::core::desired::{
-    Connections, Method, Persistence, Proto, Scheduler, SchedulerFlags, ServiceId, Timeouts,
-    XdpMode,
+    ConnReuse, Connections, Forwarding, Method, Persistence, Proto, Scheduler, SchedulerFlags,
+    ServiceId, Timeouts, XdpMode,
 };
 use crate::core::diff::changes;
 use crate::core::health::probe::Probe;
@@ -91,6 +91,7 @@ prop_compose! {
         persistence in option::of((seconds(i32::MAX as u64), 0u8..=32, any::<bool>())),
         one_packet in any::<bool>(),
         timeouts in own_timeouts(),
+        udp_leaves_quiesced in any::<bool>(),
         method in method(),
         health in health::health(),
         reals in vec(real(), 0..6),
@@ -111,6 +112,7 @@ prop_compose! {
         });
         service.one_packet = one_packet && udp;
         service.timeouts = timeouts;
+        service.udp_leaves_quiesced = udp_leaves_quiesced;
         service.method = method;
         service.health = health;
         service.reals = reals;
@@ -303,14 +305,24 @@ fn numbered(mut router: VirtualRouter, n: u8) -> VirtualRouter {
 }
 
 prop_compose! {
+    fn forwarding()(
+        sloppy_tcp in any::<bool>(),
+        conn_reuse in select(vec![ConnReuse::Never, ConnReuse::Closed, ConnReuse::FinWait]),
+        expire_nodest_conn in any::<bool>(),
+        icmp_per_second in 0u32..=1_000_000,
+    ) -> Forwarding {
+        Forwarding { sloppy_tcp, conn_reuse, expire_nodest_conn, icmp_per_second }
+    }
+}
+
+prop_compose! {
     fn model()(
         interfaces in vec("[a-z][a-z0-9.]{0,8}", 0..3),
         mode in select(vec![XdpMode::Auto, XdpMode::Native, XdpMode::Generic]),
         max in 1_000u32..=100_000_000,
         timeouts in timeouts(),
         limits in (5u32..=65_536, 30u32..=131_071),
-        sloppy_tcp in any::<bool>(),
-        icmp_per_second in 0u32..=1_000_000,
+        forwarding in forwarding(),
         group in proptest::option::of("[a-z_][a-z0-9._-]{0,31}"),
         others_read in any::<bool>(),
         routers in vec(virtual_router(), 0..3),
@@ -323,7 +335,7 @@ prop_compose! {
             mode,
             connections: Connections { max, timeouts },
             limits: Limits { services: limits.0, reals: limits.1 },
-            forwarding: Forwarding { sloppy_tcp, icmp_per_second },
+            forwarding,
             api: Api { group, others_read },
             vrrp: (0..).zip(routers).map(|(n, router)| numbered(router, n)).collect(),
             services: services.into_iter().enumerate().map(placed).collect(),

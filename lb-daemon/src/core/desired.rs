@@ -20,6 +20,8 @@ pub struct Desired {
     pub mode: XdpMode,
     /// The connection table, and the timeouts of services that have none of their own.
     pub connections: Connections,
+    /// What holds for the packets of all services.
+    pub forwarding: Forwarding,
     /// The virtual services, in the order of the configuration.
     pub services: Vec<DesiredService>,
 }
@@ -50,6 +52,62 @@ impl Default for Connections {
         Self {
             max: 1_000_000,
             timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// What holds for the packets of all services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwarding {
+    /// A TCP segment without SYN may open a connection.
+    pub sloppy_tcp: bool,
+    /// When a SYN ends the connection that its ports are of, and opens another one.
+    pub conn_reuse: ConnReuse,
+    /// Connections of real servers that are removed, or out of the pool, are given up; those of weight 0 are left by SYNs.
+    pub expire_nodest_conn: bool,
+    /// The most ICMP errors a second and CPU; 0 is no limit.
+    pub icmp_per_second: u32,
+}
+
+impl Default for Forwarding {
+    fn default() -> Self {
+        Self {
+            sloppy_tcp: false,
+            conn_reuse: ConnReuse::default(),
+            expire_nodest_conn: false,
+            icmp_per_second: 1_000,
+        }
+    }
+}
+
+/// When a SYN ends the connection that its ports are of (IPVS's `conn_reuse_mode`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ConnReuse {
+    /// Never: it goes where the connection goes (0).
+    Never,
+    /// In TIME_WAIT and CLOSE (1).
+    #[default]
+    Closed,
+    /// Also in FIN_WAIT, where the real server's FIN does not pass the director (2).
+    FinWait,
+}
+
+impl ConnReuse {
+    /// What the kernel does in a mode; it looks at two bits.
+    pub const fn of_mode(mode: u32) -> Self {
+        match mode {
+            0 => Self::Never,
+            mode if mode & 2 == 0 => Self::Closed,
+            _ => Self::FinWait,
+        }
+    }
+
+    /// The kernel's mode.
+    pub const fn mode(self) -> u32 {
+        match self {
+            Self::Never => 0,
+            Self::Closed => 1,
+            Self::FinWait => 2,
         }
     }
 }
@@ -177,6 +235,8 @@ pub struct DesiredService {
     pub one_packet: bool,
     /// Timeouts of its own.
     pub timeouts: Option<Timeouts>,
+    /// UDP flows leave a real server of weight 0 with their next datagram.
+    pub udp_leaves_quiesced: bool,
     /// The method of real servers added without one.
     pub method: Method,
     /// The number of the virtual router that its addresses are of; 0 if they are of none.

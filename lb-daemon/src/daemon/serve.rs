@@ -182,7 +182,5 @@ fn bpf_options(options: &Options, model: &Model, interfaces: Vec<String>) -> bpf
             reals: model.limits.reals,
             services: model.limits.services,
         },
-        sloppy_tcp: model.forwarding.sloppy_tcp,
-        icmp_per_second: model.forwarding.icmp_per_second,
     }
 }

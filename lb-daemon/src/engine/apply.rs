@@ -238,11 +238,5 @@ fn fixed(from: &Model, to: &Model) -> Option<Problem> {
                 .hint("take it down with `lbctl detach` (connections are lost) and start lbd again, or leave them as they are"),
         );
     }
-    if from.forwarding != to.forwarding {
-        return Some(
-            Problem::invalid("`forwarding` cannot change while the daemon runs")
-                .hint("restart lbd, which keeps connections and forwarding: systemctl restart lbd"),
-        );
-    }
     None
 }

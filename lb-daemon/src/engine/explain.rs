@@ -242,8 +242,14 @@ fn recorded(connection: &crate::io::bpf::Connection, service: bool) -> String {
         "its connection is recorded, {}, for {until} s more: it goes to {}",
         connection.state, connection.real
     );
-    if connection.is_closed() && service {
-        text.push_str("; a SYN opens another one, which is scheduled anew");
+    if connection.is_left && service {
+        let opens = match connection.proto {
+            Proto::Tcp => "SYN",
+            Proto::Udp => "datagram",
+        };
+        text.push_str(&format!(
+            "; a {opens} opens another one, which is scheduled anew"
+        ));
     }
     text
 }

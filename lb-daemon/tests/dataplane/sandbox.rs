@@ -89,8 +89,6 @@ impl Sandbox {
                 reals: 64,
                 services: 16,
             },
-            sloppy_tcp: false,
-            icmp_per_second: 100,
         }
     }
 
@@ -130,6 +128,7 @@ pub(crate) fn service(vip: u8, scheduler: Scheduler, reals: &[(u8, u16)]) -> Des
         persistence: None,
         one_packet: false,
         timeouts: None,
+        udp_leaves_quiesced: false,
         method: Method::Dr,
         router: 0,
         reals: reals.iter().map(real).collect(),

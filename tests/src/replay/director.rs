@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 
+use lb_daemon::core::desired::ConnReuse;
+
 use super::recording::{Conn, Count, Proto, Service};
 
 /// A balancer that a recording can be played to.
@@ -44,6 +46,13 @@ impl Setup {
     /// Whether a setting is on.
     pub fn is_on(&self, key: &str) -> bool {
         self.sysctl.get(key).is_some_and(|&value| value != 0)
+    }
+
+    /// The setting `conn_reuse_mode`.
+    pub fn conn_reuse(&self) -> ConnReuse {
+        let mode = self.sysctl.get("conn_reuse_mode");
+        mode.and_then(|mode| u32::try_from(*mode).ok())
+            .map_or(ConnReuse::default(), ConnReuse::of_mode)
     }
 }
 

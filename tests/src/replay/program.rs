@@ -13,8 +13,8 @@ use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya_obj::programs::XdpAttachType;
 use lb_common::packet::build::Build;
 use lb_daemon::core::desired::{
-    self, Desired, DesiredReal, DesiredService, Persistence, Scheduler, SchedulerFlags, ServiceId,
-    Timeouts,
+    self, Desired, DesiredReal, DesiredService, Forwarding, Persistence, Scheduler, SchedulerFlags,
+    ServiceId, Timeouts,
 };
 use lb_daemon::io::bpf::{
     Capacity, ConnectionFilter, Dataplane, Gate, Hop, NextHop, Options, ServiceReading,
@@ -79,8 +79,6 @@ impl Program {
                 reals: 512,
                 services: 64,
             },
-            sloppy_tcp: false,
-            icmp_per_second: 0,
         };
         let dataplane = Dataplane::start(&options).context("start the data plane")?;
         Ok(Self {
@@ -189,7 +187,6 @@ impl Runner {
 
 impl Director for Program {
     fn apply(&mut self, setup: &Setup) -> Result<()> {
-        self.dataplane.set_sloppy_tcp(setup.is_on("sloppy_tcp"))?;
         self.dataplane.apply(&desired(setup)?, &hop)?;
         Ok(())
     }
@@ -281,6 +278,12 @@ fn desired(setup: &Setup) -> Result<Desired> {
         ..Desired::default()
     };
     desired.connections.timeouts = Timeouts { tcp, tcp_fin, udp };
+    desired.forwarding = Forwarding {
+        sloppy_tcp: setup.is_on("sloppy_tcp"),
+        conn_reuse: setup.conn_reuse(),
+        expire_nodest_conn: setup.is_on("expire_nodest_conn"),
+        icmp_per_second: 0,
+    };
     Ok(desired)
 }
 
@@ -324,6 +327,7 @@ fn desired_service(service: &Service, setup: &Setup) -> Result<DesiredService> {
         }),
         one_packet: service.one_packet,
         timeouts: None,
+        udp_leaves_quiesced: false,
         method: desired::Method::Dr,
         router: 0,
         reals: service.reals.iter().map(real).collect::<Result<_>>()?,

@@ -400,9 +400,9 @@ impl Recording {
 /// Whether the balancer has what a setting of IPVS asks for.
 fn is_known(key: &str, value: i64) -> bool {
     match key {
-        "sloppy_tcp" | "expire_quiescent_template" => true,
-        "conn_reuse_mode" => value == 1,
-        "expire_nodest_conn" => value == 0,
+        "sloppy_tcp" | "expire_quiescent_template" | "conn_reuse_mode" | "expire_nodest_conn" => {
+            true
+        }
         // What has no counterpart here is as if it were as the kernel has it to begin with.
         "pmtu_disc" | "snat_reroute" | "sync_version" | "sync_ports" | "run_estimation" => {
             value == 1

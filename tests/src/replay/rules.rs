@@ -12,6 +12,7 @@ use lb_common::conn::State;
 use lb_common::sched::threshold::{Flag, after_bind, after_unbind};
 use lb_common::sched::{Request, Scheduler, choose};
 use lb_common::tcp::{self, Event, View};
+use lb_daemon::core::desired::ConnReuse;
 use lb_daemon::core::schedule::{Course, Entry, MhTable, Model};
 
 use super::director::{Director, Packet, Seen, Setup, real_addr, real_name};
@@ -297,8 +298,38 @@ impl Rules {
     }
 
     /// Whether a SYN on a connection in this state opens another one.
-    fn reopens(conn: &Connection) -> bool {
-        conn.template.is_none() && conn.state.is_closed()
+    fn reopens(&self, conn: &Connection) -> bool {
+        let Some(setup) = &self.setup else {
+            return false;
+        };
+        let real = &self.reals[conn.slot];
+        let has_ended = match setup.conn_reuse() {
+            ConnReuse::Never => false,
+            ConnReuse::Closed => conn.state.is_closed(),
+            ConnReuse::FinWait => {
+                conn.state.is_closed() || conn.state == State::FinWait && real.method != Method::Nat
+            }
+        };
+        conn.template.is_none() && has_ended
+            || setup.is_on("expire_nodest_conn") && real.weight == 0
+    }
+
+    /// Ends the connections of real servers that are removed, if they are not to go on.
+    fn expire_removed(&mut self, setup: &Setup) {
+        if !setup.is_on("expire_nodest_conn") {
+            return;
+        }
+        let over: Vec<Flow> = self
+            .conns
+            .iter()
+            .filter(|(_, c)| self.reals[c.slot].is_removed)
+            .map(|(&flow, _)| flow)
+            .collect();
+        for flow in over {
+            if let Some(conn) = self.conns.remove(&flow) {
+                self.remove(conn.slot, conn.state);
+            }
+        }
     }
 }
 
@@ -312,6 +343,7 @@ impl Director for Rules {
         for service in &setup.services {
             self.apply_service(service)?;
         }
+        self.expire_removed(setup);
         self.setup = Some(setup.clone());
         Ok(())
     }
@@ -326,7 +358,7 @@ impl Director for Rules {
         if self
             .conns
             .get(&flow)
-            .is_some_and(|c| opens && packet.proto == Proto::Tcp && Self::reopens(c))
+            .is_some_and(|c| opens && packet.proto == Proto::Tcp && self.reopens(c))
         {
             let over = self.conns.remove(&flow).context("it was there")?;
             self.remove(over.slot, over.state);

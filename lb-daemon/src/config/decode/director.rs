@@ -1,9 +1,9 @@
 //! What holds for the whole director.
 
-use super::super::model::{Api, Forwarding, Limits, Model};
+use super::super::model::{Api, Limits, Model};
 use super::super::value::{TIMEOUT, group, interface, number, seconds, truth, word};
 use super::{Decoder, Map, Subject, keys, part, service, vrrp};
-use crate::core::desired::{Connections, Timeouts, XdpMode};
+use crate::core::desired::{ConnReuse, Connections, Forwarding, Timeouts, XdpMode};
 use lb_common::abi::MAX_REALS;
 
 /// The words of `mode`.
@@ -74,6 +74,12 @@ fn forwarding(decoder: &mut Decoder, top: &Map<'_, '_>) -> Forwarding {
         sloppy_tcp: decoder
             .value(&map, "sloppy_tcp", truth)
             .unwrap_or(default.sloppy_tcp),
+        conn_reuse: decoder
+            .value(&map, "conn_reuse_mode", |text| number(text, 0..=3))
+            .map_or(default.conn_reuse, ConnReuse::of_mode),
+        expire_nodest_conn: decoder
+            .value(&map, "expire_nodest_conn", truth)
+            .unwrap_or(default.expire_nodest_conn),
         icmp_per_second: decoder
             .value(&map, "icmp_per_second", |text| number(text, 0..=1_000_000))
             .unwrap_or(default.icmp_per_second),

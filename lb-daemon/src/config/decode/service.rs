@@ -28,6 +28,9 @@ const METHODS: &[(&str, Method)] = &[
     ("nat", Method::Nat),
 ];
 
+/// The words of `quiesced_udp`.
+const QUIESCED_UDP: &[(&str, bool)] = &[("keep", false), ("move", true)];
+
 /// `ipvsadm -p` without a value.
 const PERSISTENCE_DEFAULT: Duration = Duration::from_secs(360);
 
@@ -55,6 +58,7 @@ fn service(decoder: &mut Decoder, node: &Node<'_>) -> Option<Service> {
     let one_packet = decoder.value(&map, "one_packet", truth);
     let method = decoder.value(&map, "method", method);
     let timeouts = timeouts(decoder, &map);
+    let quiesced_udp = decoder.value(&map, "quiesced_udp", |text| word(text, QUIESCED_UDP));
     // Without an address the rest still is looked through, for more refusals.
     let placeholder = endpoint("0.0.0.0:0").ok()?;
     let id = service_id(protocol, address.unwrap_or(placeholder));
@@ -67,6 +71,7 @@ fn service(decoder: &mut Decoder, node: &Node<'_>) -> Option<Service> {
         persistence: persistence(decoder, &map, id),
         one_packet: one_packet.unwrap_or(false),
         timeouts,
+        udp_leaves_quiesced: quiesced_udp.unwrap_or(false),
         method: method.unwrap_or(Method::Dr),
         health: Health::default(),
         reals: Vec::new(),

@@ -144,6 +144,7 @@ async fn closed_connections_keep_no_server_from_being_stopped() {
         state,
         expires: Duration::from_secs(90),
         idle: Duration::from_secs(1),
+        is_left: false,
     };
     bench.plane.told().connections = vec![
         connection(1, "10.0.0.22:80", "TIME_WAIT"),

@@ -56,6 +56,7 @@ async fn an_explanation_names_what_decides() {
         state: "ESTABLISHED",
         expires: Duration::from_secs(899),
         idle: Duration::from_secs(1),
+        is_left: false,
     };
     bench.plane.told().connections = vec![connection];
     let known = ask(&mut engine, flow("10.9.0.1:4000", "192.0.2.1:80"))
@@ -185,6 +186,7 @@ async fn a_simulation_says_what_becomes_of_live_connections() {
         state: "ESTABLISHED",
         expires: Duration::from_secs(899),
         idle: Duration::from_secs(1),
+        is_left: false,
     };
     bench.plane.told().connections = vec![
         connection(1, "10.0.0.21:80"),

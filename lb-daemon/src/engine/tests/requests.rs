@@ -478,6 +478,7 @@ async fn connections_are_filtered_by_all_that_is_given() {
         state,
         expires: Duration::from_secs(899),
         idle: Duration::from_secs(1),
+        is_left: false,
     };
     bench.plane.told().connections = vec![
         connection(

@@ -219,6 +219,9 @@ impl State {
             }
             if !server.is_live() {
                 self.leaving.insert(*slot);
+                if server.is_cut() {
+                    self.cut.push(*slot);
+                }
             }
         }
     }

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use lb_common::abi::{Real, real};
+use lb_common::abi::{Real, real, setting};
 
 use super::error::{ApplyError, MapError};
 use super::maps::RealWord;
@@ -17,7 +17,7 @@ use super::report::Applied;
 use super::stage::Staged;
 use super::state::{Phase, State, Written, service_id};
 use super::target::{Target, targets};
-use crate::core::desired::{Desired, ServiceId};
+use crate::core::desired::{ConnReuse, Desired, Forwarding, ServiceId};
 use crate::core::schedule::Course;
 
 impl State {
@@ -28,6 +28,7 @@ impl State {
         hop: &dyn Fn(Ipv4Addr) -> Hop,
     ) -> Result<Applied, ApplyError> {
         let targets = targets(desired)?;
+        let forwarding = desired.forwarding;
         let before = self.maps.writes();
         let staged = match self.stage(&targets, hop) {
             // What was replaced a moment ago may still take up room.
@@ -39,7 +40,11 @@ impl State {
             other => other?,
         };
         let mut applied = Applied::default();
+        self.forward_by(&forwarding)?;
         self.switch(&targets, staged, &mut applied)?;
+        if forwarding.expire_nodest_conn {
+            self.cut_all(|_| true)?;
+        }
         applied.writes = self.maps.writes() - before;
         Ok(applied)
     }
@@ -177,21 +182,46 @@ impl State {
         Ok(())
     }
 
-    /// Marks what is left of a removed real server as cut: the program serves its connections no more. Returns its slots.
-    pub(super) fn cut(
-        &mut self,
-        service: ServiceId,
-        real: SocketAddr,
-    ) -> Result<Vec<u32>, MapError> {
+    /// Marks what is left of a removed real server as cut. Whether there is such a real server.
+    pub(super) fn cut(&mut self, service: ServiceId, real: SocketAddr) -> Result<bool, MapError> {
         let slots = self.removed(service, real);
-        for slot in &slots {
-            if let Some(server) = self.reals.get_mut(slot) {
+        self.cut_all(|slot| slots.contains(&slot))?;
+        Ok(!slots.is_empty())
+    }
+
+    /// Marks removed real servers as cut: the program serves their connections no more.
+    fn cut_all(&mut self, which: impl Fn(u32) -> bool) -> Result<(), MapError> {
+        for &slot in self.leaving.iter().filter(|slot| which(**slot)) {
+            if let Some(server) = self.reals.get_mut(&slot)
+                && !server.is_cut()
+            {
                 server.record.flags = real::REMOVED;
                 self.maps
-                    .set_real_word(*slot, RealWord::Identity, &server.record)?;
+                    .set_real_word(slot, RealWord::Identity, &server.record)?;
+                self.cut.push(slot);
             }
         }
-        Ok(slots)
+        Ok(())
+    }
+
+    /// Sets what holds for the packets of all services.
+    fn forward_by(&mut self, forwarding: &Forwarding) -> Result<(), MapError> {
+        let mut settings = self.maps.settings()?;
+        for (is_set, flag) in [
+            (forwarding.sloppy_tcp, setting::SLOPPY_TCP),
+            (forwarding.conn_reuse == ConnReuse::Never, setting::NO_REUSE),
+            (
+                forwarding.conn_reuse == ConnReuse::FinWait,
+                setting::REUSE_FIN_WAIT,
+            ),
+        ] {
+            settings.flags &= !flag;
+            if is_set {
+                settings.flags |= flag;
+            }
+        }
+        settings.icmp_per_second = forwarding.icmp_per_second;
+        self.maps.set_settings(&settings)
     }
 
     fn retire(&mut self, replaced: Vec<Written>) {

@@ -5,8 +5,9 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_common::abi::{ServiceKey4, TICK_SHIFT, TemplateKey4};
+use lb_common::abi::{ServiceKey4, Settings, TICK_SHIFT, TemplateKey4};
 use lb_common::conn::{Meta, State, Tick};
+use lb_common::forward::is_left;
 use lb_common::net::{Be16, Be32, Flow4, Proto};
 use lb_common::table::Lookup;
 use lb_common::template::Template;
@@ -25,8 +26,8 @@ use crate::core::template::next_look;
 pub struct Connections {
     table: maps::Connections,
     filter: ConnectionFilter,
-    /// The clock's offset in the data plane: see [`lb_common::abi::Settings::clock_shift`].
-    shift: u64,
+    /// With the clock's offset in the data plane.
+    settings: Settings,
     next: u32,
     batch: std::vec::IntoIter<Connection>,
     clients: Option<Clients>,
@@ -46,11 +47,15 @@ struct Clients {
 
 impl Connections {
     /// From the first bucket on.
-    pub(super) fn new(table: maps::Connections, filter: ConnectionFilter, shift: u64) -> Self {
+    pub(super) fn new(
+        table: maps::Connections,
+        filter: ConnectionFilter,
+        settings: Settings,
+    ) -> Self {
         Self {
             table,
             filter,
-            shift,
+            settings,
             next: 0,
             batch: Vec::new().into_iter(),
             clients: None,
@@ -74,7 +79,7 @@ impl Connections {
 
     /// The connection of a flow, found as the program finds it.
     pub(super) fn of(&self, flow: &Flow4) -> Option<Connection> {
-        let now = now(self.shift);
+        let now = now(self.settings.clock_shift);
         let table = self.table.table();
         match table.lookup(flow, &table.place(flow), now) {
             Lookup::Hit(hit) => self.one(flow, hit.meta, now),
@@ -86,7 +91,7 @@ impl Connections {
         if self.next >= self.table.buckets() {
             return false;
         }
-        let now = now(self.shift);
+        let now = now(self.settings.clock_shift);
         let entries: Vec<(Flow4, Meta)> = self.table.table().connections(self.next).collect();
         if let Some(clients) = &mut self.clients {
             for (flow, meta) in &entries {
@@ -111,7 +116,7 @@ impl Connections {
         let Ok((batch, next)) = clients.map.read(clients.from) else {
             return false;
         };
-        let now = now(self.shift);
+        let now = now(self.settings.clock_shift);
         let batch = batch
             .into_iter()
             .filter_map(|(key, template)| clients.one(&self.table, key, template, now));
@@ -139,6 +144,7 @@ impl Connections {
             state: meta.state().label(),
             expires: ticks(expires),
             idle: ticks(timeout.saturating_sub(expires)),
+            is_left: is_left(flow.proto, meta, &real, &self.settings),
         })
     }
 }
@@ -185,6 +191,7 @@ impl Clients {
             },
             expires: ticks(expires),
             idle: Duration::ZERO,
+            is_left: false,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
-use lb_common::abi::{ABI, Settings, setting};
+use lb_common::abi::{ABI, Settings};
 use lb_common::counter::Counter;
 use lb_common::net::Proto;
 use lb_common::table::SLOTS_PER_BUCKET;
@@ -90,10 +90,10 @@ impl Dataplane {
             pins.finish_maps()?;
             program
         };
-        let mut maps = open(&pins, &layouts)?;
-        set_options(&mut maps, options)?;
-        let state = State::adopt(maps, Grace::of_kernel().map_err(no_grace)?)?;
-        let sweeper = Sweeper::new(&state.maps)?;
+        let maps = open(&pins, &layouts)?;
+        let mut state = State::adopt(maps, Grace::of_kernel().map_err(no_grace)?)?;
+        let mut sweeper = Sweeper::new(&state.maps)?;
+        sweeper.cut(state.cut.drain(..));
         links::run_on(
             &pins,
             &mut program,
@@ -124,6 +124,7 @@ impl Dataplane {
         hop: &dyn Fn(Ipv4Addr) -> Hop,
     ) -> Result<Applied, ApplyError> {
         let result = self.state.apply(desired, hop);
+        self.sweeper.cut(self.state.cut.drain(..));
         if let Err(ApplyError::Map(_)) = result {
             // The maps hold less than what is known of them now, or more: only they can tell.
             self.state.reread()?;
@@ -173,9 +174,9 @@ impl Dataplane {
     /// Ends all connections of a real server that was removed: the next packet of each is judged anew. Whether there is such
     /// a real server. What is left of them in the table is taken out by the next calls of [`Self::maintain`].
     pub fn cut(&mut self, service: ServiceId, real: SocketAddr) -> Result<bool, ApplyError> {
-        let slots = self.state.cut(service, real)?;
-        slots.iter().for_each(|slot| self.sweeper.cut(*slot));
-        Ok(!slots.is_empty())
+        let was_removed = self.state.cut(service, real);
+        self.sweeper.cut(self.state.cut.drain(..));
+        Ok(was_removed?)
     }
 
     /// One slice of upkeep: walks the connection table for about `budget`, frees what can be freed, and updates
@@ -212,8 +213,7 @@ impl Dataplane {
     /// reader wants.
     pub fn connections(&self, filter: ConnectionFilter) -> Result<Connections, ReadError> {
         let maps = &self.state.maps;
-        let shift = maps.settings()?.clock_shift;
-        let connections = Connections::new(maps.connections()?, filter, shift);
+        let connections = Connections::new(maps.connections()?, filter, maps.settings()?);
         if !filter.templates {
             return Ok(connections);
         }
@@ -286,16 +286,6 @@ impl Dataplane {
         links::remove_everything(&self.pins)
     }
 
-    /// Lets a TCP segment without SYN open a connection, or no longer (`sloppy_tcp`).
-    pub fn set_sloppy_tcp(&mut self, on: bool) -> Result<(), ApplyError> {
-        let mut settings = self.state.maps.settings()?;
-        settings.flags &= !setting::SLOPPY_TCP;
-        if on {
-            settings.flags |= setting::SLOPPY_TCP;
-        }
-        Ok(self.state.maps.set_settings(&settings)?)
-    }
-
     /// Gives the program a frame as if it came by the loopback interface (`BPF_PROG_TEST_RUN`): what it would do with
     /// it, as the number of an XDP action, and what the frame is then. Connections and counters are real.
     pub fn run_frame(&mut self, frame: &[u8]) -> io::Result<(u32, Vec<u8>)> {
@@ -353,17 +343,6 @@ fn settings(options: &Options) -> Result<Settings, StartError> {
         hash_key: secret()?,
         ..Settings::default()
     })
-}
-
-/// Sets what the options say and every start may change.
-fn set_options(maps: &mut Maps, options: &Options) -> Result<(), MapError> {
-    let mut settings = maps.settings()?;
-    settings.flags &= !setting::SLOPPY_TCP;
-    if options.sloppy_tcp {
-        settings.flags |= setting::SLOPPY_TCP;
-    }
-    settings.icmp_per_second = options.icmp_per_second;
-    maps.set_settings(&settings)
 }
 
 /// A key for the connection table's hash that nobody can guess.

@@ -18,10 +18,6 @@ pub struct Options {
     pub replace: bool,
     /// How large the maps are.
     pub capacity: Capacity,
-    /// A TCP segment without SYN may open a connection.
-    pub sloppy_tcp: bool,
-    /// The most ICMP errors a second and CPU; 0 is no limit.
-    pub icmp_per_second: u32,
 }
 
 /// How much the maps hold. Maps keep their size while they are pinned.

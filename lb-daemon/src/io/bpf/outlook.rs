@@ -106,8 +106,8 @@ impl State {
     /// The connection that is recorded of a flow.
     pub(super) fn connection(&self, flow: &Flow4) -> Result<Option<Connection>, MapError> {
         let table = self.maps.connections()?;
-        let shift = self.maps.settings()?.clock_shift;
-        Ok(Connections::new(table, ConnectionFilter::default(), shift).of(flow))
+        let settings = self.maps.settings()?;
+        Ok(Connections::new(table, ConnectionFilter::default(), settings).of(flow))
     }
 }
 

@@ -163,6 +163,8 @@ pub struct Connection {
     pub expires: Duration,
     /// How long ago the last packet was seen, to within a second or so.
     pub idle: Duration,
+    /// Its client's next SYN or datagram opens another one, which is scheduled anew.
+    pub is_left: bool,
 }
 
 impl Connection {

@@ -387,6 +387,12 @@ fn flags(wanted: &TargetReal) -> u8 {
         TargetReal { weight: 0, .. } => real::QUIESCED,
         _ => 0,
     };
-    let reset = if wanted.reset { real::RESET } else { 0 };
-    real::USED | state | reset
+    [
+        (wanted.reset, real::RESET),
+        (wanted.syn_leaves, real::SYN_LEAVES),
+        (wanted.udp_leaves, real::UDP_LEAVES),
+    ]
+    .into_iter()
+    .filter(|(set, _)| *set)
+    .fold(real::USED | state, |flags, (_, flag)| flags | flag)
 }

@@ -29,6 +29,8 @@ pub(super) struct State {
     pub reals: BTreeMap<u32, RealServer>,
     /// The real servers among them that are not live: few, and looked at often.
     pub leaving: BTreeSet<u32>,
+    /// Those of them that were cut since the sweeper was last told.
+    pub cut: Vec<u32>,
     /// What is out of sight, and to be given back once nobody reads it.
     pub retired: Vec<(Ticket, Written)>,
     /// Free places of the maps.
@@ -185,6 +187,7 @@ impl State {
             services: BTreeMap::new(),
             reals: BTreeMap::new(),
             leaving: BTreeSet::new(),
+            cut: Vec::new(),
             retired: Vec::new(),
             profiles: vec![None; PROFILES as usize],
             egress: vec![0; EGRESS as usize],

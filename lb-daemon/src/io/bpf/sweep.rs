@@ -97,9 +97,9 @@ impl Sweeper {
         self.live
     }
 
-    /// Takes out all entries of a real server in the walk that begins next, and goes on until there is none.
-    pub(super) fn cut(&mut self, slot: u32) {
-        self.cut.insert(slot);
+    /// Takes out all entries of these real servers in the walk that begins next, and goes on until there is none.
+    pub(super) fn cut(&mut self, slots: impl IntoIterator<Item = u32>) {
+        self.cut.extend(slots);
     }
 
     /// Goes on with the walk, as far as is due since the last slice, but no longer than `budget`.
@@ -187,7 +187,10 @@ impl Sweeper {
 
     /// Whether the last walk found a connection of a real server, or a client that is held to it.
     pub(super) fn found(&self, slot: u32) -> bool {
-        self.found.get(slot as usize).is_none_or(|sum| *sum != 0) || self.clients(slot) > 0
+        self.found.get(slot as usize).is_none_or(|sum| *sum != 0)
+            || self.clients(slot) > 0
+            // What is given back may be another real server's before the walk is over.
+            || self.cut.contains(&slot)
     }
 
     /// How many persistent clients are held to a real server.

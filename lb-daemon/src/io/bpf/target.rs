@@ -60,6 +60,10 @@ pub(super) struct TargetReal {
     pub reset: bool,
     /// Taken out of use by the operator.
     pub drained: bool,
+    /// A SYN on one of its connections opens another one.
+    pub syn_leaves: bool,
+    /// Its UDP flows leave it with their next datagram.
+    pub udp_leaves: bool,
 }
 
 /// Everything that is desired.
@@ -67,11 +71,12 @@ pub(super) fn targets(desired: &Desired) -> Result<Vec<Target>, ApplyError> {
     desired
         .services
         .iter()
-        .map(|service| target(service, desired.connections.timeouts))
+        .map(|service| target(service, desired))
         .collect()
 }
 
-fn target(desired: &DesiredService, timeouts: desired::Timeouts) -> Result<Target, ApplyError> {
+fn target(desired: &DesiredService, all: &Desired) -> Result<Target, ApplyError> {
+    let expires = all.forwarding.expire_nodest_conn;
     let keys = desired
         .listeners()
         .map(|id| key(desired.id, id))
@@ -80,7 +85,7 @@ fn target(desired: &DesiredService, timeouts: desired::Timeouts) -> Result<Targe
         .reals
         .iter()
         .rev()
-        .map(|r| real(desired.id, r))
+        .map(|r| real(desired, r, expires))
         .collect::<Result<_, _>>()?;
     Ok(Target {
         id: desired.id,
@@ -92,7 +97,7 @@ fn target(desired: &DesiredService, timeouts: desired::Timeouts) -> Result<Targe
         persistence: desired.persistence.map_or(0, |p| ticks(p.timeout)),
         mask: desired.persistence.map_or(0, |p| netmask(p.mask)),
         router: desired.router,
-        timeouts: profile(desired.timeouts.unwrap_or(timeouts)),
+        timeouts: profile(desired.timeouts.unwrap_or(all.connections.timeouts)),
         reals,
     })
 }
@@ -103,7 +108,11 @@ fn key(service: ServiceId, id: ServiceId) -> Result<ServiceKey4, ApplyError> {
     Ok(ServiceKey4 { host_bits, ..key })
 }
 
-fn real(service: ServiceId, desired: &DesiredReal) -> Result<TargetReal, ApplyError> {
+fn real(
+    service: &DesiredService,
+    desired: &DesiredReal,
+    expires: bool,
+) -> Result<TargetReal, ApplyError> {
     let DesiredReal {
         addr,
         port,
@@ -115,15 +124,20 @@ fn real(service: ServiceId, desired: &DesiredReal) -> Result<TargetReal, ApplyEr
         drained,
         weight: _,
     } = *desired;
+    let weight = desired.effective_weight();
+    // A client that is kept here would be sent here again.
+    let holds_clients = service.persistence.is_some_and(|p| !p.leave_quiesced) && !drained;
     Ok(TargetReal {
-        addr: SocketAddrV4::new(v4(service, addr)?, port),
+        addr: SocketAddrV4::new(v4(service.id, addr)?, port),
         method,
-        weight: desired.effective_weight(),
+        weight,
         upper,
         lower,
         down,
-        reset,
+        reset: reset || expires && down,
         drained,
+        syn_leaves: expires && weight == 0,
+        udp_leaves: service.udp_leaves_quiesced && weight == 0 && !holds_clients,
     })
 }
 

@@ -115,8 +115,6 @@ impl Product {
                 connections: CONNECTIONS,
                 ..Capacity::default()
             },
-            sloppy_tcp: false,
-            icmp_per_second: 0,
         })?;
         let services = [Method::Dr, Method::Tun, Method::Nat].map(service);
         let desired = Desired {
@@ -291,6 +289,7 @@ fn service(method: Method) -> DesiredService {
         persistence: None,
         one_packet: false,
         timeouts: None,
+        udp_leaves_quiesced: false,
         method,
         router: 0,
         reals: (1..=REALS)

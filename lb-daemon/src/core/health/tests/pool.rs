@@ -2,7 +2,8 @@
 
 use super::world::*;
 use crate::core::desired::{
-    Connections, Desired, DesiredReal, DesiredService, Method, Scheduler, SchedulerFlags, XdpMode,
+    Connections, Desired, DesiredReal, DesiredService, Forwarding, Method, Scheduler,
+    SchedulerFlags, XdpMode,
 };
 use crate::core::health::plan::{Damping, Rules, Timing};
 use crate::core::health::*;
@@ -184,6 +185,7 @@ fn standings_change_what_is_desired() {
         interfaces: vec![],
         mode: XdpMode::Auto,
         connections: Connections::default(),
+        forwarding: Forwarding::default(),
         services: vec![DesiredService {
             id: service_id(),
             also: vec![],
@@ -193,6 +195,7 @@ fn standings_change_what_is_desired() {
             persistence: None,
             one_packet: false,
             timeouts: None,
+            udp_leaves_quiesced: false,
             method: Method::Dr,
             router: 0,
             reals: vec![

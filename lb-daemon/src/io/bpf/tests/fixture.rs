@@ -68,6 +68,7 @@ pub(super) fn service(vip: u8, scheduler: Scheduler, reals: &[(u8, u16)]) -> Des
         persistence: None,
         one_packet: false,
         timeouts: None,
+        udp_leaves_quiesced: false,
         method: Method::Dr,
         router: 0,
         reals: reals
