@@ -11,8 +11,8 @@ use super::nearest::nearest_key;
 pub(crate) use health::{CHECK, DAMPING, NOTIFY, QUORUM, SORRY};
 pub(crate) use probe::{DNS, GRPC, HTTP, REDIS, SCRIPT, SMTP, TCP, TLS, UDP, ZOOKEEPER};
 pub(crate) use vrrp::{
-    VRRP, VRRP_ADDRESS, VRRP_ANNOUNCE, VRRP_AUTH, VRRP_DEBOUNCE, VRRP_NOTIFY, VRRP_ROUTE,
-    VRRP_TRACK,
+    VRRP, VRRP_ADDRESS, VRRP_ANNOUNCE, VRRP_AUTH, VRRP_DEBOUNCE, VRRP_HMAC, VRRP_KEY, VRRP_NOTIFY,
+    VRRP_ROUTE, VRRP_TRACK,
 };
 
 /// The keys of one kind of map.
@@ -104,6 +104,8 @@ pub(crate) const TABLES: &[&Table] = &[
     &NOTIFY,
     &VRRP,
     &VRRP_AUTH,
+    &VRRP_HMAC,
+    &VRRP_KEY,
     &VRRP_ADDRESS,
     &VRRP_ROUTE,
     &VRRP_ANNOUNCE,

@@ -4,6 +4,7 @@ mod health;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -25,7 +26,8 @@ use crate::core::desired::{
 use crate::core::diff::changes;
 use crate::core::health::probe::Probe;
 use crate::core::vrrp::{
-    Announcements, Auth, InitialState, Interval, Password, Preempt, Priority, Version,
+    Announcements, Auth, Freshness, InitialState, Interval, Key, Mode, Password, Preempt, Priority,
+    Signing, Version,
 };
 
 fn read(bytes: &[u8]) -> Result<Model, Refused> {
@@ -241,6 +243,28 @@ prop_compose! {
 }
 
 prop_compose! {
+    /// A password and keys, of which a virtual router has one at most.
+    fn auth()(
+        pass in option::of("[ -~]{1,8}"),
+        texts in option::of(vec("[ -~]{32,64}", 1..3)),
+        mode in select(vec![Mode::ReceiveOnly, Mode::Permissive, Mode::Enforce]),
+        window in option::of(1_u64..=300),
+    ) -> (Option<String>, Option<Signing>) {
+        let signing = texts.map(|texts| {
+            let usable = |text: &String| !text.starts_with("file:") && !text.starts_with("hex:");
+            let texts = texts.into_iter().filter(usable).chain(["hex:".to_owned() + &"0f".repeat(32)]);
+            Signing {
+                keys: (5..).zip(texts).map(|(id, text)| Key::new(id, &text).unwrap()).collect(),
+                active: 5,
+                mode,
+                freshness: window.map_or(Freshness::Growing, |s| Freshness::Window(Duration::from_secs(s))),
+            }
+        });
+        (pass, signing)
+    }
+}
+
+prop_compose! {
     /// A virtual router; its name, number and addresses are made unique later.
     fn virtual_router()(
         v3 in any::<bool>(),
@@ -249,7 +273,7 @@ prop_compose! {
         misses in 1u8..=100,
         preempt in preempt(),
         initial in select(vec![InitialState::Backup, InitialState::Master]),
-        pass in option::of("[ -~]{1,8}"),
+        auth in auth(),
         source in option::of(any::<Ipv4Addr>()),
         peers in vec(2u8..250, 0..3),
         addresses in (vec(virtual_address(), 1..4), vec(virtual_address(), 0..3)),
@@ -263,7 +287,7 @@ prop_compose! {
     ) -> VirtualRouter {
         let version = if v3 { Version::V3 } else { Version::V2 };
         let length = if v3 { Interval::centis(interval) } else { Interval::seconds(interval as u8) };
-        let pass = pass.filter(|_| !v3).map(|text| Auth::Pass(Password::new(&text).unwrap()));
+        let pass = auth.0.filter(|_| !v3 && auth.1.is_none()).map(|text| Auth::Pass(Password::new(&text).unwrap()));
         let mut peers: Vec<IpAddr> = peers.into_iter().map(|n| IpAddr::from([172, 16, 0, n])).collect();
         peers.sort();
         peers.dedup();
@@ -278,6 +302,7 @@ prop_compose! {
             preempt,
             initial,
             auth: pass.unwrap_or_default(),
+            signing: auth.1.map(Arc::new),
             source: source.map(IpAddr::from).filter(|s| !peers.contains(s)),
             peers,
             addresses: addresses.0,
@@ -405,6 +430,11 @@ proptest! {
         for router in &mut model.vrrp {
             router.version = Version::V2;
             router.auth = Auth::Pass(Password::new("geheim!").unwrap());
+            if let Some(signing) = router.signing.take() {
+                router.auth = Auth::None;
+                let keys = vec![Key::new(1, &"geheim".repeat(8)).unwrap()];
+                router.signing = Some(Arc::new(Signing { keys, active: 1, ..signing.as_ref().clone() }));
+            }
         }
         let shown = Shown(&model).to_string();
         prop_assert!(!shown.contains("geheim"), "{}", shown);

@@ -11,10 +11,15 @@ pub fn now() -> Instant {
 
 /// The time of day, in whole seconds since 1970: for what is written down, never for measuring.
 pub fn wall() -> u64 {
+    time_of_day().as_secs()
+}
+
+/// The time of day since 1970: for what other machines compare with theirs, never for measuring.
+pub fn time_of_day() -> Duration {
     // A clock before 1970 is one that was never set.
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs())
+        .unwrap_or_default()
 }
 
 /// The clock that the XDP program reads (`bpf_ktime_get_coarse_ns`), since boot without suspends. It moves in steps

@@ -45,12 +45,6 @@ impl Host {
         has_result.recv().expect("the job ends without panic")
     }
 
-    /// Does something on the host, in a thread of its own, while the host does other things.
-    pub(crate) fn spawn(&self, job: impl FnOnce() + Send + 'static) {
-        // A thread has the network namespace of the one that starts it.
-        self.call(move || drop(thread::spawn(job)));
-    }
-
     /// Runs a command on the host, and stops the test if it fails.
     pub(crate) fn run(&self, line: &str) {
         let line = line.to_owned();

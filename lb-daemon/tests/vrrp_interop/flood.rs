@@ -27,8 +27,9 @@ impl Flood {
     /// Sends it from a host, while the test goes on; how many packets it were.
     pub(crate) fn send(self, host: &Host) -> Receiver<u64> {
         let (said, sent) = channel();
-        host.spawn(move || {
-            let _ = said.send(self.run());
+        // A thread has the network namespace of the one that starts it.
+        host.call(move || {
+            std::thread::spawn(move || said.send(self.run()));
         });
         sent
     }

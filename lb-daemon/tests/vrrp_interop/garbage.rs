@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use lb_daemon::core::vrrp::{
-    Auth, Claim, Interval, Packet, Password, Priority, Version, multicast_group,
+    Auth, Claim, Interval, Packet, Password, Priority, Signing, Version, multicast_group,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -17,11 +17,22 @@ const SOURCE: Ipv4Addr = Ipv4Addr::new(10, 5, 0, 9);
 
 /// A message of version 3 with nothing wrong about it, as somebody would send it.
 pub(crate) fn right(source: Ipv4Addr) -> Vec<u8> {
-    let mut right = director();
-    right.version = Version::V3;
-    right.auth = Auth::None;
-    right.interval = Interval::centis(10).unwrap();
-    right.encode(source.into(), multicast_group(source.into()))
+    version_3().encode(source.into(), multicast_group(source.into()))
+}
+
+/// The same with a trailer.
+pub(crate) fn signed(source: Ipv4Addr, signing: &Signing, number: u64) -> Vec<u8> {
+    let to = multicast_group(source.into());
+    version_3().encode_signed(source.into(), to, Some((signing, number)))
+}
+
+fn version_3() -> Packet {
+    Packet {
+        version: Version::V3,
+        auth: Auth::None,
+        interval: Interval::centis(10).unwrap(),
+        ..director()
+    }
 }
 
 fn packet(change: impl FnOnce(&mut Packet)) -> Vec<u8> {

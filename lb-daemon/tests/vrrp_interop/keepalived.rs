@@ -1,5 +1,6 @@
 //! Debian's keepalived as the other director.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -29,13 +30,26 @@ pub(crate) struct Plan<'a> {
 impl Keepalived {
     /// The reason why there is none, if there is none.
     pub(crate) fn missing() -> Option<&'static str> {
-        let found = Command::new("keepalived")
+        let found = Command::new(program())
             .arg("--version")
             .stderr(Stdio::null())
             .status();
         found
             .is_err()
             .then_some("keepalived is not installed; `cargo xtask setup` does")
+    }
+
+    /// Whether it knows keys that sign, as from 2.4 on.
+    pub(crate) fn signs() -> bool {
+        let said = Command::new(program()).arg("--version").output().unwrap();
+        let text = String::from_utf8_lossy(&said.stderr) + String::from_utf8_lossy(&said.stdout);
+        let version = text.split_once("Keepalived v").map(|(_, rest)| rest);
+        let mut numbers = version
+            .unwrap_or_default()
+            .split('.')
+            .map(str::parse::<u32>);
+        let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+        (next(), next()) >= (2, 4)
     }
 
     /// Starts it on a host.
@@ -46,7 +60,7 @@ impl Keepalived {
         let child = host.call(move || {
             let file = |name: &str| path.join(name);
             let log = std::fs::File::create(file("log")).unwrap();
-            Command::new("keepalived")
+            Command::new(program())
                 .args(["--vrrp", "--dont-fork", "--log-console", "--log-detail"])
                 .arg("--use-file")
                 .arg(file("keepalived.conf"))
@@ -100,6 +114,11 @@ impl Drop for Keepalived {
     }
 }
 
+/// Debian's, or another one.
+fn program() -> OsString {
+    std::env::var_os("LB_KEEPALIVED").unwrap_or_else(|| "keepalived".into())
+}
+
 fn configuration(plan: Plan<'_>) -> String {
     let Plan {
         case,
@@ -110,6 +129,9 @@ fn configuration(plan: Plan<'_>) -> String {
     } = plan;
     let auth = match case.password {
         Some(pass) => format!("authentication {{\n  auth_type PASS\n  auth_pass {pass}\n }}"),
+        None if case.signed => {
+            format!("auth_hmac {{\n  key 1 {}\n  active_key 1\n }}", Case::KEY)
+        }
         None => String::new(),
     };
     let unicast = match case.unicast {

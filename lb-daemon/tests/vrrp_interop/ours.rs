@@ -73,9 +73,14 @@ fn configuration(plan: Plan<'_>) -> String {
         own,
         peer,
     } = plan;
-    let auth = case
-        .password
-        .map_or_else(String::new, |pass| format!("auth: {{pass: \"{pass}\"}}, "));
+    let auth = match case.password {
+        Some(pass) => format!("auth: {{pass: \"{pass}\"}}, "),
+        None if case.signed => format!(
+            "auth: {{hmac: {{keys: [{{id: 1, key: \"{}\"}}]}}}}, ",
+            Case::KEY
+        ),
+        None => String::new(),
+    };
     let unicast = match case.unicast {
         true => format!("source: \"{own}\", peers: [\"{peer}\"], "),
         false => String::new(),

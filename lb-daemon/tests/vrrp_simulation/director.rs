@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use lb_daemon::core::vrrp::{
-    Arrival, Datagram, Effect, Event, Packet, Priority, Reject, Router, Settings, State, admit,
-    multicast_group,
+    Arrival, Datagram, Effect, Event, Packet, Priority, Reject, Router, Seal, Settings, State,
+    admit, multicast_group,
 };
 
 /// Nanoseconds of virtual time.
@@ -191,8 +191,14 @@ impl Director {
         let arrival = Arrival {
             own: machine.address(),
             known_master: machine.master().map(|m| m.source),
+            wall: Duration::ZERO,
         };
-        let heard = admit(machine.settings(), &arrival, &datagram)?;
+        let heard = admit(
+            machine.settings(),
+            &arrival,
+            &mut Seal::default(),
+            &datagram,
+        )?;
         Ok(self.tell(now, message.network, Event::Advert(heard)))
     }
 }

@@ -81,6 +81,7 @@ impl Script {
             misses,
             preempt: Preempt::AtOnce,
             initial: InitialState::Backup,
+            signing: None,
             auth: if v3 {
                 Auth::None
             } else {

@@ -16,7 +16,7 @@ pub(super) use health::VERDICTS;
 pub(super) use pool::{DEAD_CONNECTIONS, ON_FAILURE};
 pub(super) use probe::{BODY_LIMIT, REDIS_ROLES, ZOOKEEPER_ROLES};
 pub(super) use script::NOTIFY_TIMEOUT;
-pub(super) use vrrp::{SCOPES, everywhere};
+pub(super) use vrrp::{SCOPES, SIGNING_MODES, everywhere, usual_window};
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,5 +1,7 @@
 //! Virtual routers.
 
+mod signing;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,9 +19,8 @@ use super::super::value::{
     number, plain_address, process_name, truth, weight_shift, word,
 };
 use super::{Decoder, Map, Subject, keys};
-use crate::core::vrrp::{
-    Announcements, Auth, InitialState, Interval, Password, Preempt, Priority, Version,
-};
+use crate::core::vrrp::{Announcements, InitialState, Interval, Preempt, Priority, Version};
+pub(crate) use signing::{MODES as SIGNING_MODES, usual_window};
 
 /// The words of `version`.
 const VERSIONS: &[(&str, Version)] = &[("2", Version::V2), ("3", Version::V3)];
@@ -66,11 +67,13 @@ fn router(decoder: &mut Decoder, node: &Node<'_>) -> Option<VirtualRouter> {
         advert_interval(text, version)
     });
     let misses = decoder.value(&map, "misses", |text| number(text, 1..=100));
+    let interval = interval.or_else(|| Interval::seconds(1))?;
+    let signatures = signing::auth(decoder, &map, interval);
     let router = VirtualRouter {
         vrid: vrid.unwrap_or(1),
         version,
         priority: priority.unwrap_or(Priority::DEFAULT),
-        interval: interval.or_else(|| Interval::seconds(1))?,
+        interval,
         misses: misses.and_then(|n| u8::try_from(n).ok()).unwrap_or(3),
         preempt: decoder.value(&map, "preempt", preempt).unwrap_or_default(),
         initial: decoder
@@ -78,7 +81,8 @@ fn router(decoder: &mut Decoder, node: &Node<'_>) -> Option<VirtualRouter> {
                 word(&text.to_ascii_lowercase(), STATES)
             })
             .unwrap_or_default(),
-        auth: auth(decoder, &map),
+        auth: signatures.0,
+        signing: signatures.1,
         source: decoder.value(&map, "source", plain_address),
         peers: decoder
             .list(&map, "peers")
@@ -179,38 +183,6 @@ fn preempt(text: &str) -> Result<Preempt, Wrong> {
             }),
         },
     }
-}
-
-fn auth(decoder: &mut Decoder, router: &Map<'_, '_>) -> Auth {
-    let Some(map) = part(decoder, router, "auth", &keys::VRRP_AUTH) else {
-        return Auth::None;
-    };
-    let Some(node) = map.get("pass") else {
-        let what = format!("{}the key `pass` is missing", map.subject);
-        let refusal = Refusal::new(what, "add `pass: \"1111\"`, for example");
-        decoder.refuse(refusal.at(map.node.span));
-        return Auth::None;
-    };
-    match node.text().map(|text| (text.len(), Password::new(text))) {
-        Some((_, Some(password))) => return Auth::Pass(password),
-        Some((length, None)) => decoder.refuse(
-            Refusal::new(
-                format!("{}the password has {length} bytes", map.subject),
-                "write one of 1 to 8 bytes, the same on all directors",
-            )
-            .why("that is all the room that version 2 has; keepalived cuts off the rest without a word")
-            .at(node.span)
-            .secret(),
-        ),
-        None => decoder.refuse(
-            Refusal::new(
-                format!("{}`pass` is {}, not a text", map.subject, node.describe()),
-                "write one value after `pass:`",
-            )
-            .at(node.span),
-        ),
-    }
-    Auth::None
 }
 
 fn required_addresses(decoder: &mut Decoder, map: &Map<'_, '_>) -> Vec<VirtualAddress> {

@@ -142,13 +142,83 @@ pub(crate) const VRRP: Table = Table {
 pub(crate) const VRRP_AUTH: Table = Table {
     at: "vrrp[].auth",
     about: "How advertisements are signed.",
-    keys: &[Key {
-        name: "pass",
-        takes: "1 to 8 bytes",
-        default: REQUIRED,
-        about: "Version 2 only: a password, sent in clear text. It keeps apart what was joined by mistake, and nobody \
-                who listens.",
-    }],
+    keys: &[
+        Key {
+            name: "pass",
+            takes: "1 to 8 bytes",
+            default: "none",
+            about: "Version 2 only: a password, sent in clear text. It keeps apart what was joined by mistake, and \
+                    nobody who listens.",
+        },
+        Key {
+            name: "hmac",
+            takes: "[keys](#vrrpauthhmac)",
+            default: "none",
+            about: "Both versions: keys that sign, so that nobody without them can make an advertisement. As \
+                    keepalived has it since 2.4 (`auth_hmac`).",
+        },
+    ],
+};
+
+/// `vrrp[].auth.hmac`
+pub(crate) const VRRP_HMAC: Table = Table {
+    at: "vrrp[].auth.hmac",
+    about: "Keys that sign advertisements, the same on all directors. [VRRP](vrrp.md#signed-advertisements) says how they \
+            are introduced and changed.",
+    keys: &[
+        Key {
+            name: "keys",
+            takes: "list of [keys](#vrrpauthhmackeys)",
+            default: REQUIRED,
+            about: "What others may have signed with.",
+        },
+        Key {
+            name: "active",
+            takes: "1 to 255",
+            default: "the only key",
+            about: "The id of the key that this director signs with.",
+        },
+        Key {
+            name: "mode",
+            takes: "`enforce`, `permissive` or `receive-only`",
+            default: "`enforce`",
+            about: "`receive-only` signs nothing, `permissive` signs and heeds also what is not signed, `enforce` heeds \
+                    nothing that is not signed.",
+        },
+        Key {
+            name: "anti_replay",
+            takes: "`time` or `monotonic`",
+            default: "`time`",
+            about: "What keeps somebody from repeating an advertisement: its time, for which the clocks must agree, or \
+                    only that each is newer than the one before.",
+        },
+        Key {
+            name: "time_window",
+            takes: "duration, 1s to 5m, whole seconds count",
+            default: "three advertisement intervals, at least `5s`",
+            about: "How far clocks may be apart.",
+        },
+    ],
+};
+
+/// `vrrp[].auth.hmac.keys[]`
+pub(crate) const VRRP_KEY: Table = Table {
+    at: "vrrp[].auth.hmac.keys[]",
+    about: "A key.",
+    keys: &[
+        Key {
+            name: "id",
+            takes: "1 to 255",
+            default: REQUIRED,
+            about: "What the directors call it.",
+        },
+        Key {
+            name: "key",
+            takes: "32 to 64 bytes: `hex:` and digits, or text",
+            default: REQUIRED,
+            about: "The secret. `openssl rand -hex 32` makes the digits.",
+        },
+    ],
 };
 
 /// `vrrp[].addresses[]`

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::core::vrrp::{
-    Announcements, Auth, InitialState, Interval, Preempt, Priority, Settings, Version,
+    Announcements, Auth, InitialState, Interval, Preempt, Priority, Settings, Signing, Version,
 };
 
 /// A virtual router, as this director takes part in it.
@@ -31,8 +32,10 @@ pub struct VirtualRouter {
     pub preempt: Preempt,
     /// How it begins.
     pub initial: InitialState,
-    /// How advertisements are signed.
+    /// Version 2: the password.
     pub auth: Auth,
+    /// How advertisements are signed with keys, where they are.
+    pub signing: Option<Arc<Signing>>,
     /// The address that it speaks from; absent: the first of the interface.
     pub source: Option<IpAddr>,
     /// The other directors, when they are spoken to one by one.
@@ -69,6 +72,7 @@ impl VirtualRouter {
             preempt: self.preempt,
             initial: self.initial,
             auth: self.auth,
+            signing: self.signing.clone(),
             addresses: self.addresses.iter().map(|a| a.addr).collect(),
             peers: self.peers.clone(),
             announcements: self.announcements,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::super::decode::{SCOPES, everywhere};
+use super::super::decode::{SCOPES, SIGNING_MODES, everywhere, usual_window};
 use super::super::model::{
     Gateway, LinkDelays, Notify, Script, Track, Tracked, VirtualAddress, VirtualRoute,
     VirtualRouter, default_version,
@@ -10,7 +10,10 @@ use super::super::model::{
 use super::super::value::Written;
 use super::{Facet, Value, facet, plain};
 use crate::core::desired::full_prefix;
-use crate::core::vrrp::{Announcements, Auth, InitialState, Interval, Preempt, Priority, Version};
+use crate::core::vrrp::{
+    Announcements, Auth, Freshness, InitialState, Interval, Key, Mode, Preempt, Priority, Signing,
+    Version,
+};
 
 /// What is said of a virtual router.
 pub(crate) fn virtual_router(router: &VirtualRouter) -> Vec<Facet> {
@@ -25,6 +28,7 @@ pub(crate) fn virtual_router(router: &VirtualRouter) -> Vec<Facet> {
         preempt,
         initial,
         auth,
+        signing,
         source,
         peers,
         addresses,
@@ -61,7 +65,11 @@ pub(crate) fn virtual_router(router: &VirtualRouter) -> Vec<Facet> {
         facet("misses", plain(misses), *misses == 3),
         facet("preempt", preemption(*preempt), *preempt == Preempt::AtOnce),
         facet("state", plain(state), *initial == InitialState::Backup),
-        facet("auth", signature(auth), *auth == Auth::None),
+        facet(
+            "auth",
+            signature(auth, signing.as_deref(), *interval),
+            *auth == Auth::None && signing.is_none(),
+        ),
         facet("addresses", list(addresses, address), false),
         facet("excluded", list(excluded, address), excluded.is_empty()),
         facet("routes", list(routes, route), routes.is_empty()),
@@ -108,11 +116,42 @@ fn preemption(preempt: Preempt) -> Value {
     }
 }
 
-fn signature(auth: &Auth) -> Value {
-    match auth {
-        Auth::None => plain("none"),
-        Auth::Pass(password) => Value::Map(vec![("pass", Value::Secret(password.reveal()))]),
+fn signature(auth: &Auth, signing: Option<&Signing>, interval: Interval) -> Value {
+    match (auth, signing) {
+        (_, Some(signing)) => Value::Map(vec![("hmac", with_keys(signing, interval))]),
+        (Auth::None, None) => plain("none"),
+        (Auth::Pass(password), None) => {
+            Value::Map(vec![("pass", Value::Secret(password.reveal()))])
+        }
     }
+}
+
+fn with_keys(signing: &Signing, interval: Interval) -> Value {
+    let Signing {
+        keys,
+        active,
+        mode,
+        freshness,
+    } = signing;
+    let key = |key: &Key| {
+        let secret = Value::Secret(key.reveal().to_owned());
+        Value::Map(vec![("id", plain(key.id())), ("key", secret)])
+    };
+    let mut entries = vec![("keys", list(keys, key))];
+    if keys.len() > 1 {
+        entries.push(("active", plain(active)));
+    }
+    let word = SIGNING_MODES.iter().find(|(_, m)| m == mode);
+    let word = word.filter(|_| *mode != Mode::default());
+    entries.extend(word.map(|(word, _)| ("mode", plain(word))));
+    match freshness {
+        Freshness::Growing => entries.push(("anti_replay", plain("monotonic"))),
+        Freshness::Window(window) if *window != usual_window(interval) => {
+            entries.push(("time_window", plain(Written(*window))));
+        }
+        Freshness::Window(_) => {}
+    }
+    Value::Map(entries)
 }
 
 /// An address with its prefix, which is left out where it is the whole address.

@@ -17,6 +17,7 @@ mod machine;
 pub mod packet;
 mod priority;
 mod receive;
+mod seal;
 mod settings;
 mod timing;
 mod tracking;
@@ -24,9 +25,13 @@ mod tracking;
 pub use announce::{gratuitous_arp, neighbour_advertisement};
 pub use group::{Instance, Router};
 pub use machine::{Cause, Effect, Event, Heard, Machine, State};
-pub use packet::{Auth, Claim, Datagram, Packet, Password, Reject, Version, multicast_group};
+pub use packet::{
+    Auth, Claim, Datagram, Freshness, Key, Mode, Packet, Password, Reject, Signing, Version,
+    multicast_group,
+};
 pub use priority::Priority;
 pub use receive::{Arrival, admit};
+pub use seal::Seal;
 pub use settings::{Announcements, InitialState, Preempt, Settings};
 pub use timing::{Interval, Timing};
 pub use tracking::{Debounce, Tracked, Weight, standing};

@@ -4,9 +4,11 @@
 mod tests;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use super::packet::{Auth, Datagram, Packet, Reject, Version, multicast_group};
-use super::{Heard, Settings};
+use super::packet::{Auth, Datagram, Packet, Reject, Trailer, Version, multicast_group};
+use super::seal::Signed;
+use super::{Heard, Seal, Settings};
 
 /// What is known of a datagram's way besides its header.
 #[derive(Clone, Copy, Debug)]
@@ -15,14 +17,17 @@ pub struct Arrival {
     pub own: IpAddr,
     /// The master that was heard last: its list of addresses is known to be right.
     pub known_master: Option<IpAddr>,
+    /// The time of day, since 1970.
+    pub wall: Duration,
 }
 
 /// What a virtual router hears in a datagram.
 ///
-/// The order of the checks is the RFCs': what comes from beyond the link or is damaged is not looked at further.
+/// `seal` is what was heeded before, where advertisements are signed. The order of the checks is the RFCs': what comes from beyond the link or is damaged is not looked at further.
 pub fn admit(
     settings: &Settings,
     arrival: &Arrival,
+    seal: &mut Seal,
     datagram: &Datagram<'_>,
 ) -> Result<Heard, Reject> {
     let unicast = !settings.peers.is_empty();
@@ -43,12 +48,27 @@ pub fn admit(
     if unicast && !settings.peers.contains(&datagram.source) {
         return Err(Reject::Peer);
     }
-    let packet = Packet::decode(datagram)?;
+    let (packet, trailer) = match settings.signing {
+        Some(_) => Packet::decode_signed(datagram)?,
+        None => (Packet::decode(datagram)?, None),
+    };
     if packet.vrid != settings.vrid {
         return Err(Reject::Vrid);
     }
     if packet.version != settings.version {
         return Err(Reject::Version);
+    }
+    if let Some(signing) = &settings.signing {
+        let signed = Signed {
+            version: packet.version,
+            source: datagram.source,
+            message: match trailer {
+                Some(_) => Trailer::strip(datagram.payload),
+                None => datagram.payload,
+            },
+            trailer,
+        };
+        seal.check(signing, &signed, arrival.wall)?;
     }
     signed(&settings.auth, &packet.auth)?;
     // Version 3 learns the interval from the master.

@@ -1,9 +1,10 @@
 //! What an operator says about one virtual router.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::packet::{Auth, Version};
+use super::packet::{Auth, Signing, Version};
 use super::{Interval, Priority, Timing};
 
 /// One virtual router, as configured on this director.
@@ -23,8 +24,10 @@ pub struct Settings {
     pub preempt: Preempt,
     /// How it begins.
     pub initial: InitialState,
-    /// Version 2: how advertisements are signed.
+    /// Version 2: the password.
     pub auth: Auth,
+    /// How advertisements are signed with keys, where they are.
+    pub signing: Option<Arc<Signing>>,
     /// The virtual addresses that are advertised, of one family.
     pub addresses: Vec<IpAddr>,
     /// The other directors, when advertisements go to each of them instead of to the multicast group.

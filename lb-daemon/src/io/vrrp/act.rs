@@ -8,6 +8,7 @@ use super::types::{Event, Notice};
 use crate::core::vrrp::{
     Claim, Effect, Packet, State, gratuitous_arp, multicast_group, neighbour_advertisement,
 };
+use crate::io::clock;
 
 impl Thread {
     /// Does what was decided for a virtual router.
@@ -67,9 +68,14 @@ impl Thread {
         } else {
             &settings.peers
         };
+        // One advertisement has one number, to whomever it goes.
+        let signing = settings.signing.as_deref().map(|signing| {
+            let number = instance.seal.next(signing, clock::time_of_day());
+            (signing, number)
+        });
         let mut failed = None;
         for to in to {
-            match socket.send(source, *to, &packet.encode(source, *to)) {
+            match socket.send(source, *to, &packet.encode_signed(source, *to, signing)) {
                 Ok(()) => {
                     instance.counters.sent += 1;
                     instance.mute = false;

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use socket2::SockFilter;
 
-use crate::core::vrrp::{Auth, Settings, Version, multicast_group};
+use crate::core::vrrp::{self, Auth, Settings, Version, multicast_group};
 use crate::io::packet_socket::filter as bpf;
 
 /// As much of a packet as is let through: all of it.
@@ -21,6 +21,8 @@ const ALL: u32 = 0xFFFF;
 const MOST: usize = 1_500;
 /// Of so many peers each is looked for; among more, none.
 const MOST_PEERS: usize = 32;
+/// Bytes of the trailer behind what is signed.
+const TRAILER: u32 = vrrp::packet::TRAILER as u32;
 /// Bytes of a message before its addresses.
 const HEADER: u32 = 8;
 
@@ -52,6 +54,8 @@ pub(super) struct Expected {
 struct Kind {
     version: Version,
     auth: Auth,
+    /// They may have a trailer.
+    signed: bool,
     peers: Vec<IpAddr>,
     vrids: Vec<u8>,
 }
@@ -60,14 +64,20 @@ impl Expected {
     /// Advertisements of one more virtual router.
     pub(super) fn of_router(&mut self, settings: &Settings) {
         let alike = |kind: &&mut Kind| {
-            (kind.version, kind.auth, &kind.peers)
-                == (settings.version, settings.auth, &settings.peers)
+            (kind.version, kind.auth, kind.signed, &kind.peers)
+                == (
+                    settings.version,
+                    settings.auth,
+                    settings.signing.is_some(),
+                    &settings.peers,
+                )
         };
         match self.kinds.iter_mut().find(alike) {
             Some(kind) => kind.vrids.push(settings.vrid),
             None => self.kinds.push(Kind {
                 version: settings.version,
                 auth: settings.auth,
+                signed: settings.signing.is_some(),
                 peers: settings.peers.clone(),
                 vrids: vec![settings.vrid],
             }),
@@ -162,6 +172,10 @@ impl Kind {
         ];
         length.extend(header.message_length());
         length.extend([bpf::subtract(HEADER + tail), bpf::stored_in_x()]);
+        if self.signed {
+            // With a trailer or without: the mode decides.
+            length.extend([bpf::equal_to_x(3, 0), bpf::subtract(TRAILER)]);
+        }
         must(length, bpf::equal_to_x(1, 0));
         if let Auth::Pass(password) = self.auth {
             let [a, b, c, d, e, f, g, h] = password.bytes();

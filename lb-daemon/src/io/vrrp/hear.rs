@@ -77,8 +77,10 @@ impl Thread {
         let arrival = Arrival {
             own,
             known_master: machine.master().map(|m| m.source),
+            wall: clock::time_of_day(),
         };
-        match datagram.and_then(|d| admit(machine.settings(), &arrival, &d)) {
+        let (settings, seal) = (machine.settings(), &mut instance.seal);
+        match datagram.and_then(|d| admit(settings, &arrival, seal, &d)) {
             Ok(heard) => {
                 instance.counters.heard += 1;
                 instance.counters.master_priority = Some(claimed(heard.claim));

@@ -8,7 +8,7 @@ use super::netlink::{Path, Place};
 use super::types::{Finding, Wanted};
 use super::view::View;
 use crate::config::model::{Gateway, Track, Tracked as What, VirtualAddress, VirtualRouter};
-use crate::core::vrrp::{self, Debounce, Priority, Reject, Tracked, Weight, standing};
+use crate::core::vrrp::{self, Debounce, Priority, Reject, Seal, Tracked, Weight, standing};
 
 /// A virtual router.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(super) struct Instance {
     pub mute: bool,
     /// What it was told last that it is.
     pub told_faulty: bool,
+    /// What it has signed, and heeded of what others have signed.
+    pub seal: Seal,
     /// Its counters.
     pub counters: Counters,
     /// What other things than interfaces were found to be.
@@ -91,6 +93,7 @@ impl Instance {
             retry_at: None,
             mute: false,
             told_faulty: false,
+            seal: Seal::default(),
             counters: Counters::default(),
             links: BTreeMap::new(),
         }

@@ -16,6 +16,7 @@ fn settings(vrid: u8) -> Settings {
         preempt: Preempt::AtOnce,
         initial: InitialState::Backup,
         auth: Auth::None,
+        signing: None,
         addresses: vec![Ipv4Addr::new(192, 0, 2, vrid).into()],
         peers: Vec::new(),
         announcements: Announcements::default(),

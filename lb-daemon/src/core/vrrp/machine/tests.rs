@@ -21,6 +21,7 @@ fn settings() -> Settings {
         preempt: Preempt::AtOnce,
         initial: InitialState::Backup,
         auth: Auth::None,
+        signing: None,
         addresses: vec![Ipv4Addr::new(192, 0, 2, 80).into()],
         peers: Vec::new(),
         announcements: Announcements::default(),

@@ -7,10 +7,12 @@
 //!  centiseconds (12)   checksum          version 3
 //!  addresses, 4 or 16 bytes each
 //!  password, 8 bytes                     version 2, zero without one
+//!  trailer, 28 bytes                     where advertisements are signed
 //! ```
 
 mod auth;
 mod checksum;
+mod hmac;
 mod ip;
 mod reject;
 #[cfg(test)]
@@ -20,6 +22,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Interval, Priority};
 pub use auth::{Auth, Password};
+pub(crate) use hmac::TRAILER;
+pub use hmac::{Freshness, Key, Mode, Signing, Trailer};
 pub use ip::{Datagram, PROTOCOL, multicast_group};
 pub use reject::Reject;
 
@@ -81,8 +85,17 @@ const AUTH: usize = 8;
 const CHECKSUM: usize = 6;
 
 impl Packet {
-    /// What a datagram says, if it is a whole and undamaged advertisement.
+    /// What a datagram says, if it is a whole and undamaged advertisement without a trailer.
     pub fn decode(datagram: &Datagram<'_>) -> Result<Self, Reject> {
+        match Self::decode_signed(datagram)? {
+            (packet, None) => Ok(packet),
+            (_, Some(_)) => Err(Reject::Length),
+        }
+    }
+
+    /// What a datagram says, if it is a whole and undamaged advertisement, and the trailer behind it, of which nothing is
+    /// checked yet.
+    pub fn decode_signed(datagram: &Datagram<'_>) -> Result<(Self, Option<Trailer>), Reject> {
         let Datagram {
             source, payload, ..
         } = *datagram;
@@ -104,10 +117,22 @@ impl Packet {
             Version::V2 => AUTH,
             Version::V3 => 0,
         };
-        if payload.len() != HEADER + wide + tail {
-            return Err(Reject::Length);
-        }
-        if !checksum::is_right(version, datagram) {
+        let (payload, trailer) = payload
+            .split_at_checked(HEADER + wide + tail)
+            .ok_or(Reject::Length)?;
+        let trailer = match trailer {
+            [] => None,
+            behind => Some(Trailer::of(behind).ok_or(Reject::Length)?),
+        };
+        // IPv6 has one checksum over all that it carries, IPv4 that of the message.
+        let summed = match source {
+            IpAddr::V4(_) => Datagram {
+                payload,
+                ..*datagram
+            },
+            IpAddr::V6(_) => *datagram,
+        };
+        if !checksum::is_right(version, &summed) {
             return Err(Reject::Checksum);
         }
         let (body, password) = payload
@@ -124,20 +149,31 @@ impl Packet {
                 (Interval::centis(centis), Auth::None)
             }
         };
-        Ok(Self {
+        let packet = Self {
             version,
             vrid,
             claim: Claim::from_byte(priority),
             interval: interval.ok_or(Reject::Interval)?,
             auth,
             addresses: read_addresses(addresses, source),
-        })
+        };
+        Ok((packet, trailer))
     }
 
     /// The bytes after the IP header, from `source` to `destination`.
     ///
     /// Only what fits is written: 255 addresses, and those of the family of `source`.
     pub fn encode(&self, source: IpAddr, destination: IpAddr) -> Vec<u8> {
+        self.encode_signed(source, destination, None)
+    }
+
+    /// As [`Packet::encode`], with a trailer: how it is signed, and its number among all that were ever sent.
+    pub fn encode_signed(
+        &self,
+        source: IpAddr,
+        destination: IpAddr,
+        signing: Option<(&Signing, u64)>,
+    ) -> Vec<u8> {
         let family = |a: &&IpAddr| a.is_ipv4() == source.is_ipv4();
         let addresses: Vec<_> = self.addresses.iter().filter(family).take(255).collect();
         let version = match self.version {
@@ -167,6 +203,13 @@ impl Packet {
         if self.version == Version::V2 {
             bytes.extend(self.auth.bytes());
         }
+        let trailer = signing.filter(|(signing, _)| signing.signs());
+        let trailer = trailer.map_or_else(Vec::new, |(signing, sequence)| {
+            signing.trailer(self.version, source, &bytes, sequence)
+        });
+        if source.is_ipv6() {
+            bytes.extend(&trailer);
+        }
         let datagram = Datagram {
             source,
             destination,
@@ -176,6 +219,9 @@ impl Packet {
         let sum = checksum::of(self.version, &datagram).to_be_bytes();
         if let Some(place) = bytes.get_mut(CHECKSUM..HEADER) {
             place.copy_from_slice(&sum);
+        }
+        if source.is_ipv4() {
+            bytes.extend(trailer);
         }
         bytes
     }

@@ -49,6 +49,18 @@ rejects! {
     AuthType = "auth_type", "it is signed in another way";
     /// Its password is wrong.
     AuthPass = "auth_pass", "its password is wrong";
+    /// It has to be signed with a key, and is not.
+    AuthMissing = "auth_missing", "it is not signed with a key";
+    /// What it is signed with has a form that we do not know.
+    AuthTrailer = "auth_trailer", "it is signed in a form that we do not know";
+    /// It is signed with a key that we do not have.
+    AuthKey = "auth_key", "it is signed with a key that is none of ours";
+    /// The signature is wrong.
+    AuthHmac = "auth_hmac", "its signature is wrong: somebody has another key, or has made it up";
+    /// It was signed too long ago, or in the future.
+    AuthStale = "auth_stale", "its time is too far from ours: it is repeated, or a clock is wrong";
+    /// It was heeded already, or is older than one that was.
+    AuthReplay = "auth_replay", "it was heeded before: somebody repeats it";
     /// Version 2: its interval is not ours. Version 3: it has none.
     Interval = "interval", "its interval is not ours";
     /// It is about other addresses.

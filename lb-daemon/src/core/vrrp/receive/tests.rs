@@ -1,8 +1,10 @@
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::*;
 use crate::core::vrrp::{
-    Announcements, Claim, InitialState, Interval, Password, Preempt, Priority,
+    Announcements, Claim, Freshness, InitialState, Interval, Key, Mode, Password, Preempt,
+    Priority, Signing,
 };
 
 fn address(last: u8) -> IpAddr {
@@ -19,6 +21,7 @@ fn settings(version: Version) -> Settings {
         preempt: Preempt::AtOnce,
         initial: InitialState::Backup,
         auth: Auth::None,
+        signing: None,
         addresses: vec![address(80), address(81)],
         peers: Vec::new(),
         announcements: Announcements::default(),
@@ -40,6 +43,7 @@ fn packet(version: Version) -> Packet {
 const ARRIVAL: Arrival = Arrival {
     own: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)),
     known_master: None,
+    wall: Duration::ZERO,
 };
 
 /// What is heard of a packet from 192.0.2.20, after changes to the settings, the packet and the datagram.
@@ -62,7 +66,7 @@ fn hear(
         payload: &payload,
     };
     datagram_change(&mut datagram);
-    admit(&settings, &ARRIVAL, &datagram)
+    admit(&settings, &ARRIVAL, &mut Seal::default(), &datagram)
 }
 
 #[test]
@@ -160,7 +164,15 @@ fn version_3_may_have_another_interval_and_the_known_master_other_addresses() {
         known_master: Some(address(20)),
         ..ARRIVAL
     };
-    assert!(admit(&settings(Version::V3), &known, &datagram).is_ok());
+    assert!(
+        admit(
+            &settings(Version::V3),
+            &known,
+            &mut Seal::default(),
+            &datagram
+        )
+        .is_ok()
+    );
 }
 
 #[test]
@@ -174,15 +186,61 @@ fn among_peers_only_they_are_heard_and_a_router_may_be_between() {
     };
     let mut settings = settings(Version::V3);
     settings.peers = vec![address(20)];
-    assert!(admit(&settings, &ARRIVAL, &datagram).is_ok());
+    assert!(admit(&settings, &ARRIVAL, &mut Seal::default(), &datagram).is_ok());
     settings.peers = vec![address(30)];
-    assert_eq!(admit(&settings, &ARRIVAL, &datagram), Err(Reject::Peer));
+    assert_eq!(
+        admit(&settings, &ARRIVAL, &mut Seal::default(), &datagram),
+        Err(Reject::Peer)
+    );
     let to_group = Datagram {
         destination: multicast_group(address(20)),
         ..datagram
     };
     assert_eq!(
-        admit(&settings, &ARRIVAL, &to_group),
+        admit(&settings, &ARRIVAL, &mut Seal::default(), &to_group),
         Err(Reject::Destination)
     );
+}
+
+#[test]
+fn with_keys_only_what_they_have_signed_is_heeded() {
+    let signing = Arc::new(Signing {
+        keys: vec![Key::new(1, &"k".repeat(32)).unwrap()],
+        active: 1,
+        mode: Mode::Enforce,
+        freshness: Freshness::Growing,
+    });
+    for version in [Version::V2, Version::V3] {
+        let mut settings = settings(version);
+        let to = multicast_group(address(20));
+        let encode = |signing| packet(version).encode_signed(address(20), to, signing);
+        let signed = encode(Some((&*signing, 1)));
+        let heed = |settings: &Settings, seal: &mut Seal, payload: &[u8]| {
+            let datagram = Datagram {
+                source: address(20),
+                destination: to,
+                ttl: 255,
+                payload,
+            };
+            admit(settings, &ARRIVAL, seal, &datagram).map(|heard| heard.source)
+        };
+        let seal = &mut Seal::default();
+        let unsigned = heed(&settings, seal, &signed);
+        assert_eq!(unsigned, Err(Reject::Length), "who knows no trailer");
+        settings.signing = Some(signing.clone());
+        assert_eq!(heed(&settings, seal, &signed), Ok(address(20)));
+        assert_eq!(heed(&settings, seal, &signed), Err(Reject::AuthReplay));
+        assert_eq!(
+            heed(&settings, seal, &encode(None)),
+            Err(Reject::AuthMissing)
+        );
+        // Another message before a trailer that somebody has heard.
+        let mut owner = packet(version);
+        owner.claim = Claim::Priority(Priority::OWNER);
+        let mut forged = owner.encode(address(20), to);
+        let next = encode(Some((&*signing, 2)));
+        forged.extend(&next[Trailer::strip(&next).len()..]);
+        assert_eq!(heed(&settings, seal, &forged), Err(Reject::AuthHmac));
+        assert_eq!(heed(&settings, seal, &next), Ok(address(20)));
+    }
 }
