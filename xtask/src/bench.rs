@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// Numbers of connections in the table [default: 1,100000,1000000]
     #[arg(long, value_delimiter = ',')]
     connections: Vec<u32>,
+    /// What to measure: packets, schedulers [default: both]
+    #[arg(long, value_delimiter = ',')]
+    parts: Vec<String>,
     /// How often everything is measured [default: 7]
     #[arg(long)]
     repetitions: Option<u32>,
@@ -96,6 +99,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !args.connections.is_empty() {
         let numbers: Vec<String> = args.connections.iter().map(u32::to_string).collect();
         bench.arg("--connections").arg(numbers.join(","));
+    }
+    if !args.parts.is_empty() {
+        bench.arg("--parts").arg(args.parts.join(","));
     }
     if let Some(repetitions) = args.repetitions {
         bench.arg("--repetitions").arg(repetitions.to_string());

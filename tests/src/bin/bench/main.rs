@@ -11,6 +11,7 @@ mod product;
 mod report;
 #[path = "../../../../lb-ebpf/src/bench/run.rs"]
 mod run;
+mod schedulers;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,9 +44,30 @@ struct Args {
     /// Numbers of connections in the table
     #[arg(long, value_delimiter = ',', default_values_t = [1, 100_000, 1_000_000])]
     connections: Vec<u32>,
+    /// What to measure
+    #[arg(long, value_delimiter = ',', default_values_t = [Part::Packets, Part::Schedulers])]
+    parts: Vec<Part>,
     /// The core to run on; the last one by default
     #[arg(long)]
     cpu: Option<usize>,
+}
+
+/// A part of the benchmark.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Packets of each kind, with few and many connections
+    Packets,
+    /// New connections by each scheduler, with few and many real servers
+    Schedulers,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Packets => "packets",
+            Self::Schedulers => "schedulers",
+        })
+    }
 }
 
 fn main() -> ExitCode {
@@ -80,12 +102,17 @@ fn measure(args: &Args) -> Result<Report> {
         repetitions: args.repetitions.max(1),
     };
     let mut results = Results::default();
-    for &connections in &args.connections {
+    let connections = args.connections.iter().copied();
+    for connections in connections.filter(|_| args.parts.contains(&Part::Packets)) {
         println!("measuring with {connections} connections");
         let context = || format!("with {connections} connections");
         bench
             .with(connections.max(1), &mut results)
             .with_context(context)?;
+    }
+    if args.parts.contains(&Part::Schedulers) {
+        println!("measuring schedulers");
+        results.pools = bench.schedulers()?;
     }
     let memory = Memory {
         table: bench.product.table_memory()?,

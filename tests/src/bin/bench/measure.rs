@@ -14,6 +14,7 @@ use crate::frame::{self, Segment};
 use crate::kernel::{CHUNK, Kernel};
 use crate::product::{Product, vip};
 use crate::run::Run;
+use crate::schedulers::Cost;
 
 /// How many runs of a program make a turn.
 const TURN: u32 = NEW / CHUNK;
@@ -48,6 +49,7 @@ pub(crate) struct Filled {
 pub(crate) struct Results {
     pub(crate) series: Vec<Series>,
     pub(crate) filled: Vec<Filled>,
+    pub(crate) pools: Vec<Cost>,
 }
 
 /// The laboratory.
@@ -260,7 +262,12 @@ impl Bench {
     }
 
     /// Checks that packets were counted as they must, or as forwarded without an entry.
-    fn counted(&self, counter: Counter, packets: u64, before: &[(Counter, u64)]) -> Result<()> {
+    pub(crate) fn counted(
+        &self,
+        counter: Counter,
+        packets: u64,
+        before: &[(Counter, u64)],
+    ) -> Result<()> {
         let mut counted = 0;
         for ((which, now), (_, before)) in self.product.counters()?.into_iter().zip(before) {
             let more = now - before;
@@ -280,7 +287,7 @@ impl Bench {
 }
 
 /// What a quarter of the runs stay below.
-fn lower_quartile(runs: &mut [f64]) -> f64 {
+pub(crate) fn lower_quartile(runs: &mut [f64]) -> f64 {
     runs.sort_by(f64::total_cmp);
     runs.get(runs.len() / 4).copied().unwrap_or(f64::NAN)
 }

@@ -31,6 +31,7 @@ use nix::sched::{CloneFlags, unshare};
 use crate::frame::{DIRECTOR, DIRECTOR_MAC, NAT_PORT, PORT, REALS, real, real_mac};
 use crate::kernel::memory;
 use crate::run::client;
+use crate::schedulers::Pool;
 
 const INTERFACE: &str = "lb0";
 /// The far end of the interface.
@@ -44,6 +45,7 @@ pub(crate) const CONNECTIONS: u32 = 1_000_000;
 pub(crate) struct Product {
     dataplane: Dataplane,
     pin_dir: PathBuf,
+    ingress: u32,
     settings: Settings,
     conns: MmapRaw,
     loads: MmapRaw,
@@ -113,24 +115,12 @@ impl Product {
             replace: false,
             capacity: Capacity {
                 connections: CONNECTIONS,
+                reals: 20_000,
                 ..Capacity::default()
             },
         })?;
         let services = [Method::Dr, Method::Tun, Method::Nat].map(service);
-        let desired = Desired {
-            services: services.to_vec(),
-            ..Desired::default()
-        };
-        dataplane.apply(&desired, &|addr: Ipv4Addr| {
-            let [.., n] = addr.octets();
-            Hop::Via(NextHop {
-                ifindex: ingress,
-                mac: real_mac(n),
-                src_mac: DIRECTOR_MAC,
-                mtu: 1500,
-                src: DIRECTOR,
-            })
-        })?;
+        serve(&mut dataplane, ingress, services.to_vec())?;
         let settings = region(&pin_dir, map::SETTINGS, size_of::<Settings>())?;
         // SAFETY: the mapping is as large as the settings, and any bits of them are valid.
         let settings = unsafe { settings.as_ptr().cast::<Settings>().read_volatile() };
@@ -149,7 +139,27 @@ impl Product {
             conns: region(&pin_dir, map::CONNS4, buckets * size_of::<Bucket<Host>>())?,
             loads: region(&pin_dir, map::LOADS, LOADS_LEN as usize * 8)?,
             pin_dir,
+            ingress,
         })
+    }
+
+    /// Has a service for each pool of schedulers' benchmark, and no others.
+    pub(crate) fn serve_pools(&mut self) -> Result<()> {
+        let services = Pool::all().map(|pool| DesiredService {
+            id: ServiceId::new(Proto::Tcp, pool.vip(), PORT),
+            name: format!("{}-{}", pool.scheduler.name(), pool.reals),
+            scheduler: pool.scheduler,
+            reals: (1..=pool.reals)
+                .map(|n| DesiredReal {
+                    // Not where the clients are.
+                    addr: Ipv4Addr::from_bits(u32::from(real(0)) + (1 << 20) + n).into(),
+                    weight: pool.weight(n),
+                    ..desired_real(1, PORT, Method::Dr)
+                })
+                .collect(),
+            ..service(Method::Dr)
+        });
+        serve(&mut self.dataplane, self.ingress, services.collect())
     }
 
     /// The program.
@@ -292,20 +302,41 @@ fn service(method: Method) -> DesiredService {
         udp_leaves_quiesced: false,
         method,
         router: 0,
-        reals: (1..=REALS)
-            .map(|n| DesiredReal {
-                addr: real(n).into(),
-                port,
-                method,
-                weight: 1,
-                upper: 0,
-                lower: 0,
-                down: false,
-                reset: false,
-                drained: false,
-            })
-            .collect(),
+        reals: (1..=REALS).map(|n| desired_real(n, port, method)).collect(),
     }
+}
+
+fn desired_real(n: u8, port: u16, method: Method) -> DesiredReal {
+    DesiredReal {
+        addr: real(n).into(),
+        port,
+        method,
+        weight: 1,
+        upper: 0,
+        lower: 0,
+        down: false,
+        reset: false,
+        drained: false,
+    }
+}
+
+/// Has these services, whose real servers are all one hop away.
+fn serve(dataplane: &mut Dataplane, ingress: u32, services: Vec<DesiredService>) -> Result<()> {
+    let desired = Desired {
+        services,
+        ..Desired::default()
+    };
+    dataplane.apply(&desired, &|addr: Ipv4Addr| {
+        let [.., n] = addr.octets();
+        Hop::Via(NextHop {
+            ifindex: ingress,
+            mac: real_mac(n),
+            src_mac: DIRECTOR_MAC,
+            mtu: 1500,
+            src: DIRECTOR,
+        })
+    })?;
+    Ok(())
 }
 
 fn region(pin_dir: &Path, name: &str, len: usize) -> Result<MmapRaw> {

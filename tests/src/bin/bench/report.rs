@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::case::Case;
 use crate::measure::{Filled, Results, Series};
 use crate::product::CONNECTIONS;
+use crate::schedulers::{Cost, SIZES, Yardstick};
 
 /// What the figures were measured on.
 pub(crate) struct Machine {
@@ -65,6 +66,46 @@ impl Series {
     }
 }
 
+impl Cost {
+    fn ratio(&self) -> Option<f64> {
+        (!self.ratios.is_empty()).then(|| median(&self.ratios))
+    }
+
+    /// Whether the target is met, if there is one.
+    fn holds(&self) -> Option<bool> {
+        Some(self.ratio()? <= self.pool.target()?.0)
+    }
+
+    /// What the target says: `1.04 of 1.1 ✓`.
+    fn verdict(&self) -> String {
+        match (self.ratio(), self.pool.target(), self.holds()) {
+            (Some(ratio), Some((target, _)), Some(holds)) => {
+                format!("{ratio:.2} of {target:.1} {}", mark(holds))
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let target = self.pool.target();
+        let yardstick = target.map(|(_, yardstick)| match yardstick {
+            Yardstick::Smallest => "the same scheduler with the fewest real servers",
+            Yardstick::Rr => "rr with as many real servers",
+        });
+        json!({
+            "scheduler": self.pool.scheduler.name(),
+            "reals": self.pool.reals,
+            "min_ns": min(&self.nanoseconds),
+            "median_ns": median(&self.nanoseconds),
+            "ns": self.nanoseconds,
+            "yardstick": yardstick,
+            "median_ratio": self.ratio(),
+            "target": target.map(|(target, _)| target),
+            "holds": self.holds(),
+        })
+    }
+}
+
 impl Memory {
     /// Bytes a connection when the table is two thirds full, to a tenth.
     fn per_connection(self) -> f64 {
@@ -84,7 +125,8 @@ impl Report {
     /// Whether each target is met.
     fn targets(&self) -> impl Iterator<Item = bool> {
         let series = self.results.series.iter().filter_map(Series::holds);
-        series.chain([self.memory.holds()])
+        let pools = self.results.pools.iter().filter_map(Cost::holds);
+        series.chain(pools).chain([self.memory.holds()])
     }
 
     /// The table.
@@ -109,12 +151,45 @@ impl Report {
             }
         }
         text.push('\n');
+        text.push_str(&self.schedulers());
         text.push_str(&self.fullness());
         let (met, all) = (
             self.targets().filter(|&met| met).count(),
             self.targets().count(),
         );
         let _ = writeln!(text, "{met} of {all} targets met");
+        text
+    }
+
+    /// A line for each scheduler, a column for each number of real servers.
+    fn schedulers(&self) -> String {
+        let mut text = String::new();
+        if self.results.pools.is_empty() {
+            return text;
+        }
+        let _ = write!(text, "{:<15}", "new flow, DR");
+        for reals in SIZES {
+            let _ = write!(text, " {:>22}", format!("{reals} reals"));
+        }
+        text.push('\n');
+        for row in self
+            .results
+            .pools
+            .chunk_by(|a, b| a.pool.scheduler == b.pool.scheduler)
+        {
+            let name = row.first().map_or("", |cost| cost.pool.scheduler.name());
+            let mut line = format!("{name:<15}");
+            for cost in row {
+                let _ = write!(
+                    line,
+                    " {:>7.1} {:<14}",
+                    min(&cost.nanoseconds),
+                    cost.verdict()
+                );
+            }
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        text.push('\n');
         text
     }
 
@@ -163,6 +238,7 @@ impl Report {
             "cpu": self.machine.cpu,
             "capacity": CONNECTIONS,
             "series": self.results.series.iter().map(series).collect::<Vec<_>>(),
+            "schedulers": self.results.pools.iter().map(Cost::json).collect::<Vec<_>>(),
             "memory": {
                 "table_bytes": self.memory.table,
                 "places": self.memory.slots,
