@@ -12,6 +12,7 @@ pub mod conn;
 pub mod counter;
 pub mod decap;
 pub mod env;
+pub mod filter;
 pub mod forward;
 pub mod load;
 #[cfg(any(test, feature = "host"))]

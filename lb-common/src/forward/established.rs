@@ -2,8 +2,8 @@
 
 use super::journey::{Journey, Next, Outcome, Packet};
 use super::send::{self, To};
-use super::{concerns, may_be_reply, now, table};
-use crate::abi::{FILTER_VIP, Real, Settings, real, setting};
+use super::{may_be_reply, may_be_request, now, table};
+use crate::abi::{Real, Settings, real, setting};
 use crate::conn::{Meta, State, Tick};
 use crate::counter::Counter;
 use crate::env::Env;
@@ -22,7 +22,7 @@ pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journ
     let Some(settings) = env.settings() else {
         return journey.end(Outcome::end(Counter::DropInternal));
     };
-    if !concerns(env, network.dst, FILTER_VIP) {
+    if !may_be_request(env, settings, network) {
         if may_be_reply(env, settings, network) {
             journey.next = Next::Reply;
         } else {

@@ -32,9 +32,10 @@ pub use persist::{bind, keeps_clients, recall};
 pub use reject::refuse;
 pub use reply::reply;
 
-use crate::abi::{FILTER_REAL, Settings, filter_cell, setting};
+use crate::abi::{FILTER_REAL, FILTER_VIP, Settings, filter_cell, setting};
 use crate::conn::Tick;
 use crate::env::Env;
+use crate::filter::{BLOCK_BITS, block};
 use crate::net::Be32;
 use crate::packet::{Bytes, Network};
 use crate::table::Table;
@@ -169,6 +170,13 @@ impl<E: Env, B: Bytes> Steps for Direct<'_, E, B> {
 #[inline(always)]
 fn may_be_reply<E: Env>(env: &E, settings: &Settings, network: Network) -> bool {
     settings.flags & setting::HAS_NAT != 0 && concerns(env, network.src, FILTER_REAL)
+}
+
+/// Whether a packet may be to a virtual address, or into a virtual network.
+#[inline(always)]
+fn may_be_request<E: Env>(env: &E, settings: &Settings, network: Network) -> bool {
+    concerns(env, network.dst, FILTER_VIP)
+        || settings.networks >> BLOCK_BITS != 0 && concerns(env, block(network.dst), FILTER_VIP)
 }
 
 /// Whether the filter says that an address may be of a kind.

@@ -5,9 +5,8 @@
 
 use std::collections::HashMap;
 
-use lb_common::abi::{
-    FILTER_REAL, FILTER_VIP, RealKey4, ServiceKey4, filter_cell, service, setting,
-};
+use lb_common::abi::{FILTER_REAL, RealKey4, ServiceKey4, filter_cell, service, setting};
+use lb_common::filter;
 use lb_common::net::{Be16, Be32};
 
 use super::error::MapError;
@@ -29,7 +28,7 @@ impl State {
         self.note_kinds(targets)?;
         let mut needed = self.filter();
         for key in targets.iter().flat_map(|t| &t.keys) {
-            admit(&mut needed, *key);
+            admit(&mut needed, key);
         }
         for (word, bits) in needed {
             let now = self.maps.filter(word)?;
@@ -101,7 +100,7 @@ impl State {
             .values()
             .flat_map(|s| s.keys.iter().chain([&s.key]))
         {
-            admit(&mut words, *key);
+            admit(&mut words, key);
         }
         for key in self.nat_keys.keys() {
             let (word, shift) = filter_cell(key.addr);
@@ -112,12 +111,8 @@ impl State {
 }
 
 /// Sets the bits of all addresses that a service may have.
-fn admit(words: &mut HashMap<u32, u64>, key: ServiceKey4) {
-    // A network of so many bits has an address in each cell: see `filter_cell`.
-    const ALL: u32 = 16;
-    let first = key.vip.to_host();
-    for offset in 0..1 << u32::from(key.host_bits).min(ALL) {
-        let (word, shift) = filter_cell(Be32(first.wrapping_add(offset).to_be()));
-        *words.entry(word).or_default() |= FILTER_VIP << shift;
+fn admit(words: &mut HashMap<u32, u64>, key: &ServiceKey4) {
+    for (word, bits) in filter::cells(key) {
+        *words.entry(word).or_default() |= bits;
     }
 }
