@@ -43,6 +43,8 @@ counters! {
     DeliveredLocal = "delivered_local";
     /// Forwarded by consistent hash, without an entry, because the connection table had no place.
     ForwardedStateless = "forwarded_stateless";
+    /// Opened a persistent client's connection without keeping the client there, because there was no room for its template.
+    ForwardedUnkept = "forwarded_unkept";
     /// Not IPv4: left to the stack.
     PassNotIp = "pass_not_ip";
     /// An address or a port of no service: left to the stack.

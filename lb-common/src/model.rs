@@ -11,13 +11,14 @@ use std::vec;
 use std::vec::Vec;
 
 use crate::abi::{
-    CpuState, FILTER_REAL, FILTER_VIP, FILTER_WORDS, LOADS_LEN, Load, Locality, LocalityKey4,
-    MEMBERS_LEN, Member, Method, Plan, Real, RealKey4, ServiceKey4, Settings, TemplateKey4,
-    Timeouts, Traffic, filter_cell, service, setting,
+    CpuState, FILTER_REAL, FILTER_WORDS, LOADS_LEN, Load, Locality, LocalityKey4, MEMBERS_LEN,
+    Member, Method, Plan, Real, RealKey4, ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic,
+    filter_cell, service, setting,
 };
 use crate::atomic::Host;
 use crate::conn::Loads;
 use crate::env::{Env, Query, Route};
+use crate::filter;
 use crate::forward::{self, Direct, Journey, Outcome};
 use crate::load;
 use crate::net::Be32;
@@ -164,7 +165,10 @@ impl World {
         let index = *self.services.entry(key).or_insert(next);
         if index == next {
             self.current.push(u32::MAX);
-            self.admit(key.vip, FILTER_VIP);
+            for (word, bits) in filter::cells(&key) {
+                self.filter[word as usize] |= bits;
+            }
+            self.settings.networks |= 1 << key.host_bits & !1;
         }
         index
     }
@@ -222,14 +226,8 @@ impl World {
             .and_modify(|of| *of = ServiceKey4::default())
             .or_insert(service);
         self.settings.flags |= setting::HAS_NAT;
-        self.admit(real.addr, FILTER_REAL);
-    }
-
-    fn admit(&mut self, addr: Be32, kind: u64) {
-        let (word, shift) = filter_cell(addr);
-        if let Some(word) = self.filter.get_mut(word as usize) {
-            *word |= kind << shift;
-        }
+        let (word, shift) = filter_cell(real.addr);
+        self.filter[word as usize] |= FILTER_REAL << shift;
     }
 
     /// Sends a frame through the data plane: how it ended, and what it is then.
@@ -276,6 +274,9 @@ impl World {
             .unwrap_or_default()
     }
 }
+
+/// How many persistent clients a director is told from others: few, so that there can be too many.
+pub const MAX_TEMPLATES: usize = 8;
 
 /// A large array, made where it is to be.
 fn zeroed<T, const N: usize>(make: impl Fn(usize) -> T) -> Box<[T; N]> {
@@ -383,16 +384,20 @@ impl Env for World {
 
     fn add_template(&self, key: &TemplateKey4, template: Template) -> bool {
         let mut templates = self.templates.borrow_mut();
-        let is_new = !templates.contains_key(key);
-        if is_new {
+        let has_room = !templates.contains_key(key) && templates.len() < MAX_TEMPLATES;
+        if has_room {
             templates.insert(*key, template);
         }
-        is_new
+        has_room
     }
 
     fn put_template(&self, key: &TemplateKey4, template: Template) -> bool {
-        self.templates.borrow_mut().insert(*key, template);
-        true
+        let mut templates = self.templates.borrow_mut();
+        let has_room = templates.contains_key(key) || templates.len() < MAX_TEMPLATES;
+        if has_room {
+            templates.insert(*key, template);
+        }
+        has_room
     }
 
     fn nat_real(&self, key: &RealKey4) -> Option<ServiceKey4> {

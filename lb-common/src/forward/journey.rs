@@ -120,7 +120,8 @@ pub struct Journey {
     pub(super) is_one_packet: bool,
     /// How often another CPU took the place where it was to be recorded.
     pub(super) contended: u8,
-    pad: u8,
+    /// There was no room for its client's template.
+    pub(super) is_unkept: bool,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -154,7 +155,7 @@ impl Journey {
             is_persistent: false,
             is_one_packet: false,
             contended: 0,
-            pad: 0,
+            is_unkept: false,
             outcome: Outcome::end(Counter::PassNoService),
         }
     }

@@ -240,9 +240,12 @@ pub fn deliver<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) 
     send::forward(env, frame, journey.packet, To { slot, real }, journey);
     if let Counter::ForwardedDr | Counter::ForwardedTun | Counter::ForwardedNat =
         journey.outcome.counter
-        && journey.has_no_place
     {
-        journey.outcome.counter = Counter::ForwardedStateless;
+        if journey.has_no_place {
+            journey.outcome.counter = Counter::ForwardedStateless;
+        } else if journey.is_unkept {
+            journey.outcome.counter = Counter::ForwardedUnkept;
+        }
     }
 }
 

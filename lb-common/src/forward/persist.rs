@@ -56,7 +56,10 @@ pub fn bind<E: Env>(env: &E, journey: &mut Journey) {
             }
             match env.template(&key) {
                 Some(other) => other,
-                None => return,
+                None => {
+                    journey.is_unkept = true;
+                    return;
+                }
             }
         }
         Some(known) => known,
@@ -68,6 +71,8 @@ pub fn bind<E: Env>(env: &E, journey: &mut Journey) {
     env.put_template(&key.orphan(template), template);
     if env.put_template(&key, next) {
         follow(journey, next);
+    } else {
+        journey.is_unkept = true;
     }
 }
 

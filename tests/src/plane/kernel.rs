@@ -15,7 +15,7 @@ use lb_common::abi::{
 use lb_common::atomic::Host;
 use lb_common::counter::Counter;
 use lb_common::decap::DECAPS;
-use lb_common::model::World;
+use lb_common::model::{MAX_TEMPLATES, World};
 use lb_common::net::Be32;
 use lb_common::table::Bucket;
 
@@ -95,6 +95,7 @@ impl Program {
         let ebpf = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::STATS)
             .map_max_entries(map::CONNS4, world.settings.bucket_mask + 1)
+            .map_max_entries(map::TEMPLATES4, MAX_TEMPLATES as u32)
             .load(&object)
             .context("make the maps")?;
         let map = |name: &str| ebpf.map(name).with_context(|| format!("no map `{name}`"));
@@ -391,10 +392,16 @@ impl Program {
 
     /// The connections of a real server.
     pub fn load_of(&self, slot: u32) -> Load {
-        let load = self.loads.values().get(slot as usize);
         Load {
-            conns: load.map_or(0, |load| load.load(Ordering::SeqCst)),
+            conns: self
+                .load_word(slot)
+                .map_or(0, |load| load.load(Ordering::SeqCst)),
         }
+    }
+
+    /// The word of a real server's connections.
+    pub fn load_word(&self, slot: u32) -> Option<&AtomicU64> {
+        self.loads.values().get(slot as usize)
     }
 
     fn per_cpu<V: Plain>(&self, name: &str, key: u32) -> Result<Vec<V>> {

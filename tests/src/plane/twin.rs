@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use lb_common::abi::{Load, Settings, TICK_SHIFT, ticks};
+use lb_common::abi::{Load, Settings, TICK_SHIFT, real, ticks};
 use lb_common::atomic::Host;
-use lb_common::forward;
+use lb_common::conn::{Loads, Meta, Tick};
 use lb_common::model::World;
-use lb_common::table::{Bucket, Buckets as _};
+use lb_common::table::{Bucket, Buckets as _, Table};
+use lb_common::{forward, load};
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
@@ -116,6 +117,35 @@ impl Twin {
         self.world.clock.set(now);
     }
 
+    /// Takes out of both what the daemon's sweeper would take out now: connections that are over, and those of real servers that
+    /// were removed by force.
+    ///
+    /// # Errors
+    ///
+    /// The two do not agree on what that is, or on what they remember.
+    pub fn sweep(&self) -> Result<()> {
+        let now = Tick::at(self.world.clock.get());
+        let is_cut = |meta: Meta| {
+            let real = self.world.reals.get(meta.real() as usize);
+            real.is_none_or(|real| real.flags & real::USED == 0)
+        };
+        let Settings {
+            bucket_mask,
+            hash_key,
+            ..
+        } = self.world.settings;
+        let (ours, its) = (
+            self.world.table(),
+            Table::new(self.program.buckets(), bucket_mask, hash_key),
+        );
+        for index in 0..=bucket_mask {
+            let ours = ours.sweep_where(index, now, is_cut, &self.world);
+            let its = its.sweep_where(index, now, is_cut, self);
+            ensure!(ours == its, "bucket {index}: {its:?}, {ours:?}");
+        }
+        self.compare_memory()
+    }
+
     /// Sends a frame through both.
     ///
     /// # Errors
@@ -202,6 +232,16 @@ impl Twin {
             ensure!(its == template.0, "{key:?}: {its:#x}, {template:x?}");
         }
         Ok(())
+    }
+}
+
+/// The loads of the program's real servers, as its daemon would change them.
+impl Loads for Twin {
+    fn add(&self, slot: u32, change: u64) {
+        let real = self.world.reals.get(slot as usize);
+        if let (Some(real), Some(word)) = (real, self.program.load_word(slot)) {
+            load::add(word, real, change);
+        }
     }
 }
 

@@ -87,6 +87,7 @@ pub(super) fn connections(rows: &mut Vec<Row>) {
             to(syn(), 1),
         ],
     );
+    closed_by_both(rows);
     row(
         rows,
         "a connection ends by its timeout",
@@ -145,6 +146,52 @@ pub(super) fn connections(rows: &mut Vec<Row>) {
         }
         row(rows, name, world, steps);
     }
+}
+
+/// With NAT both sides' FINs are seen, and the connection is in TIME_WAIT.
+fn closed_by_both(rows: &mut Vec<Row>) {
+    let two = || {
+        director(64, |port| {
+            [1, 2]
+                .map(|number| (real_server(Method::Nat, number, port), 1))
+                .to_vec()
+        })
+    };
+    let to = |flags, number: u8| {
+        let real = format!("10.0.0.{number}:8080");
+        let out = onward(Build::tcp(CLIENT, &real).flags(flags), number).bytes();
+        becomes(
+            segment(flags).bytes(),
+            Counter::ForwardedNat,
+            Verdict::Redirect,
+            out,
+        )
+    };
+    let back = |flags| {
+        let reply = Build::tcp("10.0.0.1:8080", CLIENT).flags(flags);
+        becomes(
+            reply.macs(Host::Real.mac(), Host::Real.director()).bytes(),
+            Counter::ForwardedReply,
+            Verdict::Redirect,
+            to_client(Build::tcp(WEB, CLIENT).flags(flags)).bytes(),
+        )
+    };
+    row(
+        rows,
+        "a SYN on a connection that both sides have closed opens another",
+        two,
+        vec![
+            to(SYN, 1),
+            back(SYN_ACK),
+            to(ACK, 1),
+            to(FIN_ACK, 1),
+            // The client alone has closed: the SYN belongs to the same connection.
+            to(SYN, 1),
+            back(FIN_ACK),
+            to(ACK, 1),
+            to(SYN, 2),
+        ],
+    );
 }
 
 /// What the client gets, its TTL counted down from 64.

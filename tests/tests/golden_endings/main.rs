@@ -1,20 +1,25 @@
 //! Every way in which a packet can end, through the real program and through the model: a row for each.
 
+mod clients;
 mod connections;
 mod forwarding;
+mod networks;
 mod reals;
 mod refusals;
 mod strangers;
 mod world;
 
 use anyhow::{Context, Result, bail, ensure};
+use lb_common::abi::Method;
 use lb_common::counter::Counter;
 use lb_common::packet::build::checksums_hold;
 use tests::needs_lab;
-use tests::plane::{Room, Run, Twin, Verdict, same, undisturbed};
+use tests::plane::{Program, Room, Run, Twin, Verdict, same, undisturbed};
 
+use clients::clients;
 use connections::{connections, replies};
 use forwarding::{forwarding, sizes};
+use networks::networks;
 use reals::real_servers;
 use refusals::{impossible, refusals};
 use strangers::not_ours;
@@ -30,6 +35,8 @@ fn rows() -> Vec<Row> {
     real_servers(&mut rows);
     connections(&mut rows);
     replies(&mut rows);
+    networks(&mut rows);
+    clients(&mut rows);
     impossible(&mut rows);
     rows
 }
@@ -135,4 +142,25 @@ fn each_counter_has_a_row() {
             .any(|step| matches!(step, Step::Packet(packet) if packet.counter == counter));
         assert!(is_there, "no packet of a row ends in `{}`", counter.label());
     }
+}
+
+#[test]
+fn what_is_for_a_slot_without_an_interface_is_dropped() -> Result<()> {
+    needs_lab!();
+    Room::with(&NETWORK, |room| {
+        // Only the program knows of interfaces: the model stops at the slot.
+        let mut program = Program::load("lb", &plain(Method::Dr))?;
+        let run = program.run(&syn().bytes())?;
+        ensure!(
+            (run.verdict, &run.counted[..]) == (Verdict::Drop, &[(Counter::DropInternal, 1)]),
+            "{run}"
+        );
+        program.set_egress(SLOT as u32, room.index("lo")?)?;
+        let run = program.run(&segment(ACK).bytes())?;
+        ensure!(
+            (run.verdict, &run.counted[..]) == (Verdict::Redirect, &[(Counter::ForwardedDr, 1)]),
+            "{run}"
+        );
+        Ok(())
+    })
 }

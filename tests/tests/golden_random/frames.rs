@@ -93,7 +93,10 @@ fn request(dice: &mut Dice, site: &Site) -> Build {
     let vip = if dice.one_in(40) {
         client
     } else {
-        key.vip.to_host()
+        // In a network few enough addresses, too; and now and then one beside it.
+        let within = 1 << u32::from(key.host_bits.min(2));
+        key.vip.to_host().wrapping_add(dice.below(within))
+            ^ (u32::from(dice.one_in(30)) << key.host_bits)
     };
     let port = match key.port.to_host() {
         0 => dice.pick(&[80, 53, 9999]),

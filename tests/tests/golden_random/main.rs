@@ -77,6 +77,9 @@ fn play(twin: &mut Twin, seed: u64, tell: bool) -> Result<Ends> {
             let seconds = dice.pick(&[0.1, 0.1, 1.0, 3.0, 60.0, 299.0, 302.0, 1000.0]);
             twin.wait(Duration::from_secs_f64(seconds));
         }
+        if dice.one_in(30) {
+            twin.sweep().context("sweep")?;
+        }
         if dice.one_in(40) {
             twin.change(|world| site.change(&mut dice, world))?;
         }

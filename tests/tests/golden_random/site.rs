@@ -64,8 +64,14 @@ pub(crate) fn director(dice: &mut Dice) -> (World, Site) {
     }
     world.settings.hash_key = [dice.below(u32::MAX).into(), dice.below(u32::MAX).into()];
     world.settings.icmp_per_second = dice.pick(&[0, 0, 1, 3]);
-    if dice.one_in(4) {
-        world.settings.flags |= setting::SLOPPY_TCP;
+    for flag in [
+        setting::SLOPPY_TCP,
+        setting::NO_REUSE,
+        setting::REUSE_FIN_WAIT,
+    ] {
+        if dice.one_in(4) {
+            world.settings.flags |= flag;
+        }
     }
     // Another profile, of short timeouts.
     let mut short = Timeouts::ipvs();
@@ -88,11 +94,15 @@ pub(crate) fn director(dice: &mut Dice) -> (World, Site) {
 
 fn random_service(dice: &mut Dice, world: &mut World) -> Service {
     let proto = dice.pick(&[Proto::Tcp, Proto::Tcp, Proto::Udp]);
+    let host_bits = dice.pick(&[0, 0, 0, 0, 1, 4, 8, 12, 16]);
     let key = ServiceKey4 {
-        vip: Be32::from_bytes([203, 0, 113, 10 + dice.below(2) as u8]),
+        vip: ServiceKey4::network(
+            Be32::from_bytes([203, 0, 113, 10 + dice.below(2) as u8]),
+            host_bits,
+        ),
         port: Be16::from_host(dice.pick(&[80, 80, 53, 0])),
         proto: proto as u8,
-        host_bits: 0,
+        host_bits: host_bits as u8,
     };
     let schedulers: Vec<Scheduler> = Scheduler::ALL
         .iter()
@@ -236,6 +246,7 @@ impl Service {
                 real.flags = real::USED;
                 if self.reals[at].1 == 0 {
                     real.flags |= real::QUIESCED;
+                    real.flags |= dice.pick(&[0, 0, real::SYN_LEAVES, real::UDP_LEAVES]);
                 }
             }
         }
