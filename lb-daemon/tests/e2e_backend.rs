@@ -5,6 +5,7 @@
     reason = "a test stops at the first thing that is not as expected"
 )]
 
+#[expect(dead_code, reason = "each test program takes from it what it needs")]
 mod netns;
 
 use std::fs;
@@ -600,6 +601,32 @@ fn the_script_refuses_and_rolls_back_as_the_command_does() {
     let (code, said) = real.script(&format!("prepare --vip {VIP} --method dr"));
     assert!(code != Some(0) && said.contains("half way"), "{said}");
     same(&real.state(), &before, "a failure half way");
+}
+
+/// systemd understands the units, and nothing in them is wrong.
+#[test]
+fn the_units_are_clean() {
+    let folder = tempfile::tempdir().unwrap();
+    for unit in ["lbd.service", "lbd-backend.service"] {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../configs")
+            .join(unit);
+        let text = fs::read_to_string(shipped).unwrap();
+        let path = folder.path().join(unit);
+        fs::write(&path, text.replace("/usr/local/sbin/lbd", LBD)).unwrap();
+        let verify = Command::new("systemd-analyze")
+            .arg("verify")
+            .arg(path)
+            .output();
+        match verify {
+            Ok(output) => assert!(
+                output.status.success() && output.stderr.is_empty(),
+                "{unit}: {}",
+                said(&output)
+            ),
+            Err(_) => println!("SKIP: systemd-analyze is not installed"),
+        }
+    }
 }
 
 #[test]

@@ -46,10 +46,21 @@ pub(crate) fn programs(toolchain: &Toolchain) -> Result<()> {
 
 /// Build the workspace for this machine.
 pub(crate) fn workspace(release: bool) -> Result<()> {
+    build(release, &[])
+}
+
+/// Build lbd and lbctl alone, and the XDP programs that are inside.
+pub(crate) fn daemon(toolchain: &Toolchain, release: bool) -> Result<()> {
+    programs(toolchain)?;
+    build(release, &["--package", "lb-daemon"])
+}
+
+fn build(release: bool, what: &[&str]) -> Result<()> {
     ui::step("build lbd and lbctl", || {
         let mut cargo = sh::cargo();
         cargo
             .args(["build", "--quiet"])
+            .args(what)
             .args(release.then_some("--release"));
         ui::flush();
         sh::run(&mut cargo)

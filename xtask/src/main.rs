@@ -5,6 +5,7 @@ mod check;
 mod clean;
 mod compile;
 mod demo;
+mod dist;
 mod replay;
 mod setup;
 mod sh;
@@ -43,6 +44,8 @@ enum Command {
     Replay(replay::Args),
     /// Run a command on a stock kernel of Debian, in a virtual machine
     Vm(vm::Args),
+    /// Make a Debian package of an optimised build
+    Dist(dist::Args),
     /// Take down labs that were kept or left behind
     Clean,
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Vm(args) => vm::run(&args),
+        Command::Dist(args) => dist::run(&args),
         Command::Clean => clean::run(),
     };
     match done {

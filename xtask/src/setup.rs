@@ -117,6 +117,14 @@ fn install(programs: &[(&'static str, &'static str)]) -> Result<()> {
     Ok(())
 }
 
+/// What packs a package; installed when it is missing.
+pub(crate) fn packaging() -> Result<()> {
+    if sh::find("dpkg-shlibdeps").is_none() || sh::find("strip").is_none() {
+        apt_install(&["binutils", "dpkg-dev"])?;
+    }
+    Ok(())
+}
+
 /// Debian's compiler, its sources, and a linker for its LLVM.
 fn install_toolchain(missing: &Missing) -> Result<()> {
     if missing.compiler {

@@ -7,6 +7,7 @@
 mod decode;
 mod environment;
 mod keys;
+mod manual;
 pub mod model;
 pub(crate) mod nearest;
 mod node;
@@ -25,6 +26,7 @@ use std::io::Read;
 use std::path::Path;
 
 pub use environment::{Anywhere, Environment};
+pub use manual::manual;
 pub use model::Model;
 pub use reference::reference;
 pub use refusal::{Fault, Refusal, Refused};

@@ -88,13 +88,13 @@ fn section(text: &mut String, table: &Table) {
 }
 
 fn row(key: &Key) -> String {
-    let Key {
-        name,
-        takes,
-        default,
-        about,
-    } = key;
-    let takes = match *takes {
+    let Key { name, about, .. } = key;
+    format!("| `{name}` | {} | {} | {about} |", takes(key), default(key))
+}
+
+/// What a key takes.
+pub(super) fn takes(key: &Key) -> String {
+    match key.takes {
         "@schedulers" => {
             let names: Vec<_> = Scheduler::ALL
                 .iter()
@@ -103,12 +103,15 @@ fn row(key: &Key) -> String {
             names.join(", ")
         }
         takes => takes.to_owned(),
-    };
-    let default = match *default {
+    }
+}
+
+/// What holds without a key.
+pub(super) fn default(key: &Key) -> String {
+    match key.default {
         "@scheduler" => format!("`{}`", default_scheduler().name()),
         default => default.to_owned(),
-    };
-    format!("| `{name}` | {takes} | {default} | {about} |")
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod drain;
 pub mod explain;
 pub mod health;
 pub mod list;
+pub mod manual;
 pub mod real;
 pub mod service;
 pub mod simulate;
@@ -84,6 +85,9 @@ pub enum Verb {
     Backend(backend::OnBackend),
     /// Print a completion script for a shell.
     Completions(completions::Completions),
+    /// Write the manual pages into a directory.
+    #[command(hide = true)]
+    Manual(manual::Manual),
 }
 
 impl Verb {
@@ -115,6 +119,7 @@ impl Verb {
             Self::Detach(verb) => verb.run(context).await,
             Self::Backend(verb) => verb.run(context).await,
             Self::Completions(verb) => verb.run(context),
+            Self::Manual(verb) => verb.run(),
         }
     }
 }

@@ -53,13 +53,18 @@ pub async fn keep(places: Places, mut tell: impl FnMut(Option<Kept>)) -> Result<
     let mut trouble = BTreeSet::new();
     let mut first = true;
     loop {
+        let undone = match first {
+            true => Err(BackendError::NotPrepared),
+            false => Ok(()),
+        };
+        // The lock would make the state directory again, which goes with the record.
+        if backend.record()?.is_none() {
+            return undone;
+        }
         let guard = Guard::take(&backend.places.state_dir).await?;
         let Some(record) = backend.record()? else {
             guard.forget()?;
-            return match first {
-                true => Err(BackendError::NotPrepared),
-                false => Ok(()),
-            };
+            return undone;
         };
         let now = pass(&backend, &record, &mut tell).await?;
         drop(guard);
