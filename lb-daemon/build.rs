@@ -11,11 +11,16 @@ fn main() -> io::Result<()> {
     println!("cargo::rustc-check-cfg=cfg(xdp_object)");
     println!("cargo::rerun-if-env-changed=LB_XDP_OBJECT");
     let object = env::var_os("LB_XDP_OBJECT").map_or_else(built, PathBuf::from);
-    println!("cargo::rerun-if-changed={}", object.display());
+    // The edition that logs packets.
+    let logging = object.with_file_name("lb_log");
+    for object in [&object, &logging] {
+        println!("cargo::rerun-if-changed={}", object.display());
+    }
     let mut digest = DefaultHasher::new();
-    if object.exists() {
+    if object.exists() && logging.exists() {
         let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
         fs::copy(&object, out.join("lb.o"))?;
+        fs::copy(&logging, out.join("lb_log.o"))?;
         digest.write(&fs::read(out.join("lb.o"))?);
         println!("cargo::rustc-cfg=xdp_object");
     }

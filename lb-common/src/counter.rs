@@ -97,6 +97,35 @@ impl Counter {
 /// The number of counters: the size of the `COUNTERS` map.
 pub const COUNTERS: u32 = Counter::ALL.len() as u32;
 
+/// The length of the longest label.
+const LABEL_LEN: usize = longest();
+
+/// The labels in the order of the map, all of one length: the data plane's log is to know it beforehand.
+pub static LABELS: [[u8; LABEL_LEN]; COUNTERS as usize] = padded();
+
+const fn longest() -> usize {
+    let (mut longest, mut i) = (0, 0);
+    while i < Counter::ALL.len() {
+        let len = Counter::ALL[i].label().len();
+        if len > longest {
+            longest = len;
+        }
+        i += 1;
+    }
+    longest
+}
+
+const fn padded() -> [[u8; LABEL_LEN]; COUNTERS as usize] {
+    let (mut labels, mut i) = ([[b' '; LABEL_LEN]; COUNTERS as usize], 0);
+    while i < Counter::ALL.len() {
+        let label = Counter::ALL[i].label().as_bytes();
+        let (to, _) = labels[i].split_at_mut(label.len());
+        to.copy_from_slice(label);
+        i += 1;
+    }
+    labels
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@
     reason = "the only way to the kernel's atomic instructions: see the atomic module"
 )]
 
+mod act;
 mod atomic;
 mod ctx;
 mod env;
@@ -14,14 +15,13 @@ mod fib;
 mod maps;
 mod steps;
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
-use aya_ebpf::helpers::generated::bpf_redirect;
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use lb_common::counter::Counter;
 use lb_common::decap::{self, Decap};
-use lb_common::forward::{self, Journey, Outcome, Verdict};
+use lb_common::forward::{self, Journey};
 
+use crate::act::act;
 use crate::ctx::Frame;
 use crate::env::Kernel;
 use crate::steps::Subprograms;
@@ -54,31 +54,6 @@ fn decap(ctx: XdpContext) -> u32 {
 #[xdp]
 fn pass(_ctx: XdpContext) -> u32 {
     XDP_PASS
-}
-
-/// The kernel's name for a verdict, and what is counted in the end.
-#[inline(always)]
-fn act(outcome: Outcome) -> (u32, Counter) {
-    let action = match outcome.verdict {
-        Verdict::Pass => XDP_PASS,
-        Verdict::Drop => XDP_DROP,
-        Verdict::Tx => XDP_TX,
-        Verdict::Slot => maps::EGRESS
-            .redirect(outcome.to, XDP_DROP.into())
-            .unwrap_or(XDP_DROP),
-        // SAFETY: the helper has no conditions.
-        Verdict::Interface => (unsafe { bpf_redirect(outcome.to, 0) }) as u32,
-    };
-    let lost =
-        action != XDP_REDIRECT && matches!(outcome.verdict, Verdict::Slot | Verdict::Interface);
-    (
-        action,
-        if lost {
-            Counter::DropInternal
-        } else {
-            outcome.counter
-        },
-    )
 }
 
 #[panic_handler]

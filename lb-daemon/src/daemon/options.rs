@@ -46,6 +46,9 @@ pub struct Options {
     /// What to log: a level, or directives such as `info,lb_daemon::io::net=debug`.
     #[arg(long, env = "LBD_LOG", value_name = "LEVEL", default_value = "info")]
     pub log: String,
+    /// Log what becomes of each packet of a service, at level debug. It costs time for each packet.
+    #[arg(long, env = "LBD_LOG_PACKETS")]
+    pub log_packets: bool,
     /// Only check a configuration file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["detach", "dry_run"])]
     pub check: Option<PathBuf>,
@@ -76,6 +79,16 @@ pub enum Task {
 }
 
 impl Options {
+    /// What to log, with the packets if those are to be logged.
+    pub fn filter(&self) -> String {
+        let packets = if self.log_packets {
+            ",packets=debug"
+        } else {
+            ""
+        };
+        format!("{}{packets}", self.log)
+    }
+
     /// What lbd was started for.
     pub fn task(&self) -> Task {
         match (&self.check, self.detach, self.dry_run, self.backend) {

@@ -24,7 +24,7 @@ use crate::stop::{self, Stopper};
 
 /// Serves until told to stop.
 pub(super) fn serve(options: &Options) -> Result<(), Problem> {
-    logging::start(&options.log)?;
+    logging::start(&options.filter())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -55,7 +55,12 @@ async fn director(options: &Options) -> Result<(), Problem> {
 
     let on = interfaces(&network, &beginning.model).await;
     let plane = bpf_options(options, &beginning.model, on);
-    let plane = tokio::task::block_in_place(|| Dataplane::start(&plane))?;
+    let mut plane = tokio::task::block_in_place(|| Dataplane::start(&plane))?;
+    if let Some(packets) = plane.take_packets() {
+        packets
+            .follow()
+            .map_err(|err| Problem::failed("cannot log packets").why(err.to_string()))?;
+    }
     let places = Places {
         config: options.config.clone(),
         socket: socket.path().to_owned(),
@@ -182,5 +187,6 @@ fn bpf_options(options: &Options, model: &Model, interfaces: Vec<String>) -> bpf
             reals: model.limits.reals,
             services: model.limits.services,
         },
+        log_packets: options.log_packets,
     }
 }

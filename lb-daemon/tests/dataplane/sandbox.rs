@@ -89,6 +89,7 @@ impl Sandbox {
                 reals: 64,
                 services: 16,
             },
+            log_packets: false,
         }
     }
 

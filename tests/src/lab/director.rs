@@ -17,6 +17,8 @@ use super::process::Process;
 pub struct Director {
     host: Host,
     paths: Paths,
+    /// More words of the command line.
+    options: Vec<String>,
     lbd: Option<Process>,
 }
 
@@ -46,6 +48,7 @@ impl Director {
         Self {
             host,
             paths,
+            options: Vec::new(),
             lbd: None,
         }
     }
@@ -70,6 +73,11 @@ impl Director {
         fs::write(path, yaml).with_context(|| format!("cannot write {}", path.display()))
     }
 
+    /// Has lbd start with these options from now on, besides those for its paths.
+    pub fn set_options(&mut self, options: &[&str]) {
+        self.options = options.iter().copied().map(str::to_owned).collect();
+    }
+
     /// The command line of lbd for this director.
     ///
     /// # Errors
@@ -83,7 +91,7 @@ impl Director {
             pins,
         } = &self.paths;
         let path = |path: &Path| path.display().to_string();
-        Ok(vec![
+        let mut line = vec![
             program("lbd")?,
             "--config".into(),
             path(configuration),
@@ -93,7 +101,9 @@ impl Director {
             path(state),
             "--pin-dir".into(),
             path(pins),
-        ])
+        ];
+        line.extend(self.options.iter().cloned());
+        Ok(line)
     }
 
     /// Start lbd and wait until it answers; returns how long that took.

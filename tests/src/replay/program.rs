@@ -79,6 +79,7 @@ impl Program {
                 reals: 512,
                 services: 64,
             },
+            log_packets: false,
         };
         let dataplane = Dataplane::start(&options).context("start the data plane")?;
         Ok(Self {

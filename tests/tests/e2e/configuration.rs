@@ -24,6 +24,15 @@ impl Method {
         }
     }
 
+    /// The counter of packets that it forwards.
+    pub(crate) fn counter(self) -> &'static str {
+        match self {
+            Self::Dr => "forwarded_dr",
+            Self::Tun => "forwarded_tun",
+            Self::Nat => "forwarded_nat",
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Dr => "dr",

@@ -12,6 +12,7 @@ mod lab;
 mod load;
 mod methods;
 mod neighbours;
+mod packets;
 mod refusals;
 mod restart;
 mod shares;

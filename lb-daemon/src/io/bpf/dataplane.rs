@@ -22,6 +22,7 @@ use super::maps::Maps;
 use super::object;
 use super::options::{Hop, Options};
 use super::outlook;
+use super::packets::PacketLog;
 use super::pins::{Pins, file};
 use super::readings::Growth;
 use super::report::{
@@ -50,6 +51,7 @@ pub struct Dataplane {
     state: State,
     sweeper: Sweeper,
     growth: Growth,
+    packets: Option<PacketLog>,
     adopted: bool,
     _lock: InstanceLock,
 }
@@ -79,17 +81,30 @@ impl Dataplane {
             adopted,
             lock,
         } = ground;
-        let mut program = if adopted {
-            object::load_once(PROGRAM, &pins, &layouts)?
+        let maps = if adopted {
+            pins.maps()
         } else {
             pins.begin_maps(&layouts)?;
+            pins.new_maps()
+        };
+        let (mut program, pin, packets) = if options.log_packets {
+            let pin = pins.logging_program();
+            let (program, packets) = object::load_logging(PROGRAM, &maps, &layouts, &pin)?;
+            (program, pin, Some(packets))
+        } else {
             let pin = pins.program(object::DIGEST);
-            let program = object::load(PROGRAM, &pins.new_maps(), &layouts, &pin)?;
+            let program = if adopted {
+                object::load_once(PROGRAM, &pins, &layouts)?
+            } else {
+                object::load(PROGRAM, &maps, &layouts, &pin)?
+            };
+            (program, pin, None)
+        };
+        if !adopted {
             pins.check_new(&layouts)?;
             pins.write_settings(&settings(options)?)?;
             pins.finish_maps()?;
-            program
-        };
+        }
         let maps = open(&pins, &layouts)?;
         let mut state = State::adopt(maps, Grace::of_kernel().map_err(no_grace)?)?;
         let mut sweeper = Sweeper::new(&state.maps)?;
@@ -101,7 +116,7 @@ impl Dataplane {
             options.mode,
             options.replace,
         )?;
-        pins.keep_program(object::DIGEST)?;
+        pins.keep_program(&pin)?;
         Ok(Self {
             pins,
             program,
@@ -110,9 +125,15 @@ impl Dataplane {
             state,
             sweeper,
             growth: Growth::default(),
+            packets,
             adopted,
             _lock: lock,
         })
+    }
+
+    /// What the program says of single packets, if it is to; once.
+    pub fn take_packets(&mut self) -> Option<PacketLog> {
+        self.packets.take()
     }
 
     /// Makes the maps equal to what is desired; touches only what differs.

@@ -100,7 +100,7 @@ impl Decapsulator {
             options.mode,
             options.replace,
         )?;
-        pins.keep_program(object::DIGEST)?;
+        pins.keep_program(&pins.program(object::DIGEST))?;
         Ok(Self {
             pins,
             program,

@@ -23,6 +23,7 @@ mod maps;
 mod object;
 pub mod options;
 mod outlook;
+mod packets;
 mod pins;
 mod rates;
 mod readings;
@@ -44,6 +45,7 @@ pub use decap::{DecapOptions, DecapState, Decapsulator, detach};
 pub use error::{ApplyError, DetachError, ReadError, StartError};
 pub use gate::Gate;
 pub use options::{Capacity, Hop, NextHop, Options};
+pub use packets::PacketLog;
 pub use report::{
     Applied, Connection, ConnectionFilter, Detached, InterfaceStatus, Maintained, Rates,
     RealReading, ServiceReading, Status, TrafficSum,

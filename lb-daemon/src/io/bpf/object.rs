@@ -5,11 +5,12 @@ use std::io;
 use std::path::Path;
 
 use aya::programs::{Program, ProgramError, Xdp};
-use aya::{EbpfError, EbpfLoader};
+use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
 
 use super::error::StartError;
 use super::layout::Layout;
+use super::packets::PacketLog;
 use super::pins::{Pins, file};
 
 /// The object with all programs and maps; `None` when the daemon was built without.
@@ -19,6 +20,21 @@ pub(super) fn embedded() -> Option<&'static [u8]> {
         Some(aya::include_bytes_aligned!(concat!(
             env!("OUT_DIR"),
             "/lb.o"
+        )))
+    }
+    #[cfg(not(xdp_object))]
+    {
+        None
+    }
+}
+
+/// The object with the edition of the director's program that logs packets.
+fn embedded_logging() -> Option<&'static [u8]> {
+    #[cfg(xdp_object)]
+    {
+        Some(aya::include_bytes_aligned!(concat!(
+            env!("OUT_DIR"),
+            "/lb_log.o"
         )))
     }
     #[cfg(not(xdp_object))]
@@ -43,6 +59,33 @@ pub(super) fn load(
     pin: &Path,
 ) -> Result<Xdp, StartError> {
     let object = embedded().ok_or(StartError::NoProgram)?;
+    load_from(object, name, maps, layouts, pin).map(|(program, _)| program)
+}
+
+/// The same from the object that logs packets, with what it logs.
+///
+/// It is loaded by each daemon anew, for only who loads a program may hear it without more privileges than a daemon has.
+pub(super) fn load_logging(
+    name: &'static str,
+    maps: &Path,
+    layouts: &[Layout],
+    pin: &Path,
+) -> Result<(Xdp, PacketLog), StartError> {
+    if pin.exists() {
+        fs::remove_file(pin).map_err(file("remove", pin))?;
+    }
+    let object = embedded_logging().ok_or(StartError::NoProgram)?;
+    let (program, mut ebpf) = load_from(object, name, maps, layouts, pin)?;
+    Ok((program, PacketLog::of(&mut ebpf)?))
+}
+
+fn load_from(
+    object: &[u8],
+    name: &'static str,
+    maps: &Path,
+    layouts: &[Layout],
+    pin: &Path,
+) -> Result<(Xdp, Ebpf), StartError> {
     let mut loader = EbpfLoader::new();
     for layout in layouts {
         loader.map_max_entries(layout.name, layout.shape.entries);
@@ -56,7 +99,7 @@ pub(super) fn load(
     program
         .pin(pin)
         .map_err(|e| file("pin", pin)(io::Error::other(e)))?;
-    open(pin)
+    Ok((open(pin)?, ebpf))
 }
 
 /// A program over the maps of an earlier daemon. If that loaded the same, it need not be verified again, which takes most of

@@ -18,6 +18,8 @@ pub struct Options {
     pub replace: bool,
     /// How large the maps are.
     pub capacity: Capacity,
+    /// Load the edition of the program that logs what becomes of each packet, which costs time.
+    pub log_packets: bool,
 }
 
 /// How much the maps hold. Maps keep their size while they are pinned.

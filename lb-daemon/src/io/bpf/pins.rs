@@ -5,6 +5,7 @@
 //! PIN-DIR/maps-new/NAME   the same while they are being made; left over by a kill
 //! PIN-DIR/links/IFINDEX   the program's attachments
 //! PIN-DIR/program-DIGEST  the program, by the object that it was loaded from
+//! PIN-DIR/program-log     or its edition that logs packets
 //! ```
 //!
 //! Maps appear under their own name all at once, by the renaming of their directory.
@@ -54,6 +55,11 @@ impl Pins {
     /// Where the program is of the object with this digest.
     pub(super) fn program(&self, digest: u64) -> PathBuf {
         self.root.join(format!("{PROGRAM}{digest:016x}"))
+    }
+
+    /// Where the program is that logs packets.
+    pub(super) fn logging_program(&self) -> PathBuf {
+        self.root.join(format!("{PROGRAM}log"))
     }
 
     /// Where programs are.
@@ -190,12 +196,11 @@ impl Pins {
     }
 
     /// Removes the pins of all programs but this one's.
-    pub(super) fn keep_program(&self, digest: u64) -> Result<(), StartError> {
-        let keep = self.program(digest);
+    pub(super) fn keep_program(&self, keep: &Path) -> Result<(), StartError> {
         let programs = self.programs().map_err(file("read", &self.root))?;
         programs
             .iter()
-            .filter(|path| **path != keep)
+            .filter(|path| *path != keep)
             .try_for_each(|path| fs::remove_file(path).map_err(file("remove", path)))
     }
 

@@ -118,6 +118,7 @@ impl Product {
                 reals: 20_000,
                 ..Capacity::default()
             },
+            log_packets: false,
         })?;
         let services = [Method::Dr, Method::Tun, Method::Nat].map(service);
         serve(&mut dataplane, ingress, services.to_vec())?;

@@ -1,0 +1,48 @@
+//! The director's program in an edition that logs what becomes of each packet.
+//!
+//! It is an object of its own, which `lbd --log-packets` loads in place of the usual one: that has nothing of this in it, not even
+//! the question whether to log.
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics)]
+#![expect(
+    internal_features,
+    reason = "the only way to the kernel's atomic instructions: see the atomic module"
+)]
+
+mod act;
+mod atomic;
+mod ctx;
+mod env;
+mod fib;
+mod maps;
+mod report;
+mod steps;
+
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use lb_common::forward::{self, Journey};
+
+use crate::act::act;
+use crate::env::Kernel;
+use crate::steps::Subprograms;
+
+/// Balances packets to virtual services, and says what becomes of each.
+#[xdp]
+fn lb(ctx: XdpContext) -> u32 {
+    report::arrive(ctx.ctx);
+    let outcome = forward::handle(&mut Subprograms::new(ctx.ctx), &mut Journey::new());
+    let (action, counter) = act(outcome);
+    Kernel::new(ctx.ctx).count(counter);
+    report::end(ctx.ctx, action, counter);
+    action
+}
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
