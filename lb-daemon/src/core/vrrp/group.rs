@@ -131,9 +131,17 @@ impl Router {
         event: Event,
         out: &mut Vec<(usize, Effect)>,
     ) {
-        self.turn(number, out, |machine, effects| {
-            machine.handle(now, event, effects);
-        });
+        // Who is handed over is handed over whole, so that each member goes on until its successor is there.
+        let others: Vec<usize> = match (event, self.instances.get(number).and_then(|i| i.group)) {
+            (Event::Failover, Some(group)) => self.members(group).map(|(n, _)| n).collect(),
+            _ => Vec::new(),
+        };
+        let others = others.into_iter().filter(|n| *n != number);
+        for member in others.chain([number]) {
+            self.turn(member, out, |machine, effects| {
+                machine.handle(now, event, effects);
+            });
+        }
         self.agree(now, number, out);
     }
 

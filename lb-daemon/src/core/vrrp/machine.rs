@@ -162,6 +162,8 @@ pub struct Machine {
     preempt_from: Option<Instant>,
     /// Whom an operator made give way does not come back by priority alone.
     yielded: bool,
+    /// Master still, until somebody else is, or until it is clear that nobody will be.
+    leaving: bool,
     resigned: bool,
     wants_master: bool,
 }
@@ -182,6 +184,7 @@ impl Machine {
             master: None,
             preempt_from: None,
             yielded: false,
+            leaving: false,
             resigned: false,
             wants_master: false,
             settings,
@@ -375,11 +378,7 @@ impl Turn<'_> {
             }
 
             (State::Stopped | State::Backup | State::Fault, Event::Failover) => {}
-            (State::Master, Event::Failover) => {
-                self.machine.yielded = true;
-                self.resign();
-                self.enter_backup(Cause::Operator, self.machine.master_down());
-            }
+            (State::Master, Event::Failover) => self.begin_to_leave(),
 
             (State::Backup, Event::GroupMaster) => self.enter_master(Cause::Group),
             (State::Stopped | State::Master | State::Fault, Event::GroupMaster) => {}
@@ -467,7 +466,29 @@ impl Turn<'_> {
         machine.due = Some(self.now + machine.master_down());
     }
 
+    /// Says that it leaves, and goes on serving until another is master.
+    fn begin_to_leave(&mut self) {
+        let machine = &mut *self.machine;
+        if machine.leaving {
+            return;
+        }
+        machine.yielded = true;
+        machine.leaving = true;
+        // As if the farewell were lost, too.
+        let (timing, interval) = (machine.settings.timing(), machine.settings.interval);
+        machine.due = Some(self.now + timing.master_down(Priority::LOWEST, interval));
+        self.out.push(Effect::Send(Claim::Resigns));
+    }
+
     fn master_hears(&mut self, heard: Heard) {
+        if self.machine.leaving {
+            if heard.claim != Claim::Resigns {
+                self.machine.master = Some(heard);
+                self.out.push(Effect::Release);
+                self.enter_backup(Cause::Operator, self.machine.master_down());
+            }
+            return;
+        }
         match self.rank(&heard) {
             Rank::Resigns => {
                 let claim = Claim::Priority(self.machine.priority);
@@ -540,6 +561,11 @@ impl Turn<'_> {
             self.enter_backup(Cause::Overslept, wait);
             return;
         }
+        if self.machine.leaving {
+            // Nobody has taken its place: the addresses are not left alone.
+            self.machine.leaving = false;
+            self.machine.yielded = false;
+        }
         let claim = Claim::Priority(self.machine.priority);
         self.advertise(claim);
         // A timer that is a little late does not make the next one later.
@@ -581,9 +607,11 @@ impl Turn<'_> {
         self.machine.announce_due = refresh.map(|refresh| self.now + refresh);
     }
 
-    /// Says that we leave, and leaves.
+    /// Says that we leave, unless that was said, and leaves.
     fn resign(&mut self) {
-        self.out.push(Effect::Send(Claim::Resigns));
+        if !self.machine.leaving {
+            self.out.push(Effect::Send(Claim::Resigns));
+        }
         self.out.push(Effect::Release);
     }
 
@@ -629,6 +657,7 @@ impl Turn<'_> {
         machine.state = to;
         machine.since = Some(self.now);
         machine.wants_master = false;
+        machine.leaving = false;
         machine.resigned = false;
         machine.preempt_from = None;
         self.out.push(Effect::Entered { from, to, cause });

@@ -9,6 +9,8 @@ pub struct Priority(u8);
 impl Priority {
     /// Of the owner of the addresses.
     pub const OWNER: Self = Self(255);
+    /// Of the slowest backup.
+    pub const LOWEST: Self = Self(1);
     /// What RFC 9568 gives a backup by default.
     pub const DEFAULT: Self = Self(100);
 

@@ -177,3 +177,20 @@ fn an_owner_in_a_group_is_master_as_soon_as_the_others_can_be() {
         .collect();
     assert_eq!(states, [Master, Master]);
 }
+
+#[test]
+fn a_group_is_handed_over_whole_and_serves_until_it_is() {
+    let mut pair = Pair::started();
+    pair.run_to(5, &[]);
+    assert_eq!(pair.states(), [State::Master; 3]);
+    pair.out.clear();
+    pair.tell(1, Event::Failover);
+    let resign = Effect::Send(Claim::Resigns);
+    assert_eq!(pair.out, [(0, resign), (1, resign)]);
+    pair.out.clear();
+    pair.tell(0, advert(50));
+    assert_eq!(pair.states(), [State::Backup, State::Backup, State::Master]);
+    let released = pair.out.iter().filter(|(_, e)| *e == Effect::Release);
+    assert_eq!(released.count(), 2);
+    assert!(!pair.out.contains(&(1, resign)), "it was said already");
+}

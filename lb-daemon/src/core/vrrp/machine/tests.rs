@@ -302,9 +302,13 @@ fn table() -> Vec<Row> {
         row(
             Master,
             E::Failover,
-            Backup,
-            leave_master(Backup, Cause::Operator),
-            Some(DOWN),
+            Master,
+            vec![resign],
+            Some(
+                settings()
+                    .timing()
+                    .master_down(Priority::LOWEST, settings().interval),
+            ),
         ),
         stay(Fault, E::Failover),
         //
@@ -539,6 +543,49 @@ fn who_begins_as_master_listens_for_one_interval() {
         ..settings()
     });
     assert_eq!(story.run_to(5000), Some(1609));
+}
+
+#[test]
+fn who_is_to_leave_serves_until_another_is_master() {
+    let mut story = Story::new(settings());
+    assert_eq!(story.run_to(4000), Some(3609));
+    let resign = Effect::Send(Claim::Resigns);
+    assert_eq!(story.tell(Event::Failover), [resign]);
+    assert_eq!(story.tell(Event::Failover), [], "it is said once");
+    assert_eq!(story.tell(advert(20, 0)), []);
+    story.run_to(4600);
+    let gone = entered(State::Master, State::Backup, Cause::Operator);
+    assert_eq!(story.tell(advert(20, 50)), [Effect::Release, gone]);
+    assert_eq!(story.machine.master().unwrap().source, address(20));
+}
+
+#[test]
+fn who_is_to_leave_stays_when_nobody_takes_its_place() {
+    let mut story = Story::new(settings());
+    story.run_to(4000);
+    story.tell(Event::Failover);
+    assert_eq!(story.run_to(12_000), None, "it never gave anything up");
+    assert_eq!(story.machine.state(), State::Master);
+    // It is as it was: the other is of lower priority.
+    let claims = story.tell(advert(20, 50));
+    assert!(
+        claims.contains(&Effect::LowerMaster(address(20))),
+        "{claims:?}"
+    );
+}
+
+#[test]
+fn who_is_to_leave_and_stops_or_fails_does_not_say_it_again() {
+    for (event, state, cause) in [
+        (Event::Stop, State::Stopped, Cause::Stopped),
+        (Event::Fault, State::Fault, Cause::Fault),
+    ] {
+        let mut story = Story::new(settings());
+        story.run_to(4000);
+        story.tell(Event::Failover);
+        let gone = entered(State::Master, state, cause);
+        assert_eq!(story.tell(event), [Effect::Release, gone]);
+    }
 }
 
 #[test]
