@@ -638,6 +638,46 @@ async fn signing_is_introduced_without_a_takeover_and_then_keeps_strangers_out()
     assert_eq!(first.report().await.masterships, 1);
 }
 
+/// Somebody who says that he has a virtual address does not get it for longer than a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_somebody_else_claims_is_defended() {
+    if skipped() {
+        return;
+    }
+    for case in [V3, V3_IPV6] {
+        let site = Site::new(case);
+        let ours = site.start_ours(150, "").await;
+        site.addresses_with(true, 10 * SECOND).await;
+        site.client_comes_to(&site.ours).await;
+        let vip = case.vip();
+        site.theirs.call(|| {
+            for setting in ["ipv4/conf/eth0/arp_notify", "ipv6/conf/eth0/ndisc_notify"] {
+                std::fs::write(format!("/proc/sys/net/{setting}"), "1").unwrap();
+            }
+        });
+        let (prefix, nodad) = if case.v6 { (64, "nodad") } else { (24, "") };
+        site.theirs
+            .run(&format!("ip addr add {vip}/{prefix} dev eth0 {nodad}"));
+        // The kernel announces a new MAC, also when it is the old one.
+        let claim = || {
+            site.theirs
+                .run("ip link set eth0 address 02:00:00:00:05:02")
+        };
+        until("the claim is noticed", 10 * SECOND, async || {
+            claim();
+            ours.report().await.claims > 0
+        })
+        .await;
+        let report = ours.report().await;
+        let by = report.claimed_by.map(|mac| mac.to_string());
+        assert_eq!(by.as_deref(), Some("02:00:00:00:05:02"));
+        site.theirs
+            .run(&format!("ip addr del {vip}/{prefix} dev eth0"));
+        site.client_comes_to(&site.ours).await;
+        assert_eq!(ours.report().await.masterships, 1);
+    }
+}
+
 /// However much garbage comes, from whomever it pretends to come, a backup hears its master; and each packet is counted, by
 /// its reason or as one that came too fast to be looked at.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

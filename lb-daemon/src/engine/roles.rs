@@ -247,6 +247,10 @@ impl Engine {
                     Notice::AddressPutBack(addr) => {
                         format!("somebody has removed {addr}, which was put back")
                     }
+                    Notice::Claimed(addr, mac) => format!(
+                        "{mac} says that it has {addr}, which this director has; the address was announced again; \
+                         hint: find the station with this MAC"
+                    ),
                     Notice::Failed(what) => what,
                 };
                 warn!("virtual router {router}: {what}");

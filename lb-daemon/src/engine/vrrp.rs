@@ -114,6 +114,8 @@ fn router(said: &VirtualRouter, is: &RouterReport) -> types::VirtualRouter {
             .collect(),
         group: said.group.clone(),
         masterships: is.masterships,
+        claims: is.claims,
+        claimed_by: is.claimed_by.map(|mac| mac.to_string()),
         sent: is.sent,
         heard: is.heard,
         rejected: is

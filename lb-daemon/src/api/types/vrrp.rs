@@ -61,6 +61,13 @@ pub struct VirtualRouter {
     pub group: Option<String>,
     /// How often it has become master.
     pub masterships: u64,
+    /// How often somebody else has said by ARP or as an IPv6 neighbour that he has one of the addresses, while this
+    /// director was master.
+    #[serde(default)]
+    pub claims: u64,
+    /// The MAC of the last who has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_by: Option<String>,
     /// Advertisements sent.
     pub sent: u64,
     /// Advertisements heard and heeded.

@@ -108,6 +108,14 @@ fn details(out: &mut String, router: &VirtualRouter, style: Style) {
         grouped(router.heard),
         plural_times(router.masterships),
     );
+    if let Some(mac) = &router.claimed_by {
+        let _ = writeln!(
+            out,
+            "  {} others claimed its addresses {}, the last was {mac}",
+            style.paint(Role::Warning, "conflict:"),
+            plural_times(router.claims),
+        );
+    }
     for rejected in &router.rejected {
         let _ = writeln!(
             out,
@@ -193,6 +201,8 @@ mod tests {
             addresses: vec!["192.0.2.80/24".into()],
             group: None,
             masterships: 1,
+            claims: 0,
+            claimed_by: None,
             sent: 3_724,
             heard: 0,
             rejected: Vec::new(),
@@ -207,6 +217,8 @@ mod tests {
         backup.master = Some("192.0.2.2".into());
         backup.master_priority = Some(150);
         backup.group = Some("both".into());
+        backup.claims = 3;
+        backup.claimed_by = Some("02:00:00:00:00:a1".into());
         backup.rejected = vec![Rejected {
             reason: "ttl".into(),
             about: "its TTL is not 255, so it comes from beyond a router".into(),
@@ -232,6 +244,7 @@ VI_1    eth0       51    master  1 h 2 min  100       this director   192.0.2.80
 VI_2    eth0       51    backup  1 h 2 min  50 (100)  192.0.2.2, 150  192.0.2.80/24
   priority: service web is down: -50
   adverts: version 2, every 1000 ms, sent 3,724, heard 0, master once, group both
+  conflict: others claimed its addresses 3 times, the last was 02:00:00:00:00:a1
   rejected: 7 not heeded: its TTL is not 255, so it comes from beyond a router
 VI_3    eth0       51    fault   -          100       -               192.0.2.80/24
   fault: interface eth0 is down

@@ -266,7 +266,7 @@ impl Header {
 }
 
 /// An address, as a filter compares it.
-fn words(addr: IpAddr) -> Vec<u32> {
+pub(super) fn words(addr: IpAddr) -> Vec<u32> {
     match addr {
         IpAddr::V4(addr) => vec![addr.to_bits()],
         IpAddr::V6(addr) => {
@@ -278,6 +278,6 @@ fn words(addr: IpAddr) -> Vec<u32> {
 }
 
 /// A distance that a conditional jump can have: over at most 255 numbers, or the few words of an address.
-fn near(distance: usize) -> u8 {
+pub(super) fn near(distance: usize) -> u8 {
     u8::try_from(distance).unwrap_or(u8::MAX)
 }

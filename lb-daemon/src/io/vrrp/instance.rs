@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::defence::Conflict;
 use super::netlink::{Path, Place};
 use super::types::{Finding, Wanted};
 use super::view::View;
@@ -35,6 +36,8 @@ pub(super) struct Instance {
     pub told_faulty: bool,
     /// What it has signed, and heeded of what others have signed.
     pub seal: Seal,
+    /// Others who claim its addresses.
+    pub conflict: Conflict,
     /// Its counters.
     pub counters: Counters,
     /// What other things than interfaces were found to be.
@@ -94,6 +97,7 @@ impl Instance {
             mute: false,
             told_faulty: false,
             seal: Seal::default(),
+            conflict: Conflict::default(),
             counters: Counters::default(),
             links: BTreeMap::new(),
         }
@@ -153,7 +157,8 @@ impl Instance {
     /// When it has to be looked at again.
     pub(super) fn due(&self) -> Option<Instant> {
         let links = self.links.values().filter_map(Debounce::due);
-        links.chain(self.retry_at).min()
+        let others = [self.retry_at, self.conflict.due()];
+        links.chain(others.into_iter().flatten()).min()
     }
 
     fn is_up(&self, interface: &str) -> bool {

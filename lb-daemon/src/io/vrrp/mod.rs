@@ -6,6 +6,8 @@
 
 mod act;
 mod batch;
+mod claims;
+mod defence;
 mod dropped;
 mod ear;
 mod filter;

@@ -1,4 +1,4 @@
-//! A socket that sends whole frames on any interface, and receives none.
+//! Sockets of whole frames, on any interface.
 
 #![expect(
     unsafe_code,
@@ -10,6 +10,27 @@ use std::mem::{size_of, zeroed};
 use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+/// Has a socket receive the frames of an EtherType on all interfaces.
+pub(super) fn bind(socket: &Socket, ether_type: u16) -> io::Result<()> {
+    // SAFETY: `sockaddr_ll` is plain data for which all zeroes is a value.
+    let mut address: libc::sockaddr_ll = unsafe { zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = ether_type.to_be();
+    // SAFETY: `address` is initialised and outlives the call, and the length is its own.
+    let failed = unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    };
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
 
 /// Sends frames.
 #[derive(Debug)]

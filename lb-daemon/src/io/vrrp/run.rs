@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
 use super::batch::Batch;
+use super::claims::ClaimSocket;
 use super::ear::Ear;
 use super::filter::Queue;
 use super::instance::Instance;
@@ -41,6 +42,8 @@ pub(super) struct Thread {
     pub(super) requests: Requests,
     kernel: Events,
     pub(super) packets: PacketSocket,
+    /// One for each family.
+    pub(super) claims: [ClaimSocket; 2],
     pub(super) view: View,
     pub(super) ears: BTreeMap<EarId, Ear>,
     pub(super) batch: Batch,
@@ -76,6 +79,7 @@ impl Thread {
             requests,
             kernel,
             packets: PacketSocket::open()?,
+            claims: [ClaimSocket::open(false)?, ClaimSocket::open(true)?],
             view,
             ears: BTreeMap::new(),
             batch: Batch::new(),
@@ -102,7 +106,7 @@ impl Thread {
             }
         }
         while !self.stopped {
-            let (commands, kernel, queues) = self.wait();
+            let (commands, kernel, claims, queues) = self.wait();
             // What others have said comes before our own timers: after a pause it may be that they are not ours any more.
             self.listen_to(queues);
             if self.router.due().is_some_and(|due| due <= clock::now()) {
@@ -110,6 +114,9 @@ impl Thread {
             }
             if kernel {
                 self.follow_kernel();
+            }
+            if claims {
+                self.follow_claims();
             }
             self.tick();
             if commands {
@@ -121,14 +128,15 @@ impl Thread {
         }
     }
 
-    /// Waits until there is something to do: commands, news of the kernel, packets, or a timer.
-    fn wait(&self) -> (bool, bool, Vec<(Queue, EarId)>) {
+    /// Waits until there is something to do: commands, news of the kernel, claims, packets, or a timer.
+    fn wait(&self) -> (bool, bool, bool, Vec<(Queue, EarId)>) {
         let now = clock::now();
         let rested = self.ears.values().filter_map(|ear| ear.due(now));
         let due = self.due().into_iter().chain(rested).min();
         let wait = due.map_or(SELDOM, |due| due.saturating_duration_since(now).min(SELDOM));
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds = vec![readable(self.alarm.as_fd()), readable(self.kernel.as_fd())];
+        fds.extend(self.claims.iter().map(|socket| readable(socket.as_fd())));
         let mut queues = Vec::new();
         for (id, ear) in &self.ears {
             for queue in Queue::ALL {
@@ -141,16 +149,14 @@ impl Thread {
         }
         // A signal ends it early, which does no harm.
         if !matches!(ppoll(&mut fds, Some(TimeSpec::from(wait)), None), Ok(n) if n > 0) {
-            return (false, false, Vec::new());
+            return (false, false, false, Vec::new());
         }
         let mut woken = fds.iter().map(|fd| fd.any().unwrap_or(true));
-        let (commands, kernel) = (
-            woken.next().unwrap_or_default(),
-            woken.next().unwrap_or_default(),
-        );
+        let mut next = || woken.next().unwrap_or_default();
+        let (commands, kernel, arp, nd) = (next(), next(), next(), next());
         let queues = queues.into_iter().zip(woken);
         let queues = queues.filter(|(_, woken)| *woken).map(|(queue, _)| queue);
-        (commands, kernel, queues.collect())
+        (commands, kernel, arp || nd, queues.collect())
     }
 
     fn due(&self) -> Option<Instant> {
@@ -196,6 +202,9 @@ impl Thread {
         for name in names {
             if let Some(instance) = self.instances.get_mut(&name) {
                 instance.wait_for_links(now);
+                self.after_conflict(&name, now);
+            }
+            if let Some(instance) = self.instances.get(&name) {
                 if instance.retry_at.is_some_and(|at| at <= now) {
                     self.take_possession(&name);
                 }
@@ -265,6 +274,7 @@ impl Thread {
             instance.look_at_links(&self.view, now);
         }
         self.open_ears();
+        self.listen_to_claims();
         let names: Vec<String> = self.instances.keys().cloned().collect();
         names.iter().for_each(|name| self.assess(name));
     }
@@ -450,6 +460,8 @@ impl Thread {
             master: machine.and_then(|m| m.master().map(|m| m.source)),
             master_priority: counters.master_priority,
             masterships: counters.masterships,
+            claims: instance.conflict.claims,
+            claimed_by: instance.conflict.last,
             sent: counters.sent,
             heard: counters.heard,
             rejects: counters.rejected(),

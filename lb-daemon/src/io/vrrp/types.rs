@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::config::model::VirtualRouter;
+use crate::core::hop::Mac;
 use crate::core::vrrp::{Cause, Reject, State};
 
 /// A virtual router that is to run.
@@ -88,6 +89,8 @@ pub enum Notice {
     Overslept(Duration),
     /// Somebody has removed an address, which was put back.
     AddressPutBack(IpAddr),
+    /// Somebody else says that he has an address of ours.
+    Claimed(IpAddr, Mac),
     /// An address, a route or a socket could not be had.
     Failed(String),
 }
@@ -163,6 +166,10 @@ pub struct RouterReport {
     pub masterships: u64,
     /// Advertisements that were sent.
     pub sent: u64,
+    /// How often somebody else has said that he has one of its addresses while it was master.
+    pub claims: u64,
+    /// Who was the last of them.
+    pub claimed_by: Option<Mac>,
     /// Advertisements that were heeded.
     pub heard: u64,
     /// Advertisements that were not, by reason; only those that there were.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::core::hop::Link;
+use crate::core::hop::{Link, Mac};
 use crate::io::net::netlink::Change;
 
 /// Interfaces and addresses.
@@ -57,6 +57,11 @@ impl View {
     /// The interface of an index.
     pub(super) fn link_at(&self, ifindex: u32) -> Option<&Link> {
         self.links.get(&ifindex)
+    }
+
+    /// Whether one of our interfaces has this MAC.
+    pub(super) fn has_mac(&self, mac: Mac) -> bool {
+        self.links.values().any(|link| link.mac == Some(mac))
     }
 
     /// Whether an interface has an address.
