@@ -10,6 +10,13 @@ use crate::api::types::{
 
 /// How many recent answers are drawn.
 const RECENT: usize = 20;
+/// How many there are on a narrow terminal, where the words of the last answer are worth more.
+const RECENT_NARROW: usize = 10;
+/// The width from which on a terminal is not narrow.
+const WIDE: usize = 120;
+/// An answer that does not fit behind its check has lines of its own, that far from the left and so many.
+const INDENT: usize = 6;
+const ANSWER_LINES: usize = 3;
 /// From the fastest answer to the slowest.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// An answer that was no good.
@@ -17,8 +24,10 @@ const FAILED: char = '×';
 
 const HEADING: [&str; COLUMNS] = ["real", "state", "since", "check", "says", "since", "recent"];
 const COLUMNS: usize = 7;
+/// The heading of what stands behind them.
+const ANSWER: &str = "last answer";
 
-/// Services, their real servers and what each check says; lines end at `columns`.
+/// Services, their real servers and what each check says, for a terminal of so many columns.
 pub fn health(report: &HealthReport, columns: usize, style: Style) -> String {
     let mut out = String::new();
     for (n, service) in report.services.iter().enumerate() {
@@ -27,10 +36,35 @@ pub fn health(report: &HealthReport, columns: usize, style: Style) -> String {
         }
         service_lines(&mut out, service, columns, style);
     }
-    if report.services.is_empty() {
-        out.push_str("there are no services\n");
-    }
+    out.push_str(&hint(report));
     out
+}
+
+/// What to do where nothing is checked.
+fn hint(report: &HealthReport) -> String {
+    if report.services.is_empty() {
+        return "there are no services\nhint: `lbctl add-service -t VIP:PORT` adds one, and `lbctl add-real` its real servers\n"
+            .to_owned();
+    }
+    let unchecked = |service: &&ServiceReport| {
+        let mut reals = service.reals.iter();
+        !service.reals.is_empty() && reals.all(|real| real.place == Place::Unchecked)
+    };
+    let names: Vec<&str> = report
+        .services
+        .iter()
+        .filter(unchecked)
+        .map(|service| service.name.as_str())
+        .collect();
+    let (first, others) = match names.as_slice() {
+        [] => return String::new(),
+        [first] => (first, String::new()),
+        [first, others @ ..] => (first, format!(" and of {} more", others.len())),
+    };
+    format!(
+        "\nhint: real servers of {first}{others} are used dead or alive; a line such as\n\
+         `health: tcp` in the service's configuration has them checked\n"
+    )
 }
 
 /// What a check that was made for somebody said, with all that was sent and answered.
@@ -59,17 +93,20 @@ pub fn asked(answers: &[Asked], style: Style) -> String {
         );
     }
     if answers.is_empty() {
-        out.push_str("it has no checks\n");
+        out.push_str("it has no checks\nhint: a line such as `health: tcp` in its service's configuration has it checked\n");
     }
     out
 }
 
 fn service_lines(out: &mut String, service: &ServiceReport, columns: usize, style: Style) {
+    let alive = |real: &&RealReport| matches!(real.place, Place::Up | Place::Unchecked);
+    let alive = service.reals.iter().filter(alive).count();
     let _ = write!(
         out,
-        "{} {}, live weight {}, quorum {}",
+        "{} {}, {alive} of {} up, live weight {}, quorum {}",
         style.paint(Role::Heading, &service.name),
         service.service,
+        service.reals.len(),
         service.live_weight,
         service.quorum,
     );
@@ -88,18 +125,38 @@ fn service_lines(out: &mut String, service: &ServiceReport, columns: usize, styl
         let _ = write!(out, ", sorry server {} {what}", sorry.address);
     }
     out.push('\n');
-    let rows: Vec<Row> = service.reals.iter().flat_map(rows).collect();
+    let recent = match columns {
+        ..WIDE => RECENT_NARROW,
+        _ => RECENT,
+    };
+    let rows: Vec<Row> = service
+        .reals
+        .iter()
+        .flat_map(|real| rows(real, recent))
+        .collect();
     let mut widths = HEADING.map(str::len);
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(&row.cells) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let heading = line(&HEADING.map(str::to_owned), "last answer", widths, columns);
-    let _ = writeln!(out, "  {}", style.paint(Role::Heading, &heading));
+    let mut heading = line(&HEADING.map(str::to_owned), widths);
+    if heading.chars().count() + ANSWER.len() <= columns {
+        heading.push_str(ANSWER);
+    }
+    let _ = writeln!(out, "{}", style.paint(Role::Heading, heading.trim_end()));
     for row in rows {
-        let text = line(&row.cells, &row.last, widths, columns);
-        let _ = writeln!(out, "  {}", style.paint(row.role, &text));
+        let line = line(&row.cells, widths);
+        let fits = line.chars().count() + row.last.chars().count() <= columns;
+        let (line, below) = if fits {
+            (line + &row.last, Vec::new())
+        } else {
+            (line, wrapped(&row.last, columns))
+        };
+        let _ = writeln!(out, "{}", style.paint(row.role, line.trim_end()));
+        for answer in below {
+            let _ = writeln!(out, "{:INDENT$}{}", "", style.paint(row.role, &answer));
+        }
     }
 }
 
@@ -111,7 +168,7 @@ struct Row {
 }
 
 /// The lines of a real server; its own columns are on the first one only.
-fn rows(real: &RealReport) -> Vec<Row> {
+fn rows(real: &RealReport, recent: usize) -> Vec<Row> {
     let role = match real.place {
         Place::Up if real.share_tenths < 10 => Role::Warning,
         Place::Up => Role::Good,
@@ -140,7 +197,7 @@ fn rows(real: &RealReport) -> Vec<Row> {
     real.checks
         .iter()
         .map(|check| Row {
-            cells: cells(own.take().unwrap_or_default(), of_check(check)),
+            cells: cells(own.take().unwrap_or_default(), of_check(check, recent)),
             last: last(check),
             role: match (role, check.verdict) {
                 (Role::Bad, Verdict::Up) => Role::Good,
@@ -164,7 +221,7 @@ fn state(real: &RealReport) -> String {
     }
 }
 
-fn of_check(check: &CheckReport) -> [String; 4] {
+fn of_check(check: &CheckReport, recent: usize) -> [String; 4] {
     let verdict = match check.verdict {
         Verdict::Up => "up",
         Verdict::Down => "down",
@@ -183,7 +240,7 @@ fn of_check(check: &CheckReport) -> [String; 4] {
         check.name.clone(),
         says,
         since,
-        sparkline(&check.latencies_ms),
+        sparkline(&check.latencies_ms, recent),
     ]
 }
 
@@ -200,12 +257,12 @@ fn last(check: &CheckReport) -> String {
 }
 
 /// The latest answers, the newest last: bars from nothing to the slowest of them.
-fn sparkline(latencies: &[Option<f64>]) -> String {
-    let recent = latencies.get(latencies.len().saturating_sub(RECENT)..);
+fn sparkline(latencies: &[Option<f64>], most: usize) -> String {
+    let recent = latencies.get(latencies.len().saturating_sub(most)..);
     let recent = recent.unwrap_or_default();
-    let most = recent.iter().flatten().copied().fold(0.0, f64::max);
+    let slowest = recent.iter().flatten().copied().fold(0.0, f64::max);
     let bar = |latency: f64| {
-        let step = latency / most * (BARS.len() - 1) as f64;
+        let step = latency / slowest * (BARS.len() - 1) as f64;
         let at = if step.is_finite() { step.round() } else { 0.0 };
         BARS.get(at as usize).copied().unwrap_or(FAILED)
     };
@@ -223,20 +280,41 @@ fn milliseconds(latency: f64) -> String {
     }
 }
 
-fn line(cells: &[String; COLUMNS], last: &str, widths: [usize; COLUMNS], columns: usize) -> String {
-    let mut line = String::new();
+fn line(cells: &[String; COLUMNS], widths: [usize; COLUMNS]) -> String {
+    let mut line = "  ".to_owned();
     for (cell, width) in cells.iter().zip(widths) {
         let _ = write!(line, "{cell:<width$}  ");
     }
-    line.push_str(last);
-    // The line is indented by two.
-    let room = columns.saturating_sub(2);
-    if line.chars().count() > room {
-        line = line.chars().take(room.saturating_sub(1)).collect();
-        line.push('…');
-    }
-    line.truncate(line.trim_end().len());
     line
+}
+
+/// An answer on lines of its own, each as long as fits.
+fn wrapped(answer: &str, columns: usize) -> Vec<String> {
+    let room = columns.saturating_sub(INDENT).max(20);
+    let mut lines = vec![String::new()];
+    for word in answer.split(' ') {
+        let Some(line) = lines.last_mut() else { break };
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= room {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    if lines.len() > ANSWER_LINES {
+        lines.truncate(ANSWER_LINES);
+        if let Some(last) = lines.last_mut() {
+            last.push('…');
+        }
+    }
+    for line in &mut lines {
+        if line.chars().count() > room {
+            *line = line.chars().take(room - 1).chain(['…']).collect();
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -335,7 +413,7 @@ mod tests {
     #[test]
     fn each_check_has_its_line() {
         let wanted = "\
-web tcp 192.0.2.1:80, live weight 2, quorum 4±1 lost, sorry server 10.0.0.99:80 serves
+web tcp 192.0.2.1:80, 2 of 4 up, live weight 2, quorum 4±1 lost, sorry server 10.0.0.99:80 serves
   real         state      since  check  says            since  recent  last answer
   10.0.0.1:80  up         2h     http   up              65s    ▂█▃     2.0 ms, 200 OK
   10.0.0.2:80  down       2h     http   down, rise 1/2  65s    █××█    0.5 ms, 503
@@ -347,11 +425,53 @@ web tcp 192.0.2.1:80, live weight 2, quorum 4±1 lost, sorry server 10.0.0.99:80
     }
 
     #[test]
-    fn lines_end_with_the_terminal() {
-        let text = health(&web(), 80, Style::PLAIN);
-        assert!(text.contains("1000 ms,…"), "{text}");
-        let table = text.lines().skip(1);
-        assert!(table.clone().count() == 6 && table.clone().all(|l| l.chars().count() <= 80));
+    fn what_does_not_fit_into_the_terminal_is_on_lines_of_its_own() {
+        let mut report = web();
+        let service = &mut report.services[0];
+        service.sorry = None;
+        let words = "TLS: invalid peer certificate: certificate expired: verification time 1795318748 (UNIX), \
+                     but certificate is not valid after 1609459200 (333 days ago)";
+        let answers: Vec<Option<f64>> = (0..20).map(|n| Some(f64::from(n))).collect();
+        service.reals[0].checks = vec![check(Verdict::Up, 0, "200 OK", &answers)];
+        service.reals[1].checks = vec![check(Verdict::Down, 0, words, &[None; 20])];
+        let wanted = "\
+web tcp 192.0.2.1:80, 2 of 4 up, live weight 2, quorum 4±1 lost
+  real         state      since  check  says          since  recent
+  10.0.0.1:80  up         2h     http   up            65s    ▅▅▅▆▆▇▇▇██
+      19 ms, 200 OK
+  10.0.0.2:80  down       2h     http   down          65s    ××××××××××
+      1000 ms, TLS: invalid peer certificate: certificate expired: verification
+      time 1795318748 (UNIX), but certificate is not valid after 1609459200 (333
+      days ago)
+  10.0.0.3:80  held 13s   2h     http   up, fall 2/3  65s    ×
+      1000 ms, no answer within 1s
+  10.0.0.4:80  unchecked  2h
+";
+        assert_eq!(health(&report, 80, Style::PLAIN), wanted);
+    }
+
+    #[test]
+    fn an_answer_without_end_has_three_lines() {
+        let long = "x".repeat(200);
+        assert_eq!(wrapped(&long, 80), ["x".repeat(73) + "…"]);
+        let many = "word ".repeat(100);
+        let lines = wrapped(&many, 80);
+        assert!(lines.len() == 3 && lines[2].ends_with('…'));
+        assert!(lines.iter().all(|line| line.chars().count() <= 75));
+        assert_eq!(wrapped("", 0), [""]);
+    }
+
+    #[test]
+    fn where_nothing_is_checked_it_is_said_what_to_do() {
+        let mut report = web();
+        assert!(!hint(&report).contains("hint"));
+        report.services[0].reals = vec![real(4, Place::Unchecked, Vec::new())];
+        assert!(hint(&report).contains("real servers of web are used"));
+        report.services.push(report.services[0].clone());
+        assert!(hint(&report).contains("of web and of 1 more are"));
+        report.services.clear();
+        let text = health(&report, 80, Style::PLAIN);
+        assert!(text.contains("hint: `lbctl add-service"), "{text}");
     }
 
     #[test]
@@ -368,12 +488,12 @@ web tcp 192.0.2.1:80, live weight 2, quorum 4±1 lost, sorry server 10.0.0.99:80
         let wanted = "tcp 192.0.2.1:80, check http\n  > GET /healthz HTTP/1.1\n  < HTTP/1.1 503\n\
                       bad after 3.2 ms: status 503, not 200-299\n";
         assert_eq!(asked(&[answer], Style::PLAIN), wanted);
-        assert_eq!(asked(&[], Style::PLAIN), "it has no checks\n");
+        assert!(asked(&[], Style::PLAIN).starts_with("it has no checks\nhint: "));
     }
 
     #[test]
     fn any_latency_has_a_bar() {
-        let line = |latencies: &[Option<f64>]| sparkline(latencies);
+        let line = |latencies: &[Option<f64>]| sparkline(latencies, RECENT);
         assert_eq!(line(&[]), "");
         assert_eq!(line(&[Some(0.0), None]), "▁×");
         assert_eq!(line(&[Some(0.0), Some(3.0), Some(7.0)]), "▁▄█");

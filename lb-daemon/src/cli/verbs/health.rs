@@ -57,14 +57,13 @@ impl Health {
             "/v1/health{}",
             query(&[("service", self.service.reference())])
         );
-        // A screen that is drawn again and again must not grow; otherwise every word is worth its place.
-        let width = if self.watch { columns() } else { usize::MAX };
         loop {
             let report: HealthReport = context.client.get(&path).await?;
             if self.watch && !context.json && std::io::stdout().is_terminal() {
                 context.say(CLEAR)?;
             }
-            context.print(&report, |report| health(report, width, context.style))?;
+            // Asked again each time: the window may be another size.
+            context.print(&report, |report| health(report, columns(), context.style))?;
             if !self.watch {
                 return Ok(());
             }
