@@ -352,6 +352,7 @@ fn real(
         address: configured.id().to_string(),
         method: reading.map_or(method, |reading| reading.method).into(),
         weight: configured.weight,
+        checked_weight: standing.and_then(|standing| standing.asked),
         upper: configured.upper,
         lower: configured.lower,
         state: match reading {
@@ -362,6 +363,7 @@ fn real(
             Some(reading) if !reading.resolved => RealState::Unresolved,
             Some(reading) if reading.overloaded => RealState::Full,
             Some(_) if configured.weight == 0 => RealState::Quiesced,
+            Some(_) if standing.is_some_and(|s| s.asked == Some(0)) => RealState::Quiesced,
             Some(_) => RealState::Up,
         },
         active: reading.map_or(0, |reading| reading.active),
@@ -385,6 +387,7 @@ fn removed(reading: &RealReading) -> Real {
         address: reading.addr.to_string(),
         method: reading.method.into(),
         weight: 0,
+        checked_weight: None,
         upper: 0,
         lower: 0,
         state: RealState::Removed,

@@ -121,8 +121,11 @@ pub struct Real {
     pub address: String,
     /// How packets reach it.
     pub method: MethodName,
-    /// Its share; 0: no new connections.
+    /// Its share as configured; 0: no new connections.
     pub weight: u16,
+    /// Its share in place of that, as its checks ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_weight: Option<u16>,
     /// At so many connections it gets no more; 0: no limit.
     #[serde(default)]
     pub upper: u32,

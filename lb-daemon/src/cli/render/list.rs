@@ -76,11 +76,13 @@ fn service_line(out: &mut String, service: &Service) {
 
 fn real_line(out: &mut String, real: &Real, columns: Columns, style: Style) {
     let address = &real.address;
+    // The one that counts, as ipvsadm lists it beside keepalived.
+    let weight = real.checked_weight.unwrap_or(real.weight);
     let mut line = match columns {
         Columns::Connections => format!(
             "  -> {address:<28} {:<7} {:<6} {:<10} {:<9}",
             forward(real.method),
-            real.weight,
+            weight,
             real.active,
             real.inactive,
         ),
@@ -90,7 +92,7 @@ fn real_line(out: &mut String, real: &Real, columns: Columns, style: Style) {
         ),
         Columns::Persistent => format!(
             "  -> {address:<28} {:<9} {:<11} {:<10} {:<9}",
-            real.weight, real.persistent, real.active, real.inactive,
+            weight, real.persistent, real.active, real.inactive,
         ),
     };
     let note = match (columns, real.state) {

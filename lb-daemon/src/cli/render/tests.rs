@@ -49,6 +49,7 @@ fn real(
         active,
         inactive,
         persistent: 0,
+        checked_weight: None,
     }
 }
 
@@ -148,6 +149,17 @@ UDP  192.168.200.16:53 sh ops (sh-port,sh-fallback)
   -> 127.0.0.1:53                 Local   1      0          7
 "
     );
+}
+
+#[test]
+fn the_weight_that_a_check_gave_is_listed() {
+    let mut farm = farm();
+    farm[0].reals[0].weight = 1;
+    farm[0].reals[0].checked_weight = Some(4321);
+    for columns in [Columns::Connections, Columns::Persistent] {
+        let text = services(&farm, columns, Style::PLAIN);
+        assert!(text.contains(" 4321 "), "{text}");
+    }
 }
 
 #[test]

@@ -111,14 +111,15 @@ impl Real {
         }
     }
 
-    /// The weight when it has its full share: a person's 0 stays, and the checks may ask for another.
+    /// The weight when it has its full share.
     pub(super) fn full_weight(&self) -> u16 {
+        self.asked_weight().unwrap_or(self.plan.weight)
+    }
+
+    /// The weight that its checks ask for: the smallest. A person's 0 stays.
+    pub(super) fn asked_weight(&self) -> Option<u16> {
         let asked = self.checks.iter().filter_map(|check| check.weight).min();
-        match (self.plan.weight, asked) {
-            (0, _) => 0,
-            (configured, None) => configured,
-            (_, Some(asked)) => asked,
-        }
+        asked.filter(|_| self.plan.weight > 0)
     }
 
     /// Why it is out, in words.

@@ -86,6 +86,7 @@ impl Service {
             out: false,
             dead,
             reset: dead && rules.connections == DeadConnections::Reset,
+            asked: real.asked_weight(),
         };
         if sorry_in || dead && rules.on_failure == OnFailure::Remove {
             return Standing {

@@ -18,6 +18,8 @@ pub struct Standing {
     pub dead: bool,
     /// Its established connections are given up.
     pub reset: bool,
+    /// The weight that its checks ask for in place of the configured one.
+    pub asked: Option<u16>,
 }
 
 /// How the real servers of a service stand.

@@ -142,6 +142,7 @@ fn a_check_may_ask_for_a_weight_and_the_smallest_holds() {
             out: false,
             dead: false,
             reset: false,
+            asked: Some(7),
         }
     );
     world.set_check(
@@ -160,6 +161,7 @@ fn a_check_may_ask_for_a_weight_and_the_smallest_holds() {
             out: false,
             dead: false,
             reset: false,
+            asked: Some(0),
         },
         "up, and drained"
     );
@@ -229,6 +231,7 @@ fn with_weight_zero_a_dead_real_stays_in_the_pool_without_new_connections() {
             out: false,
             dead: true,
             reset: false,
+            asked: None,
         }
     );
 }
