@@ -17,7 +17,7 @@ use lb_daemon::core::health::plan::{Check, RealPlan, Rules, ServicePlan, Target,
 use lb_daemon::core::health::probe::{BodyRule, Http, HttpVersion, Probe, Statuses, Tcp};
 use lb_daemon::io::health::{Checks, Keeper};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 /// Measures what health checks cost.
 #[derive(Parser)]
@@ -63,7 +63,11 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 /// Answers every request on every address, until killed.
 fn serve(port: u16) -> Result<()> {
     runtime()?.block_on(async {
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
+        // All real servers share one queue of connections here.
+        let listener = socket.listen(4096)?;
         println!("ready");
         loop {
             let (mut stream, _) = listener.accept().await?;
