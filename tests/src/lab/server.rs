@@ -40,7 +40,11 @@ http {{
     scgi_temp_path scgi;
     server {{
 {listen}        location = / {{ return 200 \"{name}\"; }}
-        location = /healthz {{ if (-f {sick}) {{ return 503; }} return 200 well; }}
+        location = /healthz {{
+            if (-f {sick}) {{ return 503; }}
+            if (-f {slow}) {{ set $limit_rate 20; }}
+            return 200 well;
+        }}
         location /files/ {{ root {root}; }}
         location /uploaded/ {{ root {root}; dav_methods PUT; create_full_put_path on; client_max_body_size 1g; }}
     }}
@@ -49,6 +53,7 @@ http {{
         name = host.name(),
         root = root.display(),
         sick = sick(host).display(),
+        slow = slow(host).display(),
     );
     let path = folder.join("nginx.conf");
     fs::write(&path, configuration).with_context(|| format!("cannot write {}", path.display()))?;
@@ -81,6 +86,11 @@ http {{
 /// While this file is there, `/healthz` of the host's nginx is status 503.
 pub(super) fn sick(host: &Host) -> PathBuf {
     host.folder().join("sick")
+}
+
+/// While this file is there, `/healthz` of the host's nginx comes with 20 bytes a second.
+pub(super) fn slow(host: &Host) -> PathBuf {
+    host.folder().join("slow")
 }
 
 /// Start a DNS server that knows one thing: [`NAME`](super::client::NAME)'s text is the host's name.

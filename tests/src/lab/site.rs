@@ -150,13 +150,16 @@ impl Real {
     ///
     /// The file that says so cannot be made or removed.
     pub fn set_sick(&self, sick: bool) -> Result<()> {
-        let file = server::sick(&self.host);
-        if sick {
-            std::fs::write(&file, "")
-        } else {
-            std::fs::remove_file(&file)
-        }
-        .with_context(|| file.display().to_string())
+        set(&server::sick(&self.host), sick)
+    }
+
+    /// Has `/healthz` of its web server come drop by drop, or at once again. All else it serves as before.
+    ///
+    /// # Errors
+    ///
+    /// The file that says so cannot be made or removed.
+    pub fn set_slow(&self, slow: bool) -> Result<()> {
+        set(&server::slow(&self.host), slow)
     }
 
     /// Sends a signal to its web server, with all the processes of it.
@@ -300,6 +303,16 @@ impl Site {
         reals.chain(self.local).for_each(Process::leave);
         self.lab.keep()
     }
+}
+
+/// Makes an empty file, or removes it.
+fn set(file: &Path, there: bool) -> Result<()> {
+    if there {
+        std::fs::write(file, "")
+    } else {
+        std::fs::remove_file(file)
+    }
+    .with_context(|| file.display().to_string())
 }
 
 /// Make a real server, ready for each forwarding method.

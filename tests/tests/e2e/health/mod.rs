@@ -1,11 +1,16 @@
 //! Do pools follow the health of their real servers, and in time?
 
+mod many;
 mod pool;
+mod programs;
 mod protocols;
+mod shares;
 mod tls;
 mod web;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -54,6 +59,14 @@ services:
         vip.address(),
         reals.join(", ")
     )
+}
+
+/// A shell script in the site's folder.
+fn script(site: &Site, name: &str, text: &str) -> Result<PathBuf> {
+    let path = site.lab().folder().join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n"))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    Ok(path)
 }
 
 /// The web service by direct routing.

@@ -10,7 +10,10 @@ use nix::sys::signal::Signal;
 use tests::lab::{Asked, Pace, Vip, poll};
 use tests::needs_lab;
 
-use super::{DOWN, PATIENCE, UP, Watch, check, logged_at, seconds_of_day, site, web};
+use super::{
+    DOWN, PATIENCE, UP, Watch, addresses, check, logged_at, script, seconds_of_day, service, site,
+    web,
+};
 
 /// The data plane follows a verdict within this time.
 const SWITCH: f64 = 0.2;
@@ -21,15 +24,8 @@ fn the_sorry_server_comes_with_the_loss_of_the_quorum_and_goes_with_it() -> Resu
     let mut site = site(3)?;
     let sorry = format!("sorry: {}", site.reals[2].address);
     let told = site.lab().folder().join("told");
-    let script = site.lab().folder().join("tell");
-    std::fs::write(
-        &script,
-        format!(
-            "#!/bin/sh\necho $LBD_EVENT $LBD_SERVICE >> {}\n",
-            told.display()
-        ),
-    )?;
-    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let tell = format!("echo $LBD_EVENT $LBD_SERVICE >> {}", told.display());
+    let script = script(&site, "tell", &tell)?;
     let quorum = format!(
         "quorum: {{weight: 2, on_up: {0}, on_down: {0}}}",
         script.display()
@@ -88,6 +84,58 @@ fn the_sorry_server_comes_with_the_loss_of_the_quorum_and_goes_with_it() -> Resu
     poll("the programs of the quorum", PATIENCE, || {
         let told = std::fs::read_to_string(&told)?;
         ensure!(told == "quorum_lost it\nquorum_gained it\n", "{told}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_drain_counts_against_the_quorum_and_hysteresis_keeps_the_side() -> Result<()> {
+    needs_lab!();
+    let mut site = site(4)?;
+    let told = site.lab().folder().join("told");
+    let tell = format!("echo $LBD_EVENT $LBD_REASON >> {}", told.display());
+    let tell = script(&site, "tell", &tell)?;
+    let quorum = format!(
+        "quorum: {{weight: 2, hysteresis: 1, on_up: {0}, on_down: {0}}}",
+        tell.display()
+    );
+    let sorry = format!("sorry: {}", site.reals[3].address);
+    let more = [check("http: /healthz"), quorum, sorry];
+    site.balance(&web(&site, &[0, 1, 2], &more))?;
+    let watch = Watch::new(&site)?;
+    let reals: Vec<_> = site.reals.iter().map(tests::lab::Real::web).collect();
+    watch.until(reals[0], Place::Up, PATIENCE)?;
+    let drain = |verb: &str, n: usize| {
+        let words = [verb, "--service", "it", &reals[n].to_string()];
+        site.director.lbctl(&words).map(drop)
+    };
+    // Each of these serves, and nobody else.
+    let serve = |what: &str, names: &[&str]| -> Result<()> {
+        let answers = site.client.curl(&Vip::Dr.url("/"), 12)?;
+        let each = 12 / names.len() as u64;
+        let fair = names.iter().all(|name| answers.from(name) == each);
+        ensure!(fair && answers.failures.is_empty(), "{what}: {answers:?}");
+        Ok(())
+    };
+    serve("all are well", &["r1", "r2", "r3"])?;
+    drain("drain", 0)?;
+    serve("live weight 2", &["r2", "r3"])?;
+    site.reals[1].set_sick(true)?;
+    watch.until(reals[1], Place::Down, DOWN)?;
+    serve("live weight 1: not below 2 - 1", &["r3"])?;
+    drain("drain", 2)?;
+    serve("live weight 0", &["r4"])?;
+    drain("undrain", 2)?;
+    serve("live weight 1", &["r4"])?;
+    site.reals[1].set_sick(false)?;
+    watch.until(reals[1], Place::Up, UP)?;
+    serve("live weight 2: below 2 + 1", &["r4"])?;
+    drain("undrain", 0)?;
+    serve("live weight 3", &["r1", "r2", "r3"])?;
+    poll("the programs of the quorum", PATIENCE, || {
+        let told = std::fs::read_to_string(&told)?;
+        let wanted = "quorum_lost live weight 0, quorum 2\nquorum_gained live weight 3, quorum 2\n";
+        ensure!(told == wanted, "{told}");
         Ok(())
     })
 }
@@ -207,13 +255,19 @@ fn what_is_known_of_a_real_server_outlives_reloads_removals_and_crashes() -> Res
 #[test]
 fn connections_of_a_dead_real_server_are_kept_or_reset_as_the_service_says() -> Result<()> {
     needs_lab!();
-    for (word, reset) in [("keep", false), ("reset", true)] {
+    for (vip, word, reset) in [
+        (Vip::Dr, "keep", false),
+        (Vip::Dr, "reset", true),
+        (Vip::Tun, "reset", true),
+        (Vip::Nat, "reset", true),
+    ] {
         let mut site = site(2)?;
         let more = [check("http: /healthz"), format!("dead_connections: {word}")];
-        site.balance(&web(&site, &[0, 1], &more))?;
+        let reals = addresses(&site, &[0, 1]);
+        site.balance(&service("tcp", 80, vip, &reals, &more))?;
         let watch = Watch::new(&site)?;
         let mut streams = site.client.inside(|| {
-            let open = |_| TcpStream::connect(Vip::Dr.web()).context("cannot connect");
+            let open = |_| TcpStream::connect(vip.web()).context("cannot connect");
             (0..2).map(open).collect::<Result<Vec<_>>>()
         })?;
         let names: Vec<String> = streams.iter_mut().map(page).collect::<Result<_>>()?;
@@ -235,8 +289,11 @@ fn connections_of_a_dead_real_server_are_kept_or_reset_as_the_service_says() -> 
                 },
             }
         })?;
-        println!("{word}: {broken}");
-        ensure!(broken.contains("reset") == reset, "{word}: {broken}");
+        println!("{vip:?}, {word}: {broken}");
+        ensure!(
+            broken.contains("reset") == reset,
+            "{vip:?}, {word}: {broken}"
+        );
         site.reals[0].signal_web(Signal::SIGCONT)?;
     }
     Ok(())

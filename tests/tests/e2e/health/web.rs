@@ -1,11 +1,12 @@
 //! A web server that fails in different ways under steady traffic, and returns.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lb_daemon::api::types::Place;
 use nix::sys::signal::Signal;
-use tests::lab::{Asked, Pace, Real, Site, Vip, poll};
+use tests::lab::{Asked, Pace, Real, Site, Vip, poll, port};
 use tests::needs_lab;
 
 use super::{DOWN, PATIENCE, UP, Watch, addresses, check, service, site, web};
@@ -18,6 +19,8 @@ const RATE: u32 = 200;
 enum Failure {
     /// `/healthz` answers 503; the pages are as they were.
     Sick,
+    /// `/healthz` drips in, and is not there in time; the pages are as they were.
+    Slow,
     /// It is killed: connections are refused.
     Killed,
     /// It is stopped: the kernel takes connections, and nobody answers.
@@ -28,6 +31,7 @@ impl Failure {
     fn begin(self, real: &Real) -> Result<()> {
         match self {
             Self::Sick => real.set_sick(true),
+            Self::Slow => real.set_slow(true),
             Self::Killed => real.signal_web(Signal::SIGKILL),
             Self::Stopped => real.signal_web(Signal::SIGSTOP),
         }
@@ -36,6 +40,7 @@ impl Failure {
     fn end(self, site: &mut Site, index: usize) -> Result<()> {
         match self {
             Self::Sick => site.reals[index].set_sick(false),
+            Self::Slow => site.reals[index].set_slow(false),
             Self::Killed => site.start_web(index),
             Self::Stopped => site.reals[index].signal_web(Signal::SIGCONT),
         }
@@ -49,7 +54,12 @@ fn a_web_server_that_fails_is_left_in_time_and_used_again_in_time() -> Result<()
     site.balance(&web(&site, &[0, 1, 2], &[check("http: /healthz")]))?;
     let watch = Watch::new(&site)?;
     let real = site.reals[0].web();
-    for failure in [Failure::Sick, Failure::Killed, Failure::Stopped] {
+    for failure in [
+        Failure::Sick,
+        Failure::Slow,
+        Failure::Killed,
+        Failure::Stopped,
+    ] {
         watch.until(real, Place::Up, PATIENCE)?;
         let pace = Pace::start(&site.client, Vip::Dr.web(), RATE);
         // What comes before the failure is to be steady traffic.
@@ -80,9 +90,9 @@ fn judge(
 ) -> Result<()> {
     let lost: Vec<&Asked> = asked.iter().filter(|a| a.answer.is_err()).collect();
     let during = |a: &&Asked| a.at > began && a.at < mended;
-    // With 503 for the check alone, pages are still served: there the last of them tells when it was left.
+    // Where only the check fails, pages are still served: there the last of them tells when it was left.
     let wrong = |a: &&Asked| match failure {
-        Failure::Sick => a.is_from("r1"),
+        Failure::Sick | Failure::Slow => a.is_from("r1"),
         Failure::Killed | Failure::Stopped => a.answer.is_err(),
     };
     let left = asked
@@ -118,7 +128,7 @@ fn judge(
         );
     }
     ensure!(
-        failure != Failure::Sick || lost.is_empty(),
+        !matches!(failure, Failure::Sick | Failure::Slow) || lost.is_empty(),
         "nothing failed but a check, and {} requests were lost",
         lost.len()
     );
@@ -130,13 +140,21 @@ fn judge(
 #[test]
 fn a_real_server_without_the_vip_is_found_out_by_a_check_via_the_vip() -> Result<()> {
     needs_lab!();
-    for vip in [Vip::Dr, Vip::Tun] {
+    let (http, dns) = (
+        "http: /healthz, via: vip",
+        "dns: {name: who.lab, record: TXT}, via: vip",
+    );
+    for (vip, protocol, port, asked) in [
+        (Vip::Dr, "tcp", port::WEB, http),
+        (Vip::Tun, "tcp", port::WEB, http),
+        (Vip::Dr, "udp", port::DNS, dns),
+        (Vip::Tun, "udp", port::DNS, dns),
+    ] {
         let mut site = site(2)?;
         let reals = addresses(&site, &[0, 1]);
-        let via = check("http: /healthz, via: vip");
-        site.balance(&service("tcp", 80, vip, &reals, &[via]))?;
+        site.balance(&service(protocol, port, vip, &reals, &[check(asked)]))?;
         let watch = Watch::new(&site)?;
-        let real = site.reals[0].web();
+        let real = SocketAddr::new(site.reals[0].address.into(), port);
         // The first probes begin with the next hop unknown; none may count as a failure for long.
         poll("good answers", PATIENCE, || {
             let report = watch.report()?;
@@ -153,7 +171,10 @@ fn a_real_server_without_the_vip_is_found_out_by_a_check_via_the_vip() -> Result
         // At its own address it answers all the same.
         let own = format!("http://{}/healthz", site.reals[0].address);
         site.director.host().run(&["curl", "-sf", &own])?;
-        let answers = site.client.curl(&vip.url("/"), 20)?;
+        let answers = match protocol {
+            "udp" => site.client.dns(vip.dns(), 20)?,
+            _ => site.client.curl(&vip.url("/"), 20)?,
+        };
         ensure!(answers.from("r2") == 20, "{answers:?}");
         let asked = site.director.lbctl(&["health", "check", &reals[0]]);
         let said = asked.err().context("a check that fails exits with 1")?;
@@ -164,7 +185,25 @@ fn a_real_server_without_the_vip_is_found_out_by_a_check_via_the_vip() -> Result
         let address = format!("address add {}/32 dev lo", vip.address());
         site.reals[0].host.ip(&[&address])?;
         let (up, _) = watch.until(real, Place::Up, UP)?;
-        println!("{vip:?}: down after {down:.0?} ({words}), up after {up:.0?}");
+        println!("{vip:?}, {protocol}: down after {down:.0?} ({words}), up after {up:.0?}");
     }
+    Ok(())
+}
+
+#[test]
+fn with_nat_a_check_via_the_vip_goes_to_the_real_servers_own_port() -> Result<()> {
+    needs_lab!();
+    let mut site = site(1)?;
+    let real = SocketAddr::new(site.reals[0].address.into(), port::NAT_WEB);
+    let via = check("http: /healthz, via: vip, initial: down");
+    let reals = [real.to_string()];
+    site.balance(&service("tcp", 80, Vip::Nat, &reals, &[via]))?;
+    let watch = Watch::new(&site)?;
+    watch.until(real, Place::Up, PATIENCE)?;
+    let report = watch.report()?;
+    let target = &report.services[0].reals[0].checks[0].target;
+    ensure!(*target == real.to_string(), "it asks {target}");
+    site.reals[0].set_sick(true)?;
+    watch.until(real, Place::Down, DOWN)?;
     Ok(())
 }
