@@ -19,10 +19,8 @@ pub const SLOTS_PER_BUCKET: usize = LINES * SLOTS_PER_LINE;
 pub struct Line<A: Atoms> {
     /// The flows' [`Meta`] words.
     pub metas: [A::U64; SLOTS_PER_LINE],
-    /// The flows' client addresses, as in the packet.
-    pub client: [A::U32; SLOTS_PER_LINE],
-    /// The flows' virtual addresses, as in the packet.
-    pub vip: [A::U32; SLOTS_PER_LINE],
+    /// The flows' addresses as in the packet: the client's in the low half, the virtual one in the high half.
+    pub addrs: [A::U64; SLOTS_PER_LINE],
     /// The flows' ports as in the packet: the client's in the low half, the service's in the high half.
     pub ports: [A::U32; SLOTS_PER_LINE],
     /// In the first line: how many flows whose home this is sit in their alternate bucket. In the second: the tick until
@@ -41,8 +39,7 @@ pub struct Bucket<A: Atoms> {
 const _: () = {
     use crate::atomic::Host;
     assert!(size_of::<Line<Host>>() == 64);
-    assert!(core::mem::offset_of!(Line<Host>, client) == 24);
-    assert!(core::mem::offset_of!(Line<Host>, vip) == 36);
+    assert!(core::mem::offset_of!(Line<Host>, addrs) == 24);
     assert!(core::mem::offset_of!(Line<Host>, ports) == 48);
     assert!(core::mem::offset_of!(Line<Host>, note) == 60);
     assert!(size_of::<Bucket<Host>>() == 128);
@@ -99,12 +96,13 @@ impl Slots {
     /// The first one in lookup order, of a set that is not empty, in a bucket whose line `first` comes first.
     #[inline(always)]
     pub(super) const fn first(self, first: u32) -> Slot {
-        let turned = (self.0 | self.0 << 8) >> ((first & 1) << 2);
-        if turned & 7 != 0 {
-            Slot::new(first, lowest(turned & 7))
-        } else {
-            Slot::new(first ^ 1, lowest(turned >> 4 & 7))
-        }
+        let turn = (first & 1) << 2;
+        let turned = (self.0 | self.0 << 8) >> turn & 0x77;
+        // The lowest bit alone, times a de Bruijn sequence, has a number of three bits that names it. No branch, as which of the
+        // slots it is cannot be predicted.
+        let bit = turned & turned.wrapping_neg();
+        let at = 0x3457_2610 >> ((bit * 0x1D >> 5 & 7) << 2) & 7;
+        Slot(at ^ turn)
     }
 
     /// How many there are.
@@ -126,8 +124,7 @@ pub(super) const fn lowest(bits: u32) -> u32 {
 /// A flow as the words of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Key {
-    pub(super) client: u32,
-    pub(super) vip: u32,
+    pub(super) addrs: u64,
     pub(super) ports: u32,
     pub(super) tag: u32,
 }
@@ -136,8 +133,7 @@ impl Key {
     #[inline(always)]
     pub(super) const fn of(flow: &Flow4) -> Self {
         Self {
-            client: flow.client.0,
-            vip: flow.vip.0,
+            addrs: flow.client.0 as u64 | (flow.vip.0 as u64) << 32,
             ports: flow.client_port.0 as u32 | (flow.vip_port.0 as u32) << 16,
             tag: Meta::tag_of(flow.proto),
         }
@@ -159,13 +155,16 @@ impl Key {
     /// The client's address and port.
     #[inline(always)]
     pub(super) const fn client(self) -> (Be32, Be16) {
-        (Be32(self.client), Be16(self.ports as u16))
+        (Be32(self.addrs as u32), Be16(self.ports as u16))
     }
 
     /// The virtual address and port.
     #[inline(always)]
     pub(super) const fn service(self) -> (Be32, Be16) {
-        (Be32(self.vip), Be16((self.ports >> 16) as u16))
+        (
+            Be32((self.addrs >> 32) as u32),
+            Be16((self.ports >> 16) as u16),
+        )
     }
 }
 
@@ -181,8 +180,7 @@ impl<A: Atoms> Line<A> {
     fn new() -> Self {
         Self {
             metas: core::array::from_fn(|_| A::U64::new(0)),
-            client: core::array::from_fn(|_| A::U32::new(0)),
-            vip: core::array::from_fn(|_| A::U32::new(0)),
+            addrs: core::array::from_fn(|_| A::U64::new(0)),
             ports: core::array::from_fn(|_| A::U32::new(0)),
             note: A::U32::new(0),
         }
@@ -223,8 +221,7 @@ impl<A: Atoms> Bucket<A> {
     pub(super) fn set_key(&self, slot: Slot, key: Key) {
         let line = &self.lines[slot.line()];
         let flow = slot.flow();
-        line.client[flow].store(key.client);
-        line.vip[flow].store(key.vip);
+        line.addrs[flow].store(key.addrs);
         line.ports[flow].store(key.ports);
     }
 
@@ -234,8 +231,7 @@ impl<A: Atoms> Bucket<A> {
         let line = &self.lines[slot.line()];
         let flow = slot.flow();
         Key {
-            client: line.client[flow].load(),
-            vip: line.vip[flow].load(),
+            addrs: line.addrs[flow].load(),
             ports: line.ports[flow].load(),
             tag,
         }

@@ -94,20 +94,27 @@ struct Client {
 }
 
 impl<A: Atoms> Line<A> {
-    /// Which of the three flows look like `key`: a bit for each.
-    ///
-    /// All three are compared, without a branch: which of them it is cannot be predicted, and a wrong guess costs more
-    /// than the comparisons.
+    /// The word of a flow if it is `key`, whole.
+    #[inline(always)]
+    fn confirm(&self, flow: usize, key: Key) -> Option<Meta> {
+        let before = Meta(self.metas[flow].load());
+        let addrs = self.addrs[flow].load();
+        let ports = self.ports[flow].load();
+        let after = Meta(self.metas[flow].load());
+        let whole = before.tag() == key.tag && before.is_same(after);
+        (whole && addrs == key.addrs && ports == key.ports).then_some(after)
+    }
+
+    /// Which of the three flows look like `key`.
     #[inline(always)]
     fn like(&self, key: Key) -> u32 {
         let mut found = 0;
         let mut i = 0;
         while i < SLOTS_PER_LINE {
             let tag = Meta(self.metas[i].load()).tag() ^ key.tag;
-            let client = self.client[i].load() ^ key.client;
-            let vip = self.vip[i].load() ^ key.vip;
+            let addrs = self.addrs[i].load() ^ key.addrs;
             let ports = self.ports[i].load() ^ key.ports;
-            found |= is_zero(tag | client | vip | ports) << i;
+            found |= is_zero(addrs as u32 | (addrs >> 32) as u32 | ports | tag) << i;
             i += 1;
         }
         found
@@ -120,7 +127,7 @@ impl<A: Atoms> Line<A> {
         let mut i = 0;
         while i < SLOTS_PER_LINE {
             let tag = Meta(self.metas[i].load()).tag() ^ client.tag;
-            let addr = self.client[i].load() ^ client.addr.0;
+            let addr = self.addrs[i].load() as u32 ^ client.addr.0;
             let port = (self.ports[i].load() ^ u32::from(client.port.0)) & 0xFFFF;
             found |= is_zero(tag | addr | port) << i;
             i += 1;
@@ -139,15 +146,7 @@ impl<A: Atoms> Bucket<A> {
     /// The word of a slot if it holds `key`, whole.
     #[inline(always)]
     pub(super) fn confirm(&self, slot: Slot, key: Key) -> Option<Meta> {
-        let line = &self.lines[slot.line()];
-        let flow = slot.flow();
-        let before = Meta(line.metas[flow].load());
-        let client = line.client[flow].load() ^ key.client;
-        let vip = line.vip[flow].load() ^ key.vip;
-        let ports = line.ports[flow].load() ^ key.ports;
-        let after = Meta(line.metas[flow].load());
-        let whole = before.tag() == key.tag && before.is_same(after);
-        (whole && client | vip | ports == 0).then_some(after)
+        self.lines[slot.line()].confirm(slot.flow(), key)
     }
 
     /// The first entry of `key` in lookup order, expired or not.
@@ -160,14 +159,20 @@ impl<A: Atoms> Bucket<A> {
         }
     }
 
+    /// The ports come first: they alone tell nearly all flows of a bucket apart.
     #[inline(always)]
     fn find_in(&self, line: u32, key: Key) -> Option<(Slot, Meta)> {
-        let like = self.lines[line as usize & 1].like(key);
-        if like == 0 {
-            return None;
+        let flows = &self.lines[line as usize & 1];
+        let mut flow = 0;
+        while flow < SLOTS_PER_LINE {
+            if flows.ports[flow].load() == key.ports
+                && let Some(meta) = flows.confirm(flow, key)
+            {
+                return Some((Slot::new(line, flow as u32), meta));
+            }
+            flow += 1;
         }
-        let slot = Slot::new(line, lowest(like));
-        Some((slot, self.confirm(slot, key)?))
+        None
     }
 
     /// Where the connection lies that a reply fits best.

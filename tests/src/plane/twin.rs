@@ -269,8 +269,12 @@ fn words(bucket: &Bucket<Host>) -> Vec<u64> {
     let mut words = Vec::new();
     for line in &bucket.lines {
         words.extend(line.metas.iter().map(|meta| meta.load(Ordering::SeqCst)));
-        let keys = line.client.iter().chain(&line.vip).chain(&line.ports);
-        words.extend(keys.map(|word| u64::from(word.load(Ordering::SeqCst))));
+        words.extend(line.addrs.iter().map(|addrs| addrs.load(Ordering::SeqCst)));
+        words.extend(
+            line.ports
+                .iter()
+                .map(|word| u64::from(word.load(Ordering::SeqCst))),
+        );
         words.push(line.note.load(Ordering::SeqCst).into());
     }
     words
