@@ -12,7 +12,7 @@
 use crate::net::{Be16, Be32};
 
 /// Changes whenever a type here, or the meaning of a map, changes.
-pub const ABI: u32 = 3;
+pub const ABI: u32 = 4;
 
 /// How many real servers (over all services) an entry of the connection table can name.
 pub const MAX_REALS: u32 = (1 << 17) - 1;

@@ -263,6 +263,18 @@ impl Meta {
         (self.0 >> STATE & 15) as u32
     }
 
+    /// Whether the connection is over.
+    #[inline(always)]
+    pub const fn is_closed(self) -> bool {
+        CLOSED >> self.state_number() & 1 != 0
+    }
+
+    /// Whether it counts the same as `other`, a word of the same connection.
+    #[inline(always)]
+    pub(crate) const fn counts_as(self, other: Self) -> bool {
+        (ACTIVE >> self.state_number() ^ ACTIVE >> other.state_number()) & 1 == 0
+    }
+
     /// The protocol, if the slot holds a connection.
     #[inline(always)]
     pub const fn proto(self) -> Option<Proto> {
@@ -311,6 +323,13 @@ impl Meta {
     #[inline(always)]
     #[must_use]
     pub const fn with_state(self, state: State, expires: Tick) -> Self {
+        self.with_state_number(state as u32, expires)
+    }
+
+    /// The same in a state of another number (0 to 15), that ends at `expires`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with_state_number(self, state: u32, expires: Tick) -> Self {
         const KEEP: u64 = !(15 << STATE | u32::MAX as u64);
         Self(self.0 & KEEP | (state as u64) << STATE | expires.0 as u64)
     }

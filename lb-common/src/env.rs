@@ -8,7 +8,7 @@ use crate::abi::{
     ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic,
 };
 use crate::atomic::Atoms;
-use crate::conn::Loads;
+use crate::conn::{Loads, Tick};
 use crate::net::Be32;
 use crate::packet::wire::MacPair;
 use crate::sched::{Pool, Step};
@@ -24,6 +24,11 @@ pub trait Env: Buckets + Loads {
 
     /// The monotonic clock, in nanoseconds; a few milliseconds late is good enough.
     fn clock(&self) -> u64;
+
+    /// The monotonic clock, in ticks.
+    fn tick(&self) -> Tick {
+        Tick::at(self.clock())
+    }
 
     /// A random number.
     fn random(&self) -> u32;

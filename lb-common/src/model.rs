@@ -19,7 +19,7 @@ use crate::atomic::Host;
 use crate::conn::Loads;
 use crate::env::{Env, Query, Route};
 use crate::filter;
-use crate::forward::{self, Direct, Journey, Outcome};
+use crate::forward::{self, Outcome};
 use crate::load;
 use crate::net::Be32;
 use crate::packet::SliceFrame;
@@ -240,11 +240,7 @@ impl World {
         let mut buffer = vec![0; room + frame.len()];
         buffer[room..].copy_from_slice(frame);
         let mut frame = SliceFrame::new(&mut buffer, room);
-        let mut steps = Direct {
-            env: self,
-            frame: &mut frame,
-        };
-        let outcome = forward::handle(&mut steps, &mut Journey::new());
+        let outcome = forward::handle(self, &mut frame);
         (outcome, frame.as_slice().to_vec())
     }
 

@@ -53,7 +53,7 @@ impl Be16 {
 }
 
 /// The transport protocols that a service can have, by their IP protocol number.
-#[repr(u8)]
+#[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Proto {
     /// TCP, IP protocol 6.

@@ -27,6 +27,14 @@ impl Atoms for Bpf {
 #[repr(transparent)]
 pub(crate) struct Atomic<V>(UnsafeCell<V>);
 
+// SAFETY: every access is one instruction, whole.
+unsafe impl<V> Sync for Atomic<V> {}
+
+impl Atomic<u64> {
+    /// A word that is zero.
+    pub(crate) const ZERO: Self = Self(UnsafeCell::new(0));
+}
+
 macro_rules! word {
     ($value:ty) => {
         impl Word<$value> for Atomic<$value> {

@@ -28,7 +28,10 @@ impl Frame {
     #[inline(always)]
     fn at<H: Header>(&self, at: usize) -> Option<*mut H> {
         let from = self.data + at;
-        (from + size_of::<H>() <= self.end).then_some(from as *mut H)
+        let header = from as *mut H;
+        // SAFETY: no frame is at address 0. (The compiler would look.)
+        unsafe { core::hint::assert_unchecked(!header.is_null()) };
+        (from + size_of::<H>() <= self.end).then_some(header)
     }
 
     /// Takes over new bounds after a helper has moved them, which makes all earlier pointers invalid.

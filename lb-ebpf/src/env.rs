@@ -3,13 +3,15 @@
 use core::ffi::c_void;
 
 use aya_ebpf::bindings::{BPF_NOEXIST, xdp_md};
-use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop};
+use aya_ebpf::helpers::generated::{
+    bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_loop,
+};
 use lb_common::abi::{
     CpuState, LOADS_LEN, Locality, LocalityKey4, MEMBERS_LEN, Member, Plan, Real, RealKey4,
     ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic,
 };
 use lb_common::atomic::Word;
-use lb_common::conn::Loads;
+use lb_common::conn::{Loads, Tick};
 use lb_common::counter::Counter;
 use lb_common::env::{Env, Query, Route};
 use lb_common::load;
@@ -19,6 +21,12 @@ use lb_common::template::Template;
 
 use crate::atomic::{Atomic, Bpf};
 use crate::{fib, maps};
+
+/// The last tick that a CPU asked for, and below it the jiffy in which it did, its lowest bit set. In a cache line of its own.
+static TICK: OwnLine = OwnLine(Atomic::ZERO);
+
+#[repr(align(64))]
+struct OwnLine(Atomic<u64>);
 
 /// The kernel, from where a program runs.
 pub(crate) struct Kernel {
@@ -37,14 +45,14 @@ impl Kernel {
     pub(crate) const fn without_context() -> Self {
         Self::new(core::ptr::null_mut())
     }
+}
 
-    /// Counts a packet.
-    #[inline(always)]
-    pub(crate) fn count(&self, counter: Counter) {
-        if let Some(count) = maps::COUNTERS.get_ptr_mut(counter as u32) {
-            // SAFETY: the element is this CPU's own, and programs on one CPU do not interrupt each other here.
-            unsafe { *count = (*count).wrapping_add(1) };
-        }
+/// Counts a packet.
+#[inline(always)]
+pub(crate) fn count(counter: Counter) {
+    if let Some(count) = maps::COUNTERS.get_ptr_mut(counter as u32) {
+        // SAFETY: the element is this CPU's own, and programs on one CPU do not interrupt each other here.
+        unsafe { *count = (*count).wrapping_add(1) };
     }
 }
 
@@ -86,6 +94,21 @@ impl Env for Kernel {
     fn clock(&self) -> u64 {
         // SAFETY: the helper has no conditions.
         unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    /// The clock's helper takes as long as the look-up of a connection, and what it answers changes with the jiffies, which
+    /// are but a load.
+    #[inline(always)]
+    fn tick(&self) -> Tick {
+        // SAFETY: the helper has no conditions.
+        let jiffy = unsafe { bpf_jiffies64() } as u32 | 1;
+        let known = TICK.0.load();
+        if known as u32 == jiffy {
+            return Tick((known >> 32) as u32);
+        }
+        let tick = Tick::at(self.clock());
+        TICK.0.store(u64::from(tick.0) << 32 | u64::from(jiffy));
+        tick
     }
 
     #[inline(always)]

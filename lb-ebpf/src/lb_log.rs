@@ -21,19 +21,18 @@ mod steps;
 
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use lb_common::forward::{self, Journey};
+use lb_common::forward;
 
 use crate::act::act;
-use crate::env::Kernel;
 use crate::steps::Subprograms;
 
 /// Balances packets to virtual services, and says what becomes of each.
 #[xdp]
 fn lb(ctx: XdpContext) -> u32 {
     report::arrive(ctx.ctx);
-    let outcome = forward::handle(&mut Subprograms::new(ctx.ctx), &mut Journey::new());
-    let (action, counter) = act(outcome);
-    Kernel::new(ctx.ctx).count(counter);
+    // The short cut of established connections leads to the same ends.
+    let (action, counter) = act(forward::travel(&mut Subprograms::new(ctx.ctx)));
+    env::count(counter);
     report::end(ctx.ctx, action, counter);
     action
 }

@@ -16,10 +16,11 @@ mod maps;
 mod steps;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use lb_common::decap::{self, Decap};
-use lb_common::forward::{self, Journey};
+use lb_common::forward::{self, Outcome};
 
 use crate::act::act;
 use crate::ctx::Frame;
@@ -29,10 +30,24 @@ use crate::steps::Subprograms;
 /// Balances packets to virtual services.
 #[xdp]
 fn lb(ctx: XdpContext) -> u32 {
-    let outcome = forward::handle(&mut Subprograms::new(ctx.ctx), &mut Journey::new());
-    let (action, counter) = act(outcome);
-    Kernel::new(ctx.ctx).count(counter);
-    action
+    let action = established(ctx.ctx);
+    if action != NOT_YET {
+        return action;
+    }
+    end(forward::travel(&mut Subprograms::new(ctx.ctx)))
+}
+
+/// What the function below answers for a packet that takes more than it does.
+const NOT_YET: u32 = u32::MAX;
+
+/// Forwards a packet of an established connection, or ends one of no concern: what nearly every packet needs. A function of its
+/// own, for its stack is free again when another way has to be gone.
+#[unsafe(no_mangle)]
+extern "C" fn established(ctx: *mut xdp_md) -> u32 {
+    match forward::established(&Kernel::new(ctx), &mut Frame::new(ctx)) {
+        Some(outcome) => end(outcome),
+        None => NOT_YET,
+    }
 }
 
 /// Takes packets out of the tunnels that end here, for the stack.
@@ -54,6 +69,14 @@ fn decap(ctx: XdpContext) -> u32 {
 #[xdp]
 fn pass(_ctx: XdpContext) -> u32 {
     XDP_PASS
+}
+
+/// Counts how a packet ended; the kernel's name for what is to be done with it.
+#[inline(always)]
+fn end(outcome: Outcome) -> u32 {
+    let (action, counter) = act(outcome);
+    env::count(counter);
+    action
 }
 
 #[panic_handler]

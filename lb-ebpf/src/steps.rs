@@ -47,7 +47,7 @@ macro_rules! without_frame {
     };
 }
 
-with_frame!(established deliver refuse reply);
+with_frame!(look deliver refuse reply give_back);
 without_frame!(open recall schedule bind hash record);
 
 impl Subprograms {
@@ -72,7 +72,7 @@ macro_rules! call {
 }
 
 call! {
-    established(ctx)
+    look(ctx)
     open()
     recall()
     schedule()
@@ -82,4 +82,5 @@ call! {
     deliver(ctx)
     refuse(ctx)
     reply(ctx)
+    give_back(ctx)
 }

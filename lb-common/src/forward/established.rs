@@ -1,20 +1,61 @@
-//! A packet to a VIP: which connection is it of?
+//! A packet to a VIP: which connection is it of, and does anything change in it?
 
 use super::journey::{Journey, Next, Outcome, Packet};
 use super::send::{self, To};
 use super::{may_be_reply, may_be_request, now, table};
-use crate::abi::{Real, Settings, real, setting};
+use crate::abi::{Real, Settings, Timeouts, real, setting};
 use crate::conn::{Meta, State, Tick};
 use crate::counter::Counter;
 use crate::env::Env;
 use crate::net::Proto;
-use crate::packet::{Bytes, Network};
-use crate::table::{Hit, Lookup};
+use crate::packet::{Bytes, Network, parse};
+use crate::table::Lookup;
 use crate::tcp::{self, Event, View};
 
-/// Forwards a packet of an established connection, and finds out what any other is.
+/// Forwards a packet of an established connection, or ends one of no concern; `None` where it takes more than that, and the frame
+/// is as it was.
+///
+/// This is the way of nearly every packet, so it is a straight one. It hands nothing over to [`look`]: what it knows of the
+/// packet would have to be kept at hand all along the way.
 #[inline(always)]
-pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
+pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> {
+    let network = match Network::parse(frame) {
+        Ok(network) => network,
+        Err(counter) => return Some(Outcome::end(counter)),
+    };
+    let settings = env.settings()?;
+    if !may_be_request(env, settings, network) {
+        let may_be_reply = may_be_reply(env, settings, network);
+        return (!may_be_reply).then_some(Outcome::end(Counter::PassNoService));
+    }
+    // Where headers are is known beforehand then, and so is much else.
+    if !parse::is_plain(frame) {
+        return None;
+    }
+    let packet = match Packet::parse(frame, network) {
+        Ok(packet) => packet,
+        Err(counter) => return Some(Outcome::end(counter)),
+    };
+    let now = now(env, settings);
+    let table = table(env, settings);
+    let flow = packet.flow();
+    let Lookup::Hit(hit) = table.lookup(&flow, &table.place(&flow), now) else {
+        return None;
+    };
+    let slot = hit.meta.real();
+    let real = env.real(slot)?;
+    let timeouts = env.timeouts(real.profile)?;
+    let goes_on = !is_over(&packet, hit.meta, real, settings)
+        && table.renew(&hit, next(&packet, hit.meta, timeouts, now));
+    if !goes_on {
+        return None;
+    }
+    send::forward(env, frame, &packet, To { slot, real }).ok()
+}
+
+/// Finds out what a packet is that takes more: its connection is to be changed in a way that counts, or is over, or it has none.
+#[inline(always)]
+pub fn look<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
     let network = match Network::parse(frame) {
         Ok(network) => network,
         Err(counter) => return journey.end(Outcome::end(counter)),
@@ -23,39 +64,39 @@ pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journ
         return journey.end(Outcome::end(Counter::DropInternal));
     };
     if !may_be_request(env, settings, network) {
-        if may_be_reply(env, settings, network) {
-            journey.next = Next::Reply;
-        } else {
-            journey.end(Outcome::end(Counter::PassNoService));
-        }
+        journey.next = Next::Reply;
         return;
     }
     let packet = match Packet::parse(frame, network) {
         Ok(packet) => packet,
         Err(counter) => return journey.end(Outcome::end(counter)),
     };
+    let now = now(env, settings);
+    journey.packet = packet;
+    journey.now = now;
+    journey.next = Next::Open;
     let table = table(env, settings);
     let flow = packet.flow();
-    let now = now(env, settings);
-    let turned_away = match table.lookup(&flow, &table.place(&flow), now) {
+    match table.lookup(&flow, &table.place(&flow), now) {
         Lookup::Hit(hit) => {
             let slot = hit.meta.real();
             let Some(real) = env.real(slot) else {
                 return journey.end(Outcome::end(Counter::DropInternal));
             };
-            if !is_over(&packet, hit.meta, real, settings) {
-                keep(env, settings, &packet, &hit, real, now);
-                return send::forward(env, frame, packet, To { slot, real }, journey);
+            if is_over(&packet, hit.meta, real, settings) {
+                table.remove(&hit, env);
+                return;
             }
-            table.remove(&hit, env);
-            false
+            if let Some(timeouts) = env.timeouts(real.profile) {
+                let next = |seen| next(&packet, seen, timeouts, now);
+                // An entry that another CPU took out meanwhile was there when the packet came, so the packet goes its way.
+                table.update(&hit, next, env);
+            }
+            journey.slot = slot;
+            journey.next = Next::Deliver;
         }
-        Lookup::Miss { turned_away } => turned_away,
-    };
-    journey.packet = packet;
-    journey.now = now;
-    journey.turned_away = turned_away;
-    journey.next = Next::Open;
+        Lookup::Miss { turned_away } => journey.turned_away = turned_away,
+    }
 }
 
 /// Whether a recorded connection is over for a packet, which then may open another.
@@ -91,40 +132,27 @@ pub fn is_left(proto: Proto, meta: Meta, real: &Real, settings: &Settings) -> bo
 /// a persistent client goes on, for the client would come to the same real server.
 #[inline(always)]
 fn reopens(meta: Meta, settings: &Settings) -> bool {
-    let has_ended = meta.state().is_closed()
+    let has_ended = meta.is_closed()
         || settings.flags & setting::REUSE_FIN_WAIT != 0
             && meta.state() == State::FinWait
             && meta.no_output();
     has_ended && settings.flags & setting::NO_REUSE == 0 && meta.template().is_none()
 }
 
-/// Lets a connection go on by a packet from its client.
+/// The word of a connection after a packet from its client.
 #[inline(always)]
-fn keep<E: Env>(
-    env: &E,
-    settings: &Settings,
-    packet: &Packet,
-    hit: &Hit<'_, E::Atoms>,
-    real: &Real,
-    now: Tick,
-) {
-    let Some(timeouts) = env.timeouts(real.profile) else {
-        return;
+fn next(packet: &Packet, seen: Meta, timeouts: &Timeouts, now: Tick) -> Meta {
+    let state = match packet.transport.proto {
+        Proto::Udp => State::UdpAssured as u32,
+        Proto::Tcp => {
+            let view = if seen.no_output() {
+                View::InputOnly
+            } else {
+                View::Input
+            };
+            let event = Event::of(packet.transport.tcp_flags as u8);
+            tcp::next_number(view, event, seen.state_number())
+        }
     };
-    let next = |seen: Meta| {
-        let state = match packet.transport.proto {
-            Proto::Udp => State::UdpAssured,
-            Proto::Tcp => {
-                let view = if seen.no_output() {
-                    View::InputOnly
-                } else {
-                    View::Input
-                };
-                tcp::next(view, Event::of(packet.transport.tcp_flags), seen.state())
-            }
-        };
-        seen.with_state(state, now.plus(timeouts.ticks[state as usize & 15]))
-    };
-    // An entry that another CPU took out meanwhile was there when the packet came, so the packet goes its way.
-    table(env, settings).update(hit, next, env);
+    seen.with_state_number(state, now.plus(timeouts.ticks[state as usize & 15]))
 }

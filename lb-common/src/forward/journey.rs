@@ -24,6 +24,8 @@ pub enum Verdict {
 }
 
 /// How a packet ended.
+///
+/// It is larger than two words, lest the compiler pack the fields into words wherever one is handed on.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outcome {
@@ -31,9 +33,9 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// What to count.
     pub counter: Counter,
-    pad: u16,
     /// Where to send it, if the verdict needs to say.
     pub to: u32,
+    wide: [u64; 2],
 }
 
 impl Outcome {
@@ -42,8 +44,8 @@ impl Outcome {
         Self {
             verdict,
             counter,
-            pad: 0,
             to,
+            wide: [0; 2],
         }
     }
 
@@ -83,6 +85,8 @@ pub enum Next {
     Recall = 8,
     /// Its client kept at the real server that was chosen.
     Bind = 9,
+    /// To be sent to the client of which it is a reply.
+    Return = 10,
 }
 
 /// A packet on its way from step to step.
@@ -112,8 +116,10 @@ pub struct Journey {
     pub(super) now: Tick,
     /// The index of the service that it is for.
     pub(super) service: u32,
-    /// The slot of the real server that was chosen.
+    /// The slot of the real server that was chosen, or that a reply is from.
     pub(super) slot: u32,
+    /// The address that a reply is to come from.
+    pub(super) vip: Be32,
     /// Its service keeps clients at their real server.
     pub(super) is_persistent: bool,
     /// It is scheduled by itself, and not recorded.
@@ -122,18 +128,24 @@ pub struct Journey {
     pub(super) contended: u8,
     /// There was no room for its client's template.
     pub(super) is_unkept: bool,
-    /// How it ended.
-    pub outcome: Outcome,
+    /// The port that a reply is to come from.
+    pub(super) vip_port: Be16,
+    pad: u16,
+    /// How it ended: [`Outcome`].
+    verdict: Verdict,
+    pub(super) counter: Counter,
+    pad2: u16,
+    to: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Journey>() == 56 && size_of::<Packet>() == 24 && size_of::<Outcome>() == 8);
+    assert!(size_of::<Journey>() == 68 && size_of::<Packet>() == 28 && size_of::<Outcome>() == 24);
 };
 
 impl Journey {
     /// A packet that nothing is known of.
     #[inline(always)]
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             packet: Packet {
                 network: Network {
@@ -154,9 +166,15 @@ impl Journey {
             slot: 0,
             is_persistent: false,
             is_one_packet: false,
+            vip: Be32(0),
             contended: 0,
             is_unkept: false,
-            outcome: Outcome::end(Counter::PassNoService),
+            vip_port: Be16(0),
+            pad: 0,
+            verdict: Verdict::Pass,
+            counter: Counter::PassNoService,
+            pad2: 0,
+            to: 0,
         }
     }
 
@@ -164,22 +182,23 @@ impl Journey {
     #[inline(always)]
     pub(super) fn end(&mut self, outcome: Outcome) {
         self.next = Next::Nothing;
-        self.outcome = outcome;
+        self.verdict = outcome.verdict;
+        self.counter = outcome.counter;
+        self.to = outcome.to;
+    }
+
+    /// How it ended.
+    #[inline(always)]
+    pub(super) const fn outcome(&self) -> Outcome {
+        Outcome::new(self.verdict, self.counter, self.to)
     }
 
     /// Ends the journey with a refusal.
     #[inline(always)]
-    pub(super) fn refuse(&mut self, packet: Packet, error: Error) {
+    pub(super) fn refuse(&mut self, error: Error) {
         self.next = Next::Refuse;
-        self.packet = packet;
         self.refusal = error.kind;
         self.mtu = error.mtu;
-    }
-}
-
-impl Default for Journey {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -200,14 +219,12 @@ impl Packet {
 
     #[inline(always)]
     pub(super) const fn source_port(&self) -> Be16 {
-        let [a, b, ..] = self.transport.ports.to_ne_bytes();
-        Be16(u16::from_ne_bytes([a, b]))
+        Be16((u32::from_le(self.transport.ports) as u16).to_le())
     }
 
     #[inline(always)]
     pub(super) const fn destination_port(&self) -> Be16 {
-        let [.., c, d] = self.transport.ports.to_ne_bytes();
-        Be16(u16::from_ne_bytes([c, d]))
+        Be16(((u32::from_le(self.transport.ports) >> 16) as u16).to_le())
     }
 
     /// The flow of a packet that a client sent.
@@ -228,7 +245,7 @@ impl Packet {
         match self.transport.proto {
             Proto::Udp => true,
             Proto::Tcp => {
-                self.transport.tcp_flags & (tcp_flag::SYN | tcp_flag::RST) == tcp_flag::SYN
+                self.transport.tcp_flags as u8 & (tcp_flag::SYN | tcp_flag::RST) == tcp_flag::SYN
             }
         }
     }
@@ -236,7 +253,7 @@ impl Packet {
     /// Whether it is a segment that breaks a connection off.
     #[inline(always)]
     pub(super) const fn is_reset(&self) -> bool {
-        self.transport.tcp_flags & tcp_flag::RST != 0
+        self.transport.tcp_flags as u8 & tcp_flag::RST != 0
     }
 
     /// Whether its source is no host's: nothing, loopback, multicast and above (RFC 1812 5.3.7), or the VIP itself.

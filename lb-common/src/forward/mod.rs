@@ -2,19 +2,23 @@
 //!
 //! ```text
 //! established: parse -> filter -> to a VIP: connection lookup --hit--> dr | tun | nat | local
+//!                          |-> neither to a VIP nor from a NAT real server: PASS
+//!                          `-> all else
+//!                                 v
+//!        look: parse -> filter -> to a VIP: connection lookup --hit--> change it -> deliver: dr | tun | nat | local
 //!                          |                  `-- miss --> open: service? may it open?
 //!                          |                                  |-> recall --its client is known--> record -> deliver
-//!                          |                                  |-> schedule | hash -> bind -> record -> deliver: dr | tun | nat | local
+//!                          |                                  |-> schedule | hash -> bind -> record -> deliver
 //!                          |                                  |-> refuse: no real server, ICMP
 //!                          |                                  `-> no service: PASS
-//!                          |-> from a NAT real server --> reply: connection lookup -> nat back -> route
-//!                          `-> neither: PASS
+//!                          `-> from a NAT real server --> reply: connection lookup -> give_back: nat back -> route
 //! ```
 //!
-//! A packet goes through [`Steps`], from one to the next by what its [`Journey`] says, and most need only the first: one bucket, one real
-//! server, one rewrite. In the kernel each step is a function that the verifier checks by itself, whatever way led there,
-//! and whose stack is free again when it returns. [`handle`] returns what to do with the frame and the one counter of how
-//! the packet ended; only the caller counts, so no packet is counted twice or not at all.
+//! Most packets need only [`established`], a straight line: one bucket, one real server, one rewrite. It answers for a
+//! packet of an established connection in which nothing changes that counts, and for one of no concern. Any other goes through
+//! [`Steps`], from one to the next by what its [`Journey`] says, from the start again. In the kernel each step is a function that the
+//! verifier checks by itself, whatever way led there, and whose stack is free again when it returns. What comes out is what to
+//! do with the frame and the one counter of how the packet ended; only the caller counts, so no packet is counted twice or not at all.
 
 mod established;
 mod journey;
@@ -25,12 +29,12 @@ mod reject;
 mod reply;
 mod send;
 
-pub use established::{established, is_left};
+pub use established::{established, is_left, look};
 pub use journey::{Journey, Next, Outcome, Verdict};
 pub use open::{deliver, hash, open, record, schedule};
 pub use persist::{bind, keeps_clients, recall};
 pub use reject::refuse;
-pub use reply::reply;
+pub use reply::{give_back, reply};
 
 use crate::abi::{FILTER_REAL, FILTER_VIP, Settings, filter_cell, setting};
 use crate::conn::Tick;
@@ -42,8 +46,8 @@ use crate::table::Table;
 
 /// The steps that a packet may need; each does what the function of its name in this module does.
 pub trait Steps {
-    /// Forwards a packet of an established connection, and finds out what any other is.
-    fn established(&mut self, journey: &mut Journey);
+    /// Finds out what a packet is that takes more.
+    fn look(&mut self, journey: &mut Journey);
     /// Finds out whether a packet may open a connection.
     fn open(&mut self, journey: &mut Journey);
     /// Finds the real server that a persistent client is kept at.
@@ -60,19 +64,26 @@ pub trait Steps {
     fn deliver(&mut self, journey: &mut Journey);
     /// Tells the sender that its packet goes no further.
     fn refuse(&mut self, journey: &mut Journey);
-    /// Forwards a packet from a NAT real server.
+    /// Finds the connection of a packet from a NAT real server.
     fn reply(&mut self, journey: &mut Journey);
+    /// Forwards a packet from a NAT real server.
+    fn give_back(&mut self, journey: &mut Journey);
 }
 
-/// Decides what becomes of a frame, and changes it accordingly.
+/// Decides what becomes of a frame for which [`established`] had no answer, and changes it accordingly.
 #[inline(always)]
-pub fn handle(steps: &mut impl Steps, journey: &mut Journey) -> Outcome {
-    steps.established(journey);
-    if journey.next == Next::Nothing {
-        return journey.outcome;
-    }
+pub fn travel(steps: &mut impl Steps) -> Outcome {
+    let mut journey = Journey::new();
+    walk(steps, &mut journey);
+    journey.outcome()
+}
+
+/// Takes a packet from step to step to its end.
+#[inline(always)]
+fn walk(steps: &mut impl Steps, journey: &mut Journey) {
     // No step leads back, so one way down is enough: a choice by hash follows a record that had no place, or leads to one.
     // (Only a record may be tried again.)
+    steps.look(journey);
     if journey.next == Next::Open {
         steps.open(journey);
     }
@@ -99,7 +110,9 @@ pub fn handle(steps: &mut impl Steps, journey: &mut Journey) -> Outcome {
     if journey.next == Next::Reply {
         steps.reply(journey);
     }
-    journey.outcome
+    if journey.next == Next::Return {
+        steps.give_back(journey);
+    }
 }
 
 /// How often a flow is recorded: again when another CPU took its place at the same moment.
@@ -115,18 +128,20 @@ fn record_in_tries(steps: &mut impl Steps, journey: &mut Journey) {
     }
 }
 
-/// The steps as plain calls, for the host.
-#[derive(Debug)]
-pub struct Direct<'a, E, B> {
-    /// What surrounds the data plane.
-    pub env: &'a E,
-    /// The frame.
-    pub frame: &'a mut B,
+/// Decides what becomes of a frame, and changes it accordingly, with the steps as plain calls: for the host.
+pub fn handle<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Outcome {
+    established(env, frame).unwrap_or_else(|| travel(&mut Direct { env, frame }))
+}
+
+/// The steps as plain calls.
+struct Direct<'a, E, B> {
+    env: &'a E,
+    frame: &'a mut B,
 }
 
 impl<E: Env, B: Bytes> Steps for Direct<'_, E, B> {
-    fn established(&mut self, journey: &mut Journey) {
-        established(self.env, self.frame, journey);
+    fn look(&mut self, journey: &mut Journey) {
+        look(self.env, self.frame, journey);
     }
 
     fn open(&mut self, journey: &mut Journey) {
@@ -164,6 +179,10 @@ impl<E: Env, B: Bytes> Steps for Direct<'_, E, B> {
     fn reply(&mut self, journey: &mut Journey) {
         reply(self.env, self.frame, journey);
     }
+
+    fn give_back(&mut self, journey: &mut Journey) {
+        give_back(self.env, self.frame, journey);
+    }
 }
 
 /// Whether a packet may be from a NAT real server.
@@ -195,5 +214,8 @@ const fn table<'e, E: Env>(env: &'e E, settings: &Settings) -> Table<'e, E> {
 /// The time that connections go by.
 #[inline(always)]
 fn now<E: Env>(env: &E, settings: &Settings) -> Tick {
-    Tick::at(env.clock().wrapping_add(settings.clock_shift))
+    match settings.clock_shift {
+        0 => env.tick(),
+        shift => Tick::at(env.clock().wrapping_add(shift)),
+    }
 }

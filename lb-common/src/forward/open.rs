@@ -139,8 +139,7 @@ fn choose<E: Env>(
     journey: &mut Journey,
     how: impl FnOnce(&Service<'_, E>, &Request) -> Option<Choice>,
 ) {
-    let packet = journey.packet;
-    let flow = packet.flow();
+    let flow = journey.packet.flow();
     let Some(pool) = Service::of(env, journey.service, flow.vip, journey.now) else {
         return journey.end(Outcome::end(Counter::DropInternal));
     };
@@ -156,7 +155,7 @@ fn choose<E: Env>(
                 journey.settled()
             };
         }
-        None => journey.refuse(packet, Error::PORT_UNREACHABLE),
+        None => journey.refuse(Error::PORT_UNREACHABLE),
     }
 }
 
@@ -237,14 +236,15 @@ pub fn deliver<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) 
     if journey.is_one_packet {
         env.traffic(slot, |t| t.conns = t.conns.wrapping_add(1));
     }
-    send::forward(env, frame, journey.packet, To { slot, real }, journey);
-    if let Counter::ForwardedDr | Counter::ForwardedTun | Counter::ForwardedNat =
-        journey.outcome.counter
-    {
+    match send::forward(env, frame, &journey.packet, To { slot, real }) {
+        Ok(outcome) => journey.end(outcome),
+        Err(error) => journey.refuse(error),
+    }
+    if let Counter::ForwardedDr | Counter::ForwardedTun | Counter::ForwardedNat = journey.counter {
         if journey.has_no_place {
-            journey.outcome.counter = Counter::ForwardedStateless;
+            journey.counter = Counter::ForwardedStateless;
         } else if journey.is_unkept {
-            journey.outcome.counter = Counter::ForwardedUnkept;
+            journey.counter = Counter::ForwardedUnkept;
         }
     }
 }
@@ -296,7 +296,11 @@ fn first_state(packet: &Packet, real: &Real) -> State {
             } else {
                 View::Input
             };
-            tcp::next(view, Event::of(packet.transport.tcp_flags), State::None)
+            tcp::next(
+                view,
+                Event::of(packet.transport.tcp_flags as u8),
+                State::None,
+            )
         }
     }
 }

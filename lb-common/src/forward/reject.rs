@@ -33,7 +33,7 @@ fn answer<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey) -> Outcom
         kind: journey.refusal,
         mtu: journey.mtu,
     };
-    match icmp::reply(frame, packet.transport.len, error, ident(env)) {
+    match icmp::reply(frame, packet.transport.len as u16, error, ident(env)) {
         Some(()) => Outcome::new(Verdict::Tx, counter, 0),
         None => Outcome::end(Counter::DropResize),
     }

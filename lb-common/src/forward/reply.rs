@@ -1,6 +1,6 @@
 //! A packet from a NAT real server: which connection is it a reply of, and where does it go from here?
 
-use super::journey::{Journey, Outcome, Packet, Verdict};
+use super::journey::{Journey, Next, Outcome, Packet, Verdict};
 use super::open::current_plan;
 use super::{may_be_reply, now, table};
 use crate::abi::{Method, Real, RealKey4, ServiceKey4, Settings, service, setting};
@@ -15,28 +15,32 @@ use crate::packet::{Bytes, Network};
 use crate::table::{Fit, Reply};
 use crate::tcp::{self, Event, View};
 
-/// Forwards a packet whose source may be a NAT real server.
+/// Finds the connection of a packet whose source may be a NAT real server.
 ///
 /// A packet of a real server that belongs to no connection is left to the stack as it is, as IPVS does (`nat_icmp_send=0`).
 #[inline(always)]
-pub fn reply<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
-    let outcome = translate(env, frame).unwrap_or(Outcome::end(Counter::PassNoService));
-    journey.end(outcome);
+pub fn reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
+    if is_reply(env, frame, journey).is_some() {
+        journey.next = Next::Return;
+    } else {
+        journey.end(Outcome::end(Counter::PassNoService));
+    }
 }
 
-/// Forwards a reply; `None` when the packet is none.
+/// Finds out what a packet is to come from; `None` when it is no reply.
 #[inline(always)]
-fn translate<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> {
+fn is_reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) -> Option<()> {
     let settings = env.settings()?;
     let network = Network::parse(frame).ok()?;
     if !may_be_reply(env, settings, network) {
         return None;
     }
     // What cannot be a reply is not counted as one: the filter only guesses.
-    let packet = Packet::parse(frame, network).ok()?;
-    let now = now(env, settings);
+    journey.packet = Packet::parse(frame, network).ok()?;
+    journey.now = now(env, settings);
+    let (packet, now) = (&journey.packet, journey.now);
     let fit = |meta: Meta, vip_port| match env.real(meta.real()) {
-        Some(real) if is_source(&packet, real, vip_port) => fit(&packet, meta, now),
+        Some(real) if is_source(packet, real, vip_port) => fit(packet, meta, now),
         _ => Fit::NONE,
     };
     let (client, port, proto) = (
@@ -45,41 +49,24 @@ fn translate<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> {
         packet.transport.proto,
     );
     let table = table(env, settings);
-    let origin = match table.lookup_reply(client, port, proto, now, fit) {
+    let vip = match table.lookup_reply(client, port, proto, now, fit) {
         Some(reply) => {
-            let slot = reply.hit.meta.real();
-            keep(env, settings, &packet, &reply, now)?;
-            Origin {
-                vip: Endpoint {
-                    addr: reply.vip,
-                    port: reply.vip_port,
-                },
-                slot,
-                recorded: true,
+            keep(env, settings, packet, &reply, now)?;
+            journey.slot = reply.hit.meta.real();
+            Endpoint {
+                addr: reply.vip,
+                port: reply.vip_port,
             }
         }
-        None => Origin {
-            vip: stateless(
-                env,
-                settings,
-                &packet,
-                table.turned_away(client, port, proto, now),
-            )?,
-            slot: 0,
-            recorded: false,
-        },
+        None => {
+            journey.has_no_place = true;
+            let turned_away = table.turned_away(client, port, proto, now);
+            stateless(env, settings, &journey.packet, turned_away)?
+        }
     };
-    Some(send(env, frame, &packet, origin))
-}
-
-/// What a reply is to come from.
-#[derive(Clone, Copy)]
-struct Origin {
-    /// The virtual service.
-    vip: Endpoint,
-    /// The real server's slot, if the connection is recorded.
-    slot: u32,
-    recorded: bool,
+    journey.vip = vip.addr;
+    journey.vip_port = vip.port;
+    Some(())
 }
 
 /// Whether a real server of a connection to a virtual port is the packet's source, and reached by NAT.
@@ -107,7 +94,7 @@ fn fit(packet: &Packet, meta: Meta, now: Tick) -> Fit {
         Proto::Udp => LIKELY,
         Proto::Tcp if state.is_closed() => UNLIKELY,
         Proto::Tcp => {
-            let opens = packet.transport.tcp_flags & tcp_flag::SYN != 0;
+            let opens = packet.transport.tcp_flags as u8 & tcp_flag::SYN != 0;
             if state.is_half_open() == opens {
                 return Fit::BEST;
             }
@@ -186,7 +173,7 @@ fn keep<E: Env>(
             Proto::Udp => State::UdpAssured,
             Proto::Tcp => tcp::next(
                 View::Output,
-                Event::of(packet.transport.tcp_flags),
+                Event::of(packet.transport.tcp_flags as u8),
                 seen.state(),
             ),
         };
@@ -203,8 +190,19 @@ fn keep<E: Env>(
 /// error quotes that. Where it has to find the client, it gets the packet as the client shall see it; its
 /// source is then an address of the director, which the stack takes from outside only with `accept_local=1`.
 #[inline(always)]
-fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, packet: &Packet, origin: Origin) -> Outcome {
-    let transport = &packet.transport;
+pub fn give_back<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
+    let outcome = send(env, frame, journey);
+    journey.end(outcome);
+}
+
+#[inline(always)]
+fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey) -> Outcome {
+    let (packet, transport) = (&journey.packet, &journey.packet.transport);
+    let vip = Endpoint {
+        addr: journey.vip,
+        port: journey.vip_port,
+    };
+    let is_recorded = !journey.has_no_place;
     let Some(ip) = frame.header::<Ipv4>(L3) else {
         return Outcome::end(Counter::DropInternal);
     };
@@ -213,10 +211,10 @@ fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, packet: &Packet, origin: Origi
     }
     let dont_fragment = ip.dont_fragment();
     let route = env.route(&Query {
-        src: origin.vip.addr,
+        src: vip.addr,
         dst: packet.network.dst,
         tos: ip.tos(),
-        len: transport.len,
+        len: transport.len as u16,
     });
     let (onward, outcome) = match route {
         Route::Via { ifindex, macs } => {
@@ -225,7 +223,7 @@ fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, packet: &Packet, origin: Origi
             } else {
                 Verdict::Interface
             };
-            let counter = if origin.recorded {
+            let counter = if is_recorded {
                 Counter::ForwardedReply
             } else {
                 Counter::ForwardedStateless
@@ -237,11 +235,11 @@ fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, packet: &Packet, origin: Origi
         }
         Route::TooBig | Route::Stack => (Onward::Stack, Outcome::end(Counter::PassUnresolved)),
     };
-    if rewrite::nat_source(frame, transport, origin.vip, onward).is_none() {
+    if rewrite::nat_source(frame, transport, vip, onward).is_none() {
         return Outcome::end(Counter::DropResize);
     }
-    if origin.recorded {
-        env.traffic(origin.slot, |t| {
+    if is_recorded {
+        env.traffic(journey.slot, |t| {
             t.out_packets = t.out_packets.wrapping_add(1);
             t.out_bytes = t.out_bytes.wrapping_add(transport.len.into());
         });
@@ -260,7 +258,7 @@ mod tests {
     fn reply(proto: Proto, tcp_flags: u8) -> Packet {
         let mut transport = Transport::NONE;
         transport.proto = proto;
-        transport.tcp_flags = tcp_flags;
+        transport.tcp_flags = tcp_flags.into();
         let network = Network {
             src: Be32(1),
             dst: Be32(2),

@@ -1,6 +1,6 @@
 //! A packet and its real server: how does it get there?
 
-use super::journey::{Journey, Outcome, Packet, Verdict};
+use super::journey::{Outcome, Packet, Verdict};
 use super::reject;
 use crate::abi::{Method, Real};
 use crate::counter::Counter;
@@ -21,18 +21,21 @@ pub(super) struct To<'e> {
 }
 
 /// Sends a packet on to a real server by its method.
+///
+/// # Errors
+///
+/// What the sender is to be told of a packet that does not get there.
 #[inline(always)]
 pub(super) fn forward<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
-    packet: Packet,
+    packet: &Packet,
     to: To<'_>,
-    journey: &mut Journey,
-) {
+) -> Result<Outcome, Error> {
     let sent = match Method::from_number(to.real.method) {
-        Some(Method::Dr) => dr(env, frame, &packet, to.real),
-        Some(Method::Tun) => tun(env, frame, &packet, to.real),
-        Some(Method::Nat) => nat(env, frame, &packet, to.real),
+        Some(Method::Dr) => dr(env, frame, packet, to.real),
+        Some(Method::Tun) => tun(env, frame, packet, to.real),
+        Some(Method::Nat) => nat(env, frame, packet, to.real),
         Some(Method::Local) => Ok(Outcome::end(Counter::DeliveredLocal)),
         None => Err(Obstacle::Lost(Counter::DropInternal)),
     };
@@ -42,10 +45,10 @@ pub(super) fn forward<E: Env, B: Bytes>(
                 t.in_packets = t.in_packets.wrapping_add(1);
                 t.in_bytes = t.in_bytes.wrapping_add(packet.transport.len.into());
             });
-            journey.end(outcome);
+            Ok(outcome)
         }
-        Err(Obstacle::Lost(counter)) => journey.end(Outcome::end(counter)),
-        Err(Obstacle::Refused(error)) => journey.refuse(packet, error),
+        Err(Obstacle::Lost(counter)) => Ok(Outcome::end(counter)),
+        Err(Obstacle::Refused(error)) => Err(error),
     }
 }
 
@@ -102,7 +105,7 @@ fn admit<B: Bytes>(frame: &B, packet: &Packet, real: &Real, more: u16) -> Result
         return Err(Obstacle::Refused(Error::TIME_EXCEEDED));
     }
     let mtu = (real.src >> 48) as u16;
-    if u32::from(packet.transport.len) + u32::from(more) > u32::from(mtu) && mtu != 0 {
+    if packet.transport.len + u32::from(more) > u32::from(mtu) && mtu != 0 {
         let fits = mtu.saturating_sub(more);
         return Err(Obstacle::Refused(Error::fragmentation_needed(fits)));
     }

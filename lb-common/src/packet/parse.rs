@@ -6,6 +6,7 @@
 
 use super::bytes::Bytes;
 use super::wire::{ETH_LEN, ETHERTYPE_IPV4, Ethernet, Ipv4, Tcp, Udp};
+use crate::bound::masked;
 use crate::counter::Counter;
 use crate::net::{Be32, Proto};
 
@@ -47,21 +48,31 @@ impl Network {
     }
 }
 
+/// Whether a packet has the IPv4 header that nearly all have: one without options.
+#[inline(always)]
+pub fn is_plain<B: Bytes>(frame: &B) -> bool {
+    frame
+        .header::<Ipv4>(L3)
+        .is_some_and(|ip| ip.version_ihl() == 0x45)
+}
+
 /// What the network and transport headers say of a whole TCP segment or UDP datagram.
+///
+/// Each field has as many bits as the machine adds at once, lest the compiler pack them into words and unpack them wherever they are
+/// handed on.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transport {
     /// Source and destination port as they stand in the packet, the source port in the first two bytes.
     pub ports: u32,
-    /// Length of the IP packet.
-    pub len: u16,
+    /// Length of the IP packet, below 2^16.
+    pub len: u32,
     /// Bits of [`tcp_flag`](super::wire::tcp_flag); 0 with UDP.
-    pub tcp_flags: u8,
-    /// Where the transport header is.
-    pub l4: u8,
+    pub tcp_flags: u32,
+    /// Where the transport header is, below 2^8.
+    pub l4: u32,
     /// The protocol.
     pub proto: Proto,
-    pad: [u8; 7],
 }
 
 impl Transport {
@@ -72,8 +83,13 @@ impl Transport {
         tcp_flags: 0,
         l4: 0,
         proto: Proto::Tcp,
-        pad: [0; 7],
     };
+
+    /// Where the transport header is, as an offset that the verifier can see to be one.
+    #[inline(always)]
+    pub(super) fn l4(&self) -> usize {
+        masked::<0xff>(self.l4) as usize
+    }
 
     /// The transport header behind an IPv4 header that [`Network::parse`] found.
     ///
@@ -100,7 +116,7 @@ impl Transport {
         let (ports, tcp_flags, l4_len) = match proto {
             Proto::Tcp => {
                 let tcp = frame.header::<Tcp>(l4).ok_or(Counter::PassMalformed)?;
-                (tcp.ports(), tcp.flags(), size_of::<Tcp>())
+                (tcp.ports(), tcp.flags().into(), size_of::<Tcp>())
             }
             Proto::Udp => {
                 let udp = frame.header::<Udp>(l4).ok_or(Counter::PassMalformed)?;
@@ -114,9 +130,8 @@ impl Transport {
             proto,
             ports,
             tcp_flags,
-            l4: l4 as u8,
-            len,
-            pad: [0; 7],
+            l4: l4 as u32,
+            len: len.into(),
         })
     }
 }
@@ -244,8 +259,8 @@ mod tests {
             }
             let len = bytes.len();
             if let Ok((_, transport)) = parse(&mut bytes) {
-                prop_assert!(usize::from(transport.l4) + 8 <= len);
-                prop_assert!(L3 + usize::from(transport.len) <= len);
+                prop_assert!(transport.l4 as usize + 8 <= len);
+                prop_assert!(L3 + transport.len as usize <= len);
             }
         }
     }

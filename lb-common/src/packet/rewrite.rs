@@ -56,7 +56,7 @@ pub fn tun<B: Bytes>(
         } else {
             tos
         },
-        total_len: packet.len.wrapping_add(IPV4_LEN as u16),
+        total_len: (packet.len as u16).wrapping_add(IPV4_LEN as u16),
         id: if dont_fragment { Be16(0) } else { tunnel.id },
         dont_fragment,
         ttl,
@@ -183,13 +183,13 @@ fn set_transport<B: Bytes>(
     };
     match packet.proto {
         Proto::Tcp => {
-            let tcp = frame.header_mut::<Tcp>(packet.l4.into())?;
+            let tcp = frame.header_mut::<Tcp>(packet.l4())?;
             let checksum = changed(tcp.checksum());
             tcp.set_ports(ports);
             tcp.set_checksum(checksum);
         }
         Proto::Udp => {
-            let udp = frame.header_mut::<Udp>(packet.l4.into())?;
+            let udp = frame.header_mut::<Udp>(packet.l4())?;
             let checksum = match (udp.checksum(), changed(udp.checksum())) {
                 (0, _) => 0,
                 // Zero would say that there is no checksum (RFC 768).
@@ -268,7 +268,7 @@ mod tests {
         fn every_rewrite_leaves_right_checksums(bytes in any_packet(), addr: u32, port: u16, send: bool) {
             let onward = if send { Onward::Send(MACS) } else { Onward::Stack };
             prop_assert!(checksums_hold(&bytes));
-            let zero = bytes[23] == 17 && Transport::parse(&SliceFrame::new(&mut bytes.clone(), 0)).is_ok_and(|t| bytes[usize::from(t.l4) + 6..][..2] == [0, 0]);
+            let zero = bytes[23] == 17 && Transport::parse(&SliceFrame::new(&mut bytes.clone(), 0)).is_ok_and(|t| bytes[t.l4() + 6..][..2] == [0, 0]);
 
             let dr = rewritten(&bytes, |f, _| dr(f, MACS));
             prop_assert!(checksums_hold(&dr));

@@ -15,6 +15,16 @@ use crate::{
 const TRIES: usize = 4;
 
 impl<'t, B: Buckets + ?Sized> Table<'t, B> {
+    /// Lets an entry go on in another state until another time, if it counts the same there; whether it does. Where it does
+    /// not, or another CPU has changed the entry meanwhile, [`update`](Self::update) is to see to it.
+    ///
+    /// This is what nearly every packet needs, in as few instructions as can be.
+    #[inline(always)]
+    pub fn renew(&self, hit: &Hit<'t, B::Atoms>, to: Meta) -> bool {
+        !hit.meta.is_worth(to)
+            || hit.meta.counts_as(to) && hit.bucket.swap(hit.slot, hit.meta, to).is_ok()
+    }
+
     /// Changes an entry to what `next` makes of its word, with the expiry that a packet now gives it.
     ///
     /// Nothing is written when only the time of expiry moves, and by less than

@@ -144,6 +144,22 @@ fn a_packet_moves_the_expiry_but_writes_once_a_second() {
 }
 
 #[test]
+fn an_entry_goes_on_by_itself_unless_it_then_counts_otherwise_or_has_changed() {
+    let lab = Lab::new();
+    assert!(lab.open(1, State::SynRecv, NOW.plus(900), NOW));
+    let hit = lab.find(1, NOW).unwrap();
+    let to = |state| hit.meta.with_state(state, NOW.plus(2000));
+    assert!(!lab.table().renew(&hit, to(State::FinWait)));
+    assert_eq!(lab.find(1, NOW).unwrap().meta, hit.meta);
+    assert!(lab.table().renew(&hit, to(State::Established)));
+    assert_eq!(lab.find(1, NOW).unwrap().meta, to(State::Established));
+    assert!(!lab.table().renew(&hit, to(State::SynSent)));
+    let same = hit.meta.with_state(State::SynRecv, NOW.plus(901));
+    assert!(lab.table().renew(&hit, same), "nothing is to be written");
+    assert_eq!(lab.find(1, NOW).unwrap().meta, to(State::Established));
+}
+
+#[test]
 fn a_change_of_state_and_of_real_server_moves_the_counts() {
     let lab = Lab::new();
     assert!(lab.open(1, State::Established, NOW.plus(ESTABLISHED), NOW));
