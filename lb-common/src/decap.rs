@@ -108,9 +108,9 @@ mod tests {
         let tunnel = Tunnel {
             src: Be32::from_host(0x0a00_00fe),
             dst: RIP,
-            id: Be16(7),
         };
-        rewrite::tun(&mut frame, &transport, tunnel, MacPair { dst: 1, src: 2 }).unwrap();
+        let macs = MacPair { dst: 1, src: 2 };
+        rewrite::tun(&mut frame, &transport, tunnel, || Be16(7), macs).unwrap();
         frame.as_slice().to_vec()
     }
 

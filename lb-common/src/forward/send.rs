@@ -139,9 +139,9 @@ fn tun<E: Env, B: Bytes>(
     let tunnel = Tunnel {
         src: real.tun_src,
         dst: real.addr,
-        id: reject::ident(env),
     };
-    rewrite::tun(frame, &packet.transport, tunnel, hop.macs).ok_or(LOST)?;
+    let id = || reject::ident(env);
+    rewrite::tun(frame, &packet.transport, tunnel, id, hop.macs).ok_or(LOST)?;
     Ok(hop.outcome(Counter::ForwardedTun))
 }
 

@@ -31,11 +31,11 @@ pub struct Tunnel {
     pub src: Be32,
     /// The real server's address.
     pub dst: Be32,
-    /// Identification of the outer packet where it may be fragmented; zero is sent where it may not.
-    pub id: Be16,
 }
 
 /// IP-in-IP: the packet goes inside another one.
+///
+/// `id` is asked for the identification of an outer packet that may be fragmented; where it may not, zero is sent.
 ///
 /// The outer header says what IPVS says: TOS with "congestion experienced" as ECT(0) (RFC 3168 9.1.1), DF and the TTL of the inner.
 #[inline(always)]
@@ -43,6 +43,7 @@ pub fn tun<B: Bytes>(
     frame: &mut B,
     packet: &Transport,
     tunnel: Tunnel,
+    id: impl FnOnce() -> Be16,
     macs: MacPair,
 ) -> Option<()> {
     let ip = frame.header_mut::<Ipv4>(L3)?;
@@ -57,7 +58,7 @@ pub fn tun<B: Bytes>(
             tos
         },
         total_len: (packet.len as u16).wrapping_add(IPV4_LEN as u16),
-        id: if dont_fragment { Be16(0) } else { tunnel.id },
+        id: if dont_fragment { Be16(0) } else { id() },
         dont_fragment,
         ttl,
         proto: PROTO_IPIP,
@@ -274,8 +275,8 @@ mod tests {
             prop_assert!(checksums_hold(&dr));
             prop_assert_eq!(dr[22], bytes[22] - 1);
 
-            let tunnel = Tunnel { src: Be32(1), dst: Be32(addr), id: Be16(port) };
-            let tun = rewritten(&bytes, |f, t| tun(f, t, tunnel, MACS));
+            let tunnel = Tunnel { src: Be32(1), dst: Be32(addr) };
+            let tun = rewritten(&bytes, |f, t| tun(f, t, tunnel, || Be16(port), MACS));
             prop_assert!(checksums_hold(&tun));
             prop_assert_eq!(&tun[34..], &dr[14..]);
 
@@ -292,9 +293,9 @@ mod tests {
 
         #[test]
         fn decapsulation_undoes_the_tunnel(bytes in any_packet()) {
-            let tunnel = Tunnel { src: Be32(1), dst: Be32(2), id: Be16(3) };
+            let tunnel = Tunnel { src: Be32(1), dst: Be32(2) };
             let through = rewritten(&bytes, |f, t| {
-                tun(f, t, tunnel, MACS)?;
+                tun(f, t, tunnel, || Be16(3), MACS)?;
                 decapsulate(f, L3 + IPV4_LEN)
             });
             prop_assert_eq!(through, rewritten(&bytes, |f, _| dr(f, MACS)));
