@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::claims::Claim;
+use super::claims::{Claim, ClaimSocket};
 use super::run::Thread;
 use super::types::Notice;
 use crate::core::hop::Mac;
@@ -75,11 +75,7 @@ impl Conflict {
 impl Thread {
     /// Reads what others claim, and answers what is ours.
     pub(super) fn follow_claims(&mut self) {
-        let claims: Vec<Claim> = self
-            .claims
-            .iter()
-            .flat_map(|socket| socket.read())
-            .collect();
+        let claims: Vec<Claim> = self.claims.iter().flat_map(ClaimSocket::read).collect();
         for claim in claims {
             self.defend(claim);
         }

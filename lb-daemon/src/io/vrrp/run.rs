@@ -168,7 +168,7 @@ impl Thread {
     pub(super) fn tell(&mut self, slot: usize, event: vrrp::Event) {
         let master = |router: &Router| {
             machine(router, slot)
-                .and_then(|m| m.master())
+                .and_then(vrrp::Machine::master)
                 .map(|m| m.source)
         };
         let before = master(&self.router);
