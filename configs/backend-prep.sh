@@ -54,10 +54,9 @@ value() { cat "$conf/$1" 2>/dev/null || echo; }
 # Where an address is, as "10.0.0.1/24 eth0".
 places() { ip -4 -o address show | awk -v vip="$1" '{ split($4, a, "/"); if (a[1] == vip) print $4, $2 }'; }
 
-# The larger of the value for `all` and the interface's own counts; an interface to come begins with the default's.
+# The larger of the value for `all` and the interface's own counts.
 is_strict() {
     own=$(value "$1/rp_filter")
-    [ -n "$own" ] || own=$(value default/rp_filter)
     [ "$(value all/rp_filter)" -lt 2 ] && [ "$own" -lt 2 ] && [ $((own + $(value all/rp_filter))) -gt 0 ]
 }
 
@@ -65,13 +64,10 @@ best_route() { ip -4 route show default | sed -n '1{s/ linkdown//;s/ *$//;p;}'; 
 
 has_tunnel() { [ -e "$conf/tunl0" ]; }
 
-# What packets come in by that are not answered there.
+# What packets come in by, with method dr, when replies go out by another.
 way_in() {
-    if [ "$method" = tun ]; then
-        echo tunl0
-    elif [ "$method" = dr ]; then
-        case "$(best_route) " in ' ' | *" dev $interface "*) ;; *) echo "$interface" ;; esac
-    fi
+    [ "$method" = dr ] || return 0
+    case "$(best_route) " in ' ' | *" dev $interface "*) ;; *) echo "$interface" ;; esac
 }
 
 # --- what stands in the way: said before anything is changed ---
@@ -216,7 +212,12 @@ prepare() {
             for where in all "$interface"; do set_value "$where/${key%=*}" "${key#*=}"; done
         done
     fi
-    [ "$method" != tun ] || set_tunnel
+    if [ "$method" = tun ]; then
+        set_tunnel
+        # Loose is not enough: it drops everything on an interface without an address.
+        set_value all/rp_filter 0
+        set_value tunl0/rp_filter 0
+    fi
     for where in $(way_in); do
         ! is_strict "$where" || set_value "$where/rp_filter" 2
     done
@@ -265,6 +266,9 @@ check() {
     if [ "$method" = tun ]; then
         case $(ip -o link show dev tunl0 2>/dev/null) in *[\<,]UP[,\>]*) found=up wanted='' ;; *) found=down wanted=up ;; esac
         finding tunl0 "$found" "$wanted" 'packets stay in their tunnel' 'modprobe ipip && ip link set tunl0 up'
+        for where in all tunl0; do
+            check_value "$where/rp_filter" 0 'the kernel drops packets whose sender it would answer by another interface'
+        done
     fi
     for where in $(way_in); do
         if is_strict "$where"; then wanted=2; else wanted=''; fi

@@ -5,7 +5,6 @@
     reason = "a test stops at the first thing that is not as expected"
 )]
 
-#[expect(dead_code, reason = "each test program takes from it what it needs")]
 mod netns;
 
 use std::fs;

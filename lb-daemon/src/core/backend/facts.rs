@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::setting::{Decap, DefaultRoute, Key, Setting, Sysctl, TUNNEL, TunnelState};
+use super::setting::{Decap, DefaultRoute, Setting, Sysctl, TUNNEL, TunnelState};
 
 /// What was seen of a machine, as far as it matters to a real server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,15 +75,6 @@ impl Facts {
     /// The default route in use.
     pub fn default_route(&self) -> Option<&DefaultRoute> {
         self.default_routes.iter().min_by_key(|route| route.metric)
-    }
-
-    /// A parameter of an interface as a number. An interface that is still to come has what new ones begin with.
-    pub(super) fn parameter(&self, interface: &str, key: Key) -> u32 {
-        let of = |interface| self.sysctls.get(&Sysctl::new(interface, key));
-        of(interface)
-            .or_else(|| of("default"))
-            .and_then(|value| value.parse().ok())
-            .unwrap_or_default()
     }
 
     /// The addresses of an interface, in order.

@@ -89,31 +89,39 @@ fn tunnel(role: &Role, facts: &Facts) -> Option<Wanted> {
     Some(Wanted { setting, why: WHY })
 }
 
-/// Packets come in where replies do not go out: a strict filter drops them.
-fn way_in(role: &Role, facts: &Facts) -> Option<Wanted> {
-    let by_device = role.method == Method::Tun && facts.can_tunnel;
+/// Packets come in where replies do not go out, and a filter drops them: a strict one always, and on an interface that has no
+/// address, as the tunnel's, a loose one too.
+fn way_in(role: &Role, facts: &Facts) -> Vec<Wanted> {
+    let filter = |interface: &str, value: &str| Wanted {
+        setting: sysctl(interface, Key::RpFilter, value),
+        why: "the kernel drops packets whose sender it would answer by another interface",
+    };
+    if role.method == Method::Tun && facts.can_tunnel {
+        return ["all", TUNNEL]
+            .map(|interface| filter(interface, "0"))
+            .into();
+    }
+    let interface = role.interface.as_str();
     let elsewhere = facts
         .default_route()
-        .is_some_and(|route| route.interface != role.interface);
-    let interface = match (by_device, elsewhere) {
-        (true, _) => TUNNEL,
-        (false, true) => &role.interface,
-        (false, false) => return None,
-    };
+        .is_some_and(|route| route.interface != interface);
     // What is set already stays wanted, so that it is kept and put back.
     let strict = strictness(facts, "all").max(strictness(facts, interface)) == STRICT;
     let ours = strictness(facts, interface) == LOOSE;
-    (strict || ours).then(|| Wanted {
-        setting: sysctl(interface, Key::RpFilter, "2"),
-        why: "the kernel drops packets whose sender it would answer by another interface",
-    })
+    match elsewhere && (strict || ours) {
+        true => vec![filter(interface, "2")],
+        false => Vec::new(),
+    }
 }
 
 const STRICT: u32 = 1;
 const LOOSE: u32 = 2;
 
 fn strictness(facts: &Facts, interface: &str) -> u32 {
-    facts.parameter(interface, Key::RpFilter)
+    let value = facts.sysctls.get(&Sysctl::new(interface, Key::RpFilter));
+    value
+        .and_then(|value| value.parse().ok())
+        .unwrap_or_default()
 }
 
 /// Replies go to the director, where that was asked for.

@@ -37,7 +37,7 @@ pub(super) async fn facts(
 
 /// The parameters that exist of those that may matter.
 fn sysctls(role: &Role) -> BTreeMap<Sysctl, String> {
-    let interfaces = ["all", "default", &role.interface, TUNNEL];
+    let interfaces = ["all", &role.interface, TUNNEL];
     let names = interfaces
         .into_iter()
         .flat_map(|interface| Key::ALL.map(|key| Sysctl::new(interface, key)));
