@@ -1,5 +1,5 @@
-//! A thousand services with a hundred real servers each, and a million connections. Run it by name:
-//! `cargo test --release -p lb-daemon --test dataplane -- --ignored scale --nocapture`.
+//! Does a large director start, change and tell in time? A hundred services with a hundred real servers each, and a hundred
+//! thousand connections.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -12,12 +12,11 @@ use lb_daemon::io::bpf::{Capacity, ConnectionFilter, Dataplane, Options};
 use crate::sandbox::{Sandbox, desired, hop, service};
 use crate::table::Pinned;
 
-const SERVICES: u32 = 1000;
+const SERVICES: u32 = 100;
 const REALS: u32 = 100;
-const CONNECTIONS: u32 = 1_000_000;
+const CONNECTIONS: u32 = 100_000;
 
 #[test]
-#[ignore = "takes a minute and 200 MB"]
 fn a_large_director_starts_and_changes_in_time() {
     let Some(sandbox) = Sandbox::new() else {
         return;
@@ -25,7 +24,7 @@ fn a_large_director_starts_and_changes_in_time() {
     let options = Options {
         capacity: Capacity {
             connections: CONNECTIONS,
-            reals: 131_000,
+            reals: 2 * SERVICES * REALS,
             services: SERVICES,
         },
         ..sandbox.options()
@@ -36,7 +35,7 @@ fn a_large_director_starts_and_changes_in_time() {
     timed("apply nothing", 1000, || {
         assert_eq!(first.apply(&wanted, &hop).unwrap().writes, 0);
     });
-    wanted.services[500].reals[50].weight = 7;
+    wanted.services[50].reals[50].weight = 7;
     timed("apply one weight", 1000, || {
         first.apply(&wanted, &hop).unwrap()
     });
@@ -102,16 +101,17 @@ fn large() -> Desired {
     desired(&(0..SERVICES).map(one).collect::<Vec<_>>())
 }
 
+/// How much longer everything may take in a build that is not optimised, beside other tests.
+const SLOWER: u32 = if cfg!(debug_assertions) { 10 } else { 1 };
+
 fn timed<T>(what: &str, at_most: u64, run: impl FnOnce() -> T) -> T {
     let began = Instant::now();
     let result = run();
     let took = began.elapsed();
     println!("{what:>20} {took:?}");
-    if !cfg!(debug_assertions) {
-        assert!(
-            took <= Duration::from_millis(at_most),
-            "{what} took longer than {at_most} ms"
-        );
-    }
+    assert!(
+        took <= Duration::from_millis(at_most) * SLOWER,
+        "{what} took longer than {at_most} ms times {SLOWER}"
+    );
     result
 }

@@ -6,36 +6,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lb_daemon::api::types::{Connection, Service, Stats, Totals};
+use lb_daemon::api::types::{Stats, Totals};
 use lb_daemon::core::desired::Proto;
-use tests::lab::{Arms, Layout, Site, Sum, Tap, poll};
+use tests::lab::{Site, Sum, Tap, poll};
 use tests::needs_lab;
 
-use crate::configuration::{Configuration, Method};
+use crate::configuration::Method;
+use crate::sites::{connections, of_all_methods, service};
 
 /// Requests of each kind.
 const REQUESTS: u16 = 50;
 
-/// A site that balances by all methods.
-fn site() -> Result<Site> {
-    let mut site = Site::new(Layout {
-        arms: Arms::Two,
-        reals: 2,
-        far: 0,
-    })?;
-    let configuration = Method::ALL
-        .into_iter()
-        .fold(Configuration::new(Arms::Two), |configuration, method| {
-            configuration.with(method, &site.reals)
-        });
-    site.balance(configuration.text())?;
-    Ok(site)
-}
-
 #[test]
 fn packets_bytes_and_connections_are_those_that_the_client_saw() -> Result<()> {
     needs_lab!();
-    let site = site()?;
+    let site = of_all_methods(2)?;
     let tap = Tap::start(&site.client, "eth0")?;
     let mut sent = 0;
     for method in Method::ALL {
@@ -143,7 +128,7 @@ fn agree(
 #[test]
 fn list_and_conns_show_the_connections_that_there_are() -> Result<()> {
     needs_lab!();
-    let site = site()?;
+    let site = of_all_methods(2)?;
     let ports: BTreeSet<u16> = (22_000..22_010).collect();
     for method in Method::ALL {
         let vip = method.vip().web();
@@ -159,13 +144,7 @@ fn list_and_conns_show_the_connections_that_there_are() -> Result<()> {
             "{:?}",
             counts(&site, &name)?
         );
-        let text = site
-            .director
-            .lbctl(&["conns", "-t", &vip.to_string(), "--json"])?;
-        let listed: Vec<Connection> = text
-            .lines()
-            .map(serde_json::from_str)
-            .collect::<Result<_, _>>()?;
+        let listed = connections(&site, &["-t", &vip.to_string()])?;
         let clients: BTreeSet<u16> = listed
             .iter()
             .filter(|c| c.state == "ESTABLISHED" && c.vip == vip.to_string())
@@ -191,11 +170,9 @@ fn list_and_conns_show_the_connections_that_there_are() -> Result<()> {
 }
 
 /// Active and inactive connections of each real server.
-fn counts(site: &Site, service: &str) -> Result<Vec<(u32, u32)>> {
-    let services: Vec<Service> = site.director.ask(&["list"])?;
-    let service = services.into_iter().find(|found| found.name == service);
-    let reals = service.context("the service is not listed")?.reals;
-    Ok(reals
+fn counts(site: &Site, name: &str) -> Result<Vec<(u32, u32)>> {
+    Ok(service(site, name)?
+        .reals
         .iter()
         .map(|real| (real.active, real.inactive))
         .collect())
@@ -204,7 +181,7 @@ fn counts(site: &Site, service: &str) -> Result<Vec<(u32, u32)>> {
 #[test]
 fn rates_come_near_what_is_sent() -> Result<()> {
     needs_lab!();
-    let site = site()?;
+    let site = of_all_methods(2)?;
     let stop = AtomicBool::new(false);
     let server = Method::Dr.vip().dns();
     std::thread::scope(|scope| {

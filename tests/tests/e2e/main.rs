@@ -2,6 +2,7 @@
 //!
 //! Each test makes a lab of its own: see [`tests::lab`].
 
+mod clients;
 mod configuration;
 mod counts;
 mod demo;
@@ -16,5 +17,6 @@ mod packets;
 mod refusals;
 mod restart;
 mod shares;
+mod sites;
 mod timeouts;
 mod vrrp;

@@ -8,6 +8,7 @@ use tests::lab::{Arms, Layout, Real, Site, Vip, poll};
 use tests::needs_lab;
 
 use crate::configuration::{Configuration, Method};
+use crate::sites::two_armed;
 
 const MIB: usize = 1 << 20;
 
@@ -126,11 +127,7 @@ fn reals(site: &Site) -> impl Iterator<Item = &Real> + Clone {
 #[test]
 fn a_real_server_that_is_the_director_itself_serves_too() -> Result<()> {
     needs_lab!();
-    let mut site = Site::new(Layout {
-        arms: Arms::Two,
-        reals: 1,
-        far: 0,
-    })?;
+    let mut site = two_armed(1)?;
     site.serve_locally()?;
     let mut configuration = Configuration::new(Arms::Two);
     configuration.service("local", "tcp", &Vip::Local.web().to_string(), Method::Nat);

@@ -5,32 +5,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lb_daemon::api::types::{Stats, Status};
-use tests::lab::{Arms, Layout, Site, Vip, poll};
+use tests::lab::{Site, Vip, poll};
 use tests::needs_lab;
 
-use crate::configuration::{Configuration, Method};
+use crate::configuration::Method;
 use crate::load;
-
-/// A site whose director balances by all methods.
-fn site() -> Result<Site> {
-    let mut site = Site::new(Layout {
-        arms: Arms::Two,
-        reals: 3,
-        far: 0,
-    })?;
-    let configuration = Method::ALL
-        .into_iter()
-        .fold(Configuration::new(Arms::Two), |configuration, method| {
-            configuration.with(method, &site.reals)
-        });
-    site.balance(configuration.text())?;
-    Ok(site)
-}
+use crate::sites::of_all_methods;
 
 #[test]
 fn kill_and_restart_under_load_fails_no_request() -> Result<()> {
     needs_lab!();
-    let mut site = site()?;
+    let mut site = of_all_methods(3)?;
     let large = site.file("100m", 100 << 20)?;
     let load = load::start(&site, &Method::ALL);
     thread::sleep(Duration::from_secs(1));
@@ -62,7 +47,7 @@ fn kill_and_restart_under_load_fails_no_request() -> Result<()> {
 #[test]
 fn stop_and_start_under_load_fails_no_request() -> Result<()> {
     needs_lab!();
-    let mut site = site()?;
+    let mut site = of_all_methods(3)?;
     let load = load::start(&site, &Method::ALL);
     thread::sleep(Duration::from_millis(500));
     for _ in 0..3 {
@@ -76,7 +61,7 @@ fn stop_and_start_under_load_fails_no_request() -> Result<()> {
 #[test]
 fn what_was_changed_by_lbctl_holds_after_a_crash() -> Result<()> {
     needs_lab!();
-    let mut site = site()?;
+    let mut site = of_all_methods(3)?;
     let (service, real) = (Vip::Dr.web().to_string(), site.reals[0].address.to_string());
     site.director
         .lbctl(&["edit-real", "-t", &service, "-r", &real, "-w", "0"])?;
@@ -101,14 +86,14 @@ fn what_was_changed_by_lbctl_holds_after_a_crash() -> Result<()> {
 #[test]
 fn detach_leaves_nothing_in_the_kernel() -> Result<()> {
     needs_lab!();
-    let site = site()?;
+    let site = of_all_methods(3)?;
     ensure!(site.client.curl(&Vip::Dr.url("/"), 3)?.total() == 3);
     ensure!(has_program(&site)?, "no program is attached");
     site.director.lbctl(&["detach"])?;
     nothing_is_left(&site)?;
 
     // The same without a daemon to ask.
-    let mut site = self::site()?;
+    let mut site = of_all_methods(3)?;
     site.director.kill()?;
     ensure!(has_program(&site)?, "the program went with the daemon");
     let line = site.director.command_line()?;
@@ -124,7 +109,7 @@ fn detach_leaves_nothing_in_the_kernel() -> Result<()> {
 #[test]
 fn a_program_that_somebody_takes_off_is_back_within_a_second() -> Result<()> {
     needs_lab!();
-    let mut site = site()?;
+    let mut site = of_all_methods(3)?;
     let links = site.director.paths().pins.join("links");
     // As with a daemon of before: it has not made these links itself.
     site.director.kill()?;

@@ -3,10 +3,11 @@
 use std::net::SocketAddrV4;
 
 use anyhow::{Context, Result, ensure};
-use tests::lab::{Answers, Arms, Layout, Site, Vip, port};
+use tests::lab::{Answers, Arms, Vip, port};
 use tests::needs_lab;
 
 use crate::configuration::{Configuration, Method};
+use crate::sites::two_armed;
 
 /// Weights, and how many requests make a number of whole rounds.
 const CASES: &[(&[u16], u32)] = &[
@@ -19,11 +20,7 @@ const CASES: &[(&[u16], u32)] = &[
 #[test]
 fn weights_are_followed_exactly() -> Result<()> {
     needs_lab!();
-    let mut site = Site::new(Layout {
-        arms: Arms::Two,
-        reals: 3,
-        far: 0,
-    })?;
+    let mut site = two_armed(3)?;
     let mut configuration = Configuration::new(Arms::Two);
     for (index, (weights, _)) in CASES.iter().enumerate() {
         configuration.service(
@@ -49,11 +46,7 @@ fn weights_are_followed_exactly() -> Result<()> {
 #[test]
 fn services_that_share_a_real_server_are_told_apart_by_nat() -> Result<()> {
     needs_lab!();
-    let mut site = Site::new(Layout {
-        arms: Arms::Two,
-        reals: 1,
-        far: 0,
-    })?;
+    let mut site = two_armed(1)?;
     let real = site.reals[0].address;
     let mut configuration = Configuration::new(Arms::Two);
     let (web, dns) = ([1000, 1001], [1002, 1003]);
@@ -86,11 +79,7 @@ fn services_that_share_a_real_server_are_told_apart_by_nat() -> Result<()> {
 #[test]
 fn an_edited_weight_holds_from_the_next_connection_on() -> Result<()> {
     needs_lab!();
-    let mut site = Site::new(Layout {
-        arms: Arms::Two,
-        reals: 3,
-        far: 0,
-    })?;
+    let mut site = two_armed(3)?;
     let configuration = Configuration::new(Arms::Two).with(Method::Dr, &site.reals);
     site.balance(configuration.text())?;
     let service = Vip::Dr.web().to_string();
@@ -110,11 +99,7 @@ fn an_edited_weight_holds_from_the_next_connection_on() -> Result<()> {
 #[test]
 fn services_and_real_servers_come_and_go_without_a_failed_request() -> Result<()> {
     needs_lab!();
-    let mut site = Site::new(Layout {
-        arms: Arms::Two,
-        reals: 2,
-        far: 0,
-    })?;
+    let mut site = two_armed(2)?;
     site.balance(
         Configuration::new(Arms::Two)
             .with(Method::Dr, &site.reals)

@@ -3,17 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use lb_daemon::api::types::{Connection, Timeouts};
-use tests::lab::{Arms, Layout, Site, Vip, poll};
+use lb_daemon::api::types::Timeouts;
+use tests::lab::{Arms, Site, Vip, poll};
 use tests::needs_lab;
 
 use crate::configuration::{Configuration, Method};
-
-fn connections(site: &Site) -> Result<Vec<Connection>> {
-    let text = site.director.lbctl(&["conns", "--json"])?;
-    let lines = text.lines().map(serde_json::from_str);
-    Ok(lines.collect::<Result<_, _>>()?)
-}
+use crate::sites::{connections, two_armed};
 
 fn timeouts(site: &Site) -> Result<(u64, u64, u64)> {
     let Timeouts { tcp, tcp_fin, udp } = site.director.ask(&["list", "--timeout"])?;
@@ -23,11 +18,7 @@ fn timeouts(site: &Site) -> Result<(u64, u64, u64)> {
 #[test]
 fn they_hold_from_the_next_packet_on_and_over_a_restart() -> Result<()> {
     needs_lab!();
-    let mut site = Site::new(Layout {
-        arms: Arms::Two,
-        reals: 1,
-        far: 0,
-    })?;
+    let mut site = two_armed(1)?;
     let configuration = Configuration::new(Arms::Two).with(Method::Dr, &site.reals);
     site.balance(configuration.text())?;
     ensure!(site.client.dns(Vip::Dr.dns(), 2)?.total() == 2);
@@ -39,12 +30,12 @@ fn they_hold_from_the_next_packet_on_and_over_a_restart() -> Result<()> {
     ensure!(timeouts(&site)? == (1000, 120, 3), "{:?}", timeouts(&site)?);
     // One of the two flows sees another packet; the other one's timer runs as it was set.
     ensure!(site.client.dns(Vip::Dr.dns(), 1)?.total() == 1);
-    let now = connections(&site)?;
+    let now = connections(&site, &[])?;
     let mut left: Vec<u32> = now.iter().map(|flow| flow.expires).collect();
     left.sort_unstable();
     ensure!(left.len() == 2 && left[0] <= 3 && left[1] > 280, "{now:?}");
     poll("the first flow to expire", Duration::from_secs(6), || {
-        let now = connections(&site)?;
+        let now = connections(&site, &[])?;
         ensure!(now.len() == 1 && now[0].expires > 280, "{now:?}");
         Ok(())
     })?;
@@ -57,7 +48,7 @@ fn they_hold_from_the_next_packet_on_and_over_a_restart() -> Result<()> {
     site.director
         .lbctl(&["set-timeout", "-u", &dns, "--udp", "60"])?;
     ensure!(site.client.dns(Vip::Dr.dns(), 1)?.total() == 1);
-    let now = connections(&site)?;
+    let now = connections(&site, &[])?;
     ensure!(
         now.iter().any(|flow| (55..=60).contains(&flow.expires)),
         "{now:?}"
