@@ -48,6 +48,36 @@ impl ServiceNames {
     }
 }
 
+/// Another scheduler for a service.
+#[derive(Clone, Debug, Args)]
+pub struct SchedulerArg {
+    /// Another scheduler. Connections stay where they are.
+    #[arg(short = 's', long, value_name = "NAME")]
+    pub scheduler: Option<String>,
+    /// Other options of the scheduler, all of them; an empty list takes them away.
+    #[arg(
+        short = 'b',
+        long = "sched-flags",
+        value_name = "FLAGS",
+        value_delimiter = ','
+    )]
+    scheduler_flags: Option<Vec<String>>,
+}
+
+impl SchedulerArg {
+    /// The options, if others are asked for.
+    pub fn flags(&self) -> Option<Vec<String>> {
+        let flags = self.scheduler_flags.as_ref()?;
+        Some(
+            flags
+                .iter()
+                .filter(|flag| !flag.is_empty())
+                .cloned()
+                .collect(),
+        )
+    }
+}
+
 impl ServiceArg {
     /// As the API names it: `tcp:ADDRESS:PORT`, or its name.
     pub fn reference(&self) -> String {

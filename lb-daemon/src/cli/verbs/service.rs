@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::api::types::{AddService, EditService, Persistence, Service};
-use crate::cli::target::{Listeners, MethodArg, ServiceArg, netmask, seconds};
+use crate::cli::target::{Listeners, MethodArg, SchedulerArg, ServiceArg, netmask, seconds};
 use crate::cli::{Context, Failure};
 
 /// How a new service is scheduled.
@@ -88,17 +88,8 @@ impl Add {
 pub struct Edit {
     #[command(flatten)]
     service: ServiceArg,
-    /// Another scheduler. Connections stay where they are.
-    #[arg(short = 's', long, value_name = "NAME")]
-    scheduler: Option<String>,
-    /// Other options of the scheduler, all of them; an empty list takes them away.
-    #[arg(
-        short = 'b',
-        long = "sched-flags",
-        value_name = "FLAGS",
-        value_delimiter = ','
-    )]
-    scheduler_flags: Option<Vec<String>>,
+    #[command(flatten)]
+    scheduler: SchedulerArg,
     /// Clients stay with their real server for this long [360 without a value]; 0 ends persistence.
     #[arg(short = 'p', long = "persistent", value_name = "SECONDS", num_args = 0..=1, default_missing_value = "360", value_parser = seconds)]
     persistent: Option<u64>,
@@ -123,14 +114,8 @@ impl Edit {
     pub fn request(&self) -> EditService {
         EditService {
             name: self.name.clone(),
-            scheduler: self.scheduler.clone(),
-            scheduler_flags: self.scheduler_flags.as_ref().map(|flags| {
-                flags
-                    .iter()
-                    .filter(|flag| !flag.is_empty())
-                    .cloned()
-                    .collect()
-            }),
+            scheduler: self.scheduler.scheduler.clone(),
+            scheduler_flags: self.scheduler.flags(),
             persistence: self.persistent.map(|timeout| {
                 (timeout > 0).then_some(Persistence {
                     timeout,

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::api::types::{AddReal, EditReal, SimulatedEdit, Simulation, SimulationRequest};
 use crate::cli::render::foresight::simulation;
-use crate::cli::target::{MethodArg, ServiceArg, host, weighted};
+use crate::cli::target::{MethodArg, SchedulerArg, ServiceArg, host, weighted};
 use crate::cli::{Context, Failure};
 
 /// Which change, of which service. Nothing is changed.
@@ -13,17 +13,8 @@ use crate::cli::{Context, Failure};
 pub struct Simulate {
     #[command(flatten)]
     service: ServiceArg,
-    /// Another scheduler.
-    #[arg(short = 's', long, value_name = "NAME")]
-    scheduler: Option<String>,
-    /// Other options of the scheduler, all of them.
-    #[arg(
-        short = 'b',
-        long = "sched-flags",
-        value_name = "FLAGS",
-        value_delimiter = ','
-    )]
-    scheduler_flags: Option<Vec<String>>,
+    #[command(flatten)]
+    scheduler: SchedulerArg,
     /// Give this real server no new connections.
     #[arg(long, value_name = "RIP[:PORT]", value_parser = host)]
     drain: Vec<String>,
@@ -60,8 +51,8 @@ impl Simulate {
         let weighted = self.weights.iter().map(|(real, new)| weight(real, *new));
         SimulationRequest {
             service: self.service.reference(),
-            scheduler: self.scheduler.clone(),
-            scheduler_flags: self.scheduler_flags.clone(),
+            scheduler: self.scheduler.scheduler.clone(),
+            scheduler_flags: self.scheduler.flags(),
             remove: self.remove.clone(),
             force: self.force,
             edit: drained.chain(weighted).collect(),
