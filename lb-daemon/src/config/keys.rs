@@ -311,8 +311,8 @@ pub(crate) const SERVICE: Table = Table {
             takes: "list of `ADDRESS:PORT` or [keys](#servicesalso)",
             default: "none",
             about: "More addresses and ports that share real servers, scheduler state and persistence: what LVS does \
-                    with firewall marks. With several ports, `dr` and `tun` keep the one that the client chose, and real \
-                    servers by `nat` name theirs.",
+                    with firewall marks. With several ports, a packet keeps the one that the client chose; real servers \
+                    by `nat` may name one.",
         },
         Key {
             name: "scheduler",

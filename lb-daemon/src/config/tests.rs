@@ -147,12 +147,12 @@ fn placed((mut service, ports, name): (Service, Vec<u16>, Option<String>), n: u8
             real.port = usual;
         }
         if nat && real.port == 0 {
-            real.port = usual.max(1);
+            real.port = usual;
         }
     }
     if let Some(sorry) = &mut service.health.rules.sorry {
         let nat = sorry.method == Method::Nat;
-        sorry.id.set_port(if nat { usual.max(1) } else { usual });
+        sorry.id.set_port(if nat && usual == 1 { 2 } else { usual });
     }
     service
 }

@@ -1,6 +1,5 @@
 //! What must health checks, and what follows from them, be?
 
-use std::net::SocketAddr;
 use std::path::Path as File;
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -82,16 +81,6 @@ fn sorry(n: usize, service: &Service, found: &mut Findings) {
             .why(format!(
                 "clients connect to port {usual}, and `dr` and `tun` leave it as it is"
             ))
-            .of(path()),
-        );
-    } else if sorry.method == Method::Nat && sorry.id.port() == 0 {
-        let with_port = SocketAddr::new(sorry.id.ip(), 80);
-        found.push(
-            Refusal::new(
-                format!("{subject}: `nat` needs its port"),
-                format!("write `{with_port}`, for example"),
-            )
-            .why("the service has several ports, and `nat` sends to one")
             .of(path()),
         );
     }

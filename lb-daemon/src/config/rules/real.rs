@@ -126,16 +126,10 @@ fn alone(service: &Service, real: &Real, path: Path, found: &mut Findings) {
 fn port(subject: &str, service: &Service, real: &Real, path: Path, found: &mut Findings) {
     let method = real.method.unwrap_or(service.method);
     let usual = service.real_port();
-    if real.port == usual && (usual != 0 || method != Method::Nat) {
+    if real.port == usual {
         return;
     }
-    let refusal = if real.port == 0 && usual == 0 {
-        Refusal::new(
-            format!("{subject}: `nat` needs its port"),
-            format!("write `{}:PORT`, or another method", real.addr),
-        )
-        .why("the service has several ports, and `nat` sends to one")
-    } else if real.port == 0 {
+    let refusal = if real.port == 0 {
         Refusal::new(
             format!("{subject}: a real server has no port 0"),
             format!("leave the port out for the service's, which is {usual}"),
