@@ -12,7 +12,7 @@
 use crate::net::{Be16, Be32};
 
 /// Changes whenever a type here, or the meaning of a map, changes.
-pub const ABI: u32 = 4;
+pub const ABI: u32 = 5;
 
 /// How many real servers (over all services) an entry of the connection table can name.
 pub const MAX_REALS: u32 = (1 << 17) - 1;
@@ -379,6 +379,22 @@ pub struct Traffic {
     pub out_packets: u64,
     /// Bytes to clients, from the IP header on.
     pub out_bytes: u64,
+}
+
+impl Traffic {
+    /// Counts an IP packet of this length from a client.
+    #[inline(always)]
+    pub const fn count_in(&mut self, len: u32) {
+        self.in_packets = self.in_packets.wrapping_add(1);
+        self.in_bytes = self.in_bytes.wrapping_add(len as u64);
+    }
+
+    /// Counts an IP packet of this length to a client.
+    #[inline(always)]
+    pub const fn count_out(&mut self, len: u32) {
+        self.out_packets = self.out_packets.wrapping_add(1);
+        self.out_bytes = self.out_bytes.wrapping_add(len as u64);
+    }
 }
 
 /// Key of `LOCALITY4`, a map that drops the destinations that were not asked for the longest.

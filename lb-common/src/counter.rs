@@ -67,6 +67,8 @@ counters! {
     RejectTtl = "reject_ttl";
     /// Too big for its way to the real server, or back and not to be fragmented: ICMP fragmentation needed sent to the sender.
     RejectTooBig = "reject_too_big";
+    /// A router's ICMP error about a tunnel to a real server: one like it sent to the client whose packet was in the tunnel.
+    RejectTunnel = "reject_tunnel";
     /// An ICMP error was due but over the rate limit: the packet was dropped silently.
     DropIcmpRate = "drop_icmp_rate";
     /// The real server's next hop is not resolved yet (DR, TUN): dropped, because the stack holds the VIP and would reset the connection.

@@ -47,7 +47,7 @@ macro_rules! without_frame {
     };
 }
 
-with_frame!(look deliver refuse reply give_back);
+with_frame!(look deliver refuse reply give_back related);
 without_frame!(open recall schedule bind hash record);
 
 impl Subprograms {
@@ -83,4 +83,5 @@ call! {
     refuse(ctx)
     reply(ctx)
     give_back(ctx)
+    related(ctx)
 }

@@ -1,6 +1,7 @@
 //! A packet to a VIP: which connection is it of, and does anything change in it?
 
 use super::journey::{Journey, Next, Outcome, Packet};
+use super::related::is_icmp;
 use super::send::{self, To};
 use super::{may_be_reply, may_be_request, now, table};
 use crate::abi::{Real, Settings, Timeouts, real, setting};
@@ -25,8 +26,8 @@ pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> 
     };
     let settings = env.settings()?;
     if !may_be_request(env, settings, network) {
-        let may_be_reply = may_be_reply(env, settings, network);
-        return (!may_be_reply).then_some(Outcome::end(Counter::PassNoService));
+        let concerns_us = may_be_reply(env, settings, network) || is_icmp(frame);
+        return (!concerns_us).then_some(Outcome::end(Counter::PassNoService));
     }
     // Where headers are is known beforehand then, and so is much else.
     if !parse::is_plain(frame) {
@@ -34,6 +35,7 @@ pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> 
     }
     let packet = match Packet::parse(frame, network) {
         Ok(packet) => packet,
+        Err(Counter::PassProtocol) if is_icmp(frame) => return None,
         Err(counter) => return Some(Outcome::end(counter)),
     };
     let now = now(env, settings);
@@ -64,11 +66,19 @@ pub fn look<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
         return journey.end(Outcome::end(Counter::DropInternal));
     };
     if !may_be_request(env, settings, network) {
-        journey.next = Next::Reply;
+        journey.next = if is_icmp(frame) {
+            Next::Related
+        } else {
+            Next::Reply
+        };
         return;
     }
     let packet = match Packet::parse(frame, network) {
         Ok(packet) => packet,
+        Err(Counter::PassProtocol) if is_icmp(frame) => {
+            journey.next = Next::Related;
+            return;
+        }
         Err(counter) => return journey.end(Outcome::end(counter)),
     };
     let now = now(env, settings);

@@ -87,6 +87,8 @@ pub enum Next {
     Bind = 9,
     /// To be sent to the client of which it is a reply.
     Return = 10,
+    /// The connection that it tells of, for it is an ICMP error.
+    Related = 11,
 }
 
 /// A packet on its way from step to step.
@@ -147,13 +149,7 @@ impl Journey {
     #[inline(always)]
     pub(super) const fn new() -> Self {
         Self {
-            packet: Packet {
-                network: Network {
-                    src: Be32(0),
-                    dst: Be32(0),
-                },
-                transport: Transport::NONE,
-            },
+            packet: Packet::of_len(0),
             next: Next::Nothing,
             turned_away: false,
             has_no_place: false,
@@ -211,6 +207,20 @@ pub(super) struct Packet {
 }
 
 impl Packet {
+    /// An IP packet of this length of which nothing else is known.
+    #[inline(always)]
+    pub(super) const fn of_len(len: u32) -> Self {
+        let mut transport = Transport::NONE;
+        transport.len = len;
+        Self {
+            network: Network {
+                src: Be32(0),
+                dst: Be32(0),
+            },
+            transport,
+        }
+    }
+
     #[inline(always)]
     pub(super) fn parse<B: Bytes>(frame: &B, network: Network) -> Result<Self, Counter> {
         let transport = Transport::parse(frame)?;

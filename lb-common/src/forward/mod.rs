@@ -11,7 +11,8 @@
 //!                          |                                  |-> schedule | hash -> bind -> record -> deliver
 //!                          |                                  |-> refuse: no real server, ICMP
 //!                          |                                  `-> no service: PASS
-//!                          `-> from a NAT real server --> reply: connection lookup -> give_back: nat back -> route
+//!                          |-> from a NAT real server --> reply: connection lookup -> give_back: nat back -> route
+//!                          `-> ICMP, wherever to --> related: quoted flow -> its real server | its client
 //! ```
 //!
 //! Most packets need only [`established`], a straight line: one bucket, one real server, one rewrite. It answers for a
@@ -26,6 +27,7 @@ mod open;
 mod persist;
 mod pool;
 mod reject;
+mod related;
 mod reply;
 mod send;
 
@@ -34,6 +36,7 @@ pub use journey::{Journey, Next, Outcome, Verdict};
 pub use open::{deliver, hash, open, record, schedule};
 pub use persist::{bind, keeps_clients, recall};
 pub use reject::refuse;
+pub use related::related;
 pub use reply::{give_back, reply};
 
 use crate::abi::{FILTER_REAL, FILTER_VIP, Settings, filter_cell, setting};
@@ -68,6 +71,8 @@ pub trait Steps {
     fn reply(&mut self, journey: &mut Journey);
     /// Forwards a packet from a NAT real server.
     fn give_back(&mut self, journey: &mut Journey);
+    /// Sends an ICMP error on to whom it concerns.
+    fn related(&mut self, journey: &mut Journey);
 }
 
 /// Decides what becomes of a frame for which [`established`] had no answer, and changes it accordingly.
@@ -112,6 +117,9 @@ fn walk(steps: &mut impl Steps, journey: &mut Journey) {
     }
     if journey.next == Next::Return {
         steps.give_back(journey);
+    }
+    if journey.next == Next::Related {
+        steps.related(journey);
     }
 }
 
@@ -182,6 +190,10 @@ impl<E: Env, B: Bytes> Steps for Direct<'_, E, B> {
 
     fn give_back(&mut self, journey: &mut Journey) {
         give_back(self.env, self.frame, journey);
+    }
+
+    fn related(&mut self, journey: &mut Journey) {
+        related(self.env, self.frame, journey);
     }
 }
 

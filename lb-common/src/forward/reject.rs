@@ -49,7 +49,7 @@ fn is_to_many<B: Bytes>(frame: &B) -> bool {
 
 /// Whether the limit of ICMP errors a second leaves room for one more.
 #[inline(always)]
-fn is_due<E: Env>(env: &E) -> bool {
+pub(super) fn is_due<E: Env>(env: &E) -> bool {
     let Some(settings) = env.settings() else {
         return false;
     };

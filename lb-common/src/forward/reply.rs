@@ -39,17 +39,7 @@ fn is_reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) -> Opti
     journey.packet = Packet::parse(frame, network).ok()?;
     journey.now = now(env, settings);
     let (packet, now) = (&journey.packet, journey.now);
-    let fit = |meta: Meta, vip_port| match env.real(meta.real()) {
-        Some(real) if is_source(packet, real, vip_port) => fit(packet, meta, now),
-        _ => Fit::NONE,
-    };
-    let (client, port, proto) = (
-        packet.network.dst,
-        packet.destination_port(),
-        packet.transport.proto,
-    );
-    let table = table(env, settings);
-    let vip = match table.lookup_reply(client, port, proto, now, fit) {
+    let vip = match find(env, settings, packet, now) {
         Some(reply) => {
             keep(env, settings, packet, &reply, now)?;
             journey.slot = reply.hit.meta.real();
@@ -60,13 +50,39 @@ fn is_reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) -> Opti
         }
         None => {
             journey.has_no_place = true;
-            let turned_away = table.turned_away(client, port, proto, now);
+            let turned_away = table(env, settings).turned_away(
+                packet.network.dst,
+                packet.destination_port(),
+                packet.transport.proto,
+                now,
+            );
             stateless(env, settings, &journey.packet, turned_away)?
         }
     };
     journey.vip = vip.addr;
     journey.vip_port = vip.port;
     Some(())
+}
+
+/// The connection that a packet is a reply of.
+#[inline(always)]
+pub(super) fn find<'e, E: Env>(
+    env: &'e E,
+    settings: &Settings,
+    packet: &Packet,
+    now: Tick,
+) -> Option<Reply<'e, E::Atoms>> {
+    let fit = |meta: Meta, vip_port| match env.real(meta.real()) {
+        Some(real) if is_source(packet, real, vip_port) => fit(packet, meta, now),
+        _ => Fit::NONE,
+    };
+    table(env, settings).lookup_reply(
+        packet.network.dst,
+        packet.destination_port(),
+        packet.transport.proto,
+        now,
+        fit,
+    )
 }
 
 /// Whether a real server of a connection to a virtual port is the packet's source, and reached by NAT.
@@ -184,19 +200,28 @@ fn keep<E: Env>(
     Some(())
 }
 
-/// Sends a reply on to the client from the VIP.
+/// Sends a reply on to the client from the VIP, as which `change` rewrites it.
 ///
 /// Where the stack has to tell the real server that its packet goes no further, it gets the packet as the real server sent it, and its
 /// error quotes that. Where it has to find the client, it gets the packet as the client shall see it; its
 /// source is then an address of the director, which the stack takes from outside only with `accept_local=1`.
 #[inline(always)]
 pub fn give_back<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
-    let outcome = send(env, frame, journey);
+    let transport = journey.packet.transport;
+    let outcome = send(env, frame, journey, |frame, vip, onward| {
+        rewrite::nat_source(frame, &transport, vip, onward)
+    });
     journey.end(outcome);
 }
 
+/// Sends what a journey says that it is a reply on to its client from the VIP, as which `change` rewrites it.
 #[inline(always)]
-fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey) -> Outcome {
+pub(super) fn send<E: Env, B: Bytes>(
+    env: &E,
+    frame: &mut B,
+    journey: &Journey,
+    change: impl FnOnce(&mut B, Endpoint, Onward) -> Option<()>,
+) -> Outcome {
     let (packet, transport) = (&journey.packet, &journey.packet.transport);
     let vip = Endpoint {
         addr: journey.vip,
@@ -235,13 +260,12 @@ fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey) -> Outcome 
         }
         Route::TooBig | Route::Stack => (Onward::Stack, Outcome::end(Counter::PassUnresolved)),
     };
-    if rewrite::nat_source(frame, transport, vip, onward).is_none() {
+    if change(frame, vip, onward).is_none() {
         return Outcome::end(Counter::DropResize);
     }
     if is_recorded {
         env.traffic(journey.slot, |t| {
-            t.out_packets = t.out_packets.wrapping_add(1);
-            t.out_bytes = t.out_bytes.wrapping_add(transport.len.into());
+            t.count_out(transport.len);
         });
     }
     outcome

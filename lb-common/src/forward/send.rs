@@ -5,6 +5,7 @@ use super::reject;
 use crate::abi::{Method, Real};
 use crate::counter::Counter;
 use crate::env::Env;
+use crate::net::Be16;
 use crate::packet::Bytes;
 use crate::packet::icmp::Error;
 use crate::packet::parse::L3;
@@ -35,16 +36,18 @@ pub(super) fn forward<E: Env, B: Bytes>(
     let sent = match Method::from_number(to.real.method) {
         Some(Method::Dr) => dr(env, frame, packet, to.real),
         Some(Method::Tun) => tun(env, frame, packet, to.real),
-        Some(Method::Nat) => nat(env, frame, packet, to.real),
+        Some(Method::Nat) => {
+            let port = packet.destination_port();
+            nat(env, frame, packet, to.real, port, |frame, real, onward| {
+                rewrite::nat_destination(frame, &packet.transport, real, onward)
+            })
+        }
         Some(Method::Local) => Ok(Outcome::end(Counter::DeliveredLocal)),
         None => Err(Obstacle::Lost(Counter::DropInternal)),
     };
     match sent {
         Ok(outcome) => {
-            env.traffic(to.slot, |t| {
-                t.in_packets = t.in_packets.wrapping_add(1);
-                t.in_bytes = t.in_bytes.wrapping_add(packet.transport.len.into());
-            });
+            env.traffic(to.slot, |t| t.count_in(packet.transport.len));
             Ok(outcome)
         }
         Err(Obstacle::Lost(counter)) => Ok(Outcome::end(counter)),
@@ -53,7 +56,7 @@ pub(super) fn forward<E: Env, B: Bytes>(
 }
 
 /// Why a packet does not get there.
-enum Obstacle {
+pub(super) enum Obstacle {
     /// It is dropped.
     Lost(Counter),
     /// Its sender is told.
@@ -115,7 +118,7 @@ fn admit<B: Bytes>(frame: &B, packet: &Packet, real: &Real, more: u16) -> Result
 const LOST: Obstacle = Obstacle::Lost(Counter::DropResize);
 
 #[inline(always)]
-fn dr<E: Env, B: Bytes>(
+pub(super) fn dr<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
     packet: &Packet,
@@ -128,7 +131,7 @@ fn dr<E: Env, B: Bytes>(
 }
 
 #[inline(always)]
-fn tun<E: Env, B: Bytes>(
+pub(super) fn tun<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
     packet: &Packet,
@@ -145,31 +148,29 @@ fn tun<E: Env, B: Bytes>(
     Ok(hop.outcome(Counter::ForwardedTun))
 }
 
+/// By NAT, as which `change` rewrites the packet; `port` is the one of the service that it is for.
+///
 /// Without a next hop the packet is rewritten all the same: the stack routes it by its new destination, and asks for the neighbour.
 #[inline(always)]
-fn nat<E: Env, B: Bytes>(
+pub(super) fn nat<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
     packet: &Packet,
     real: &Real,
+    port: Be16,
+    change: impl FnOnce(&mut B, Endpoint, Onward) -> Option<()>,
 ) -> Result<Outcome, Obstacle> {
     admit(frame, packet, real, 0)?;
-    // A real server without a port of its own keeps the one that the client chose.
-    let port = if real.port.0 == 0 {
-        packet.destination_port()
-    } else {
-        real.port
-    };
     let to = Endpoint {
         addr: real.addr,
-        port,
+        // A real server without a port of its own keeps the one that the client chose.
+        port: if real.port.0 == 0 { port } else { real.port },
     };
     if let Some(hop) = Hop::of(env, real) {
-        let onward = Onward::Send(hop.macs);
-        rewrite::nat_destination(frame, &packet.transport, to, onward).ok_or(LOST)?;
+        change(frame, to, Onward::Send(hop.macs)).ok_or(LOST)?;
         Ok(hop.outcome(Counter::ForwardedNat))
     } else {
-        rewrite::nat_destination(frame, &packet.transport, to, Onward::Stack).ok_or(LOST)?;
+        change(frame, to, Onward::Stack).ok_or(LOST)?;
         Ok(Outcome::end(Counter::PassUnresolved))
     }
 }

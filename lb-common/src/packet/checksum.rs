@@ -28,6 +28,13 @@ impl Sum {
         self.add(!old).add(new)
     }
 
+    /// Takes away words that are in the sum.
+    #[inline(always)]
+    #[must_use]
+    pub const fn without(self, words: Self) -> Self {
+        self.add(words.checksum() as u32)
+    }
+
     /// Replaces a 16-bit word that is in the sum.
     #[inline(always)]
     #[must_use]

@@ -15,11 +15,11 @@ use crate::net::Be16;
 /// The most of the offending packet that is quoted: 576 bytes less the two headers (RFC 1812 4.3.2.3).
 pub const QUOTE: usize = 548;
 /// Length of the headers in front of the quote.
-const HEADERS: usize = IPV4_LEN + ICMP_LEN;
+pub(super) const HEADERS: usize = IPV4_LEN + ICMP_LEN;
 /// DSCP CS6 (RFC 1812 4.3.2.5).
-const TOS: u8 = 0xc0;
+pub(super) const TOS: u8 = 0xc0;
 /// What Linux sends.
-const TTL: u8 = 64;
+pub(super) const TTL: u8 = 64;
 
 /// What is wrong with a packet.
 #[repr(u8)]

@@ -12,6 +12,7 @@ pub mod bytes;
 pub mod checksum;
 pub mod icmp;
 pub mod parse;
+pub mod quote;
 pub mod rewrite;
 pub mod wire;
 mod word;

@@ -146,7 +146,7 @@ pub fn decapsulate<B: Bytes>(frame: &mut B, inner: usize) -> Option<()> {
 
 /// Writes TTL and header checksum after a change of one address.
 #[inline(always)]
-fn set_network(ip: &mut Ipv4, old: Be32, new: Be32, onward: Onward) {
+pub(super) fn set_network(ip: &mut Ipv4, old: Be32, new: Be32, onward: Onward) {
     let sum = Sum::of_checksum(ip.checksum()).replace(old.0, new.0);
     let sum = match onward {
         Onward::Send(_) => {
@@ -160,7 +160,7 @@ fn set_network(ip: &mut Ipv4, old: Be32, new: Be32, onward: Onward) {
 
 /// Writes the Ethernet addresses, if the packet leaves here.
 #[inline(always)]
-fn set_ethernet<B: Bytes>(frame: &mut B, onward: Onward) -> Option<()> {
+pub(super) fn set_ethernet<B: Bytes>(frame: &mut B, onward: Onward) -> Option<()> {
     if let Onward::Send(macs) = onward {
         frame.header_mut::<Ethernet>(0)?.set_macs(macs);
     }
@@ -206,7 +206,7 @@ fn set_transport<B: Bytes>(
 
 /// The ports word with another destination port.
 #[inline(always)]
-const fn ports_with_destination(ports: u32, port: Be16) -> u32 {
+pub(super) const fn ports_with_destination(ports: u32, port: Be16) -> u32 {
     let [a, b, ..] = ports.to_ne_bytes();
     let [c, d] = port.0.to_ne_bytes();
     u32::from_ne_bytes([a, b, c, d])
@@ -214,7 +214,7 @@ const fn ports_with_destination(ports: u32, port: Be16) -> u32 {
 
 /// The ports word with another source port.
 #[inline(always)]
-const fn ports_with_source(ports: u32, port: Be16) -> u32 {
+pub(super) const fn ports_with_source(ports: u32, port: Be16) -> u32 {
     let [_, _, c, d] = ports.to_ne_bytes();
     let [a, b] = port.0.to_ne_bytes();
     u32::from_ne_bytes([a, b, c, d])

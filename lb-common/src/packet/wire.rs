@@ -167,6 +167,12 @@ headers! {
     Icmp [ICMP_LEN] {
         /// Type, code and checksum.
         start, set_start: u32 = 0;
+        /// What is told.
+        kind, set_kind: u8 = 0;
+        /// What is told of it in particular.
+        code, set_code: u8 = 1;
+        /// Checksum of the whole message.
+        checksum, set_checksum: u16 = 2;
         /// Depends on the type.
         rest, set_rest: u32 = 4;
     }
@@ -239,6 +245,17 @@ impl Ipv4 {
         self.set_ttl_proto_checksum(words(ttl_proto, checksum));
         self.set_src(fields.src);
         self.set_dst(fields.dst);
+    }
+
+    /// The sum of its words.
+    #[inline(always)]
+    pub fn sum(&self) -> Sum {
+        Sum::default()
+            .add(self.start())
+            .add(self.id_fragment())
+            .add(self.ttl_proto_checksum())
+            .add(self.src().0)
+            .add(self.dst().0)
     }
 
     /// Counts the TTL down, and the checksum with it.

@@ -14,6 +14,7 @@ mod load;
 mod methods;
 mod neighbours;
 mod packets;
+mod paths;
 mod refusals;
 mod restart;
 mod shares;

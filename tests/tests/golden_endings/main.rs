@@ -6,6 +6,7 @@ mod forwarding;
 mod networks;
 mod reals;
 mod refusals;
+mod related;
 mod strangers;
 mod world;
 
@@ -22,6 +23,7 @@ use forwarding::{forwarding, sizes};
 use networks::networks;
 use reals::real_servers;
 use refusals::{impossible, refusals};
+use related::related;
 use strangers::not_ours;
 use world::Step::{Change, Wait};
 use world::*;
@@ -37,6 +39,7 @@ fn rows() -> Vec<Row> {
     replies(&mut rows);
     networks(&mut rows);
     clients(&mut rows);
+    related(&mut rows);
     impossible(&mut rows);
     rows
 }
