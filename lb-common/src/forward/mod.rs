@@ -89,6 +89,9 @@ fn walk(steps: &mut impl Steps, journey: &mut Journey) {
     // No step leads back, so one way down is enough: a choice by hash follows a record that had no place, or leads to one.
     // (Only a record may be tried again.)
     steps.look(journey);
+    if journey.next == Next::Related {
+        steps.related(journey);
+    }
     if journey.next == Next::Open {
         steps.open(journey);
     }
@@ -117,9 +120,6 @@ fn walk(steps: &mut impl Steps, journey: &mut Journey) {
     }
     if journey.next == Next::Return {
         steps.give_back(journey);
-    }
-    if journey.next == Next::Related {
-        steps.related(journey);
     }
 }
 

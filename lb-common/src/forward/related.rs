@@ -9,18 +9,18 @@
 //! An error changes no connection and opens none, so a forged one does no more than one that reaches its addressee directly. It
 //! is trusted as far as the flow that it quotes is known; any other is the stack's.
 
-use super::journey::{Journey, Outcome, Packet, Verdict};
+use super::journey::{Journey, Next, Outcome, Packet, Verdict};
 use super::reject;
 use super::reply;
-use super::send::{self, Obstacle, To};
+use super::send::{self, To};
 use super::{may_be_reply, may_be_request, now, table};
 use crate::abi::{Method, Real, Settings, real};
 use crate::counter::Counter;
 use crate::env::{Env, Query, Route};
-use crate::net::Flow4;
+use crate::net::{Be16, Flow4};
 use crate::packet::parse::L3;
 use crate::packet::quote::Quote;
-use crate::packet::wire::{Ipv4, PROTO_ICMP};
+use crate::packet::wire::{IPV4_LEN, Ipv4, PROTO_ICMP};
 use crate::packet::{Bytes, Network};
 use crate::table::Lookup;
 
@@ -35,11 +35,9 @@ pub(super) fn is_icmp<B: Bytes>(frame: &B) -> bool {
 /// Sends an ICMP error on to whom it concerns. Any other ICMP is the stack's, echo requests for a VIP among it.
 #[inline(always)]
 pub fn related<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
-    let outcome = match pass_on(env, frame, journey) {
-        Some(outcome) => outcome,
-        None => Outcome::end(left_to_stack(env, frame)),
-    };
-    journey.end(outcome);
+    if pass_on(env, frame, journey).is_none() {
+        journey.end(Outcome::end(left_to_stack(env, frame)));
+    }
 }
 
 /// Why an ICMP message is left to the stack.
@@ -54,7 +52,7 @@ fn left_to_stack<E: Env, B: Bytes>(env: &E, frame: &B) -> Counter {
 }
 
 #[inline(always)]
-fn pass_on<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) -> Option<Outcome> {
+fn pass_on<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) -> Option<()> {
     let settings = env.settings()?;
     let quote = Quote::parse(frame)?;
     if quote.tunnel.is_none() && !may_be_request(env, settings, answer_to(&quote)) {
@@ -63,9 +61,12 @@ fn pass_on<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) -> O
     let flow = client_flow(&quote);
     let to = real_of(env, settings, &flow)?;
     match quote.tunnel {
-        Some(tunnel) if is_tunnel_of(to.real, tunnel) => tell_client(env, frame, &quote, &flow),
+        Some(tunnel) if is_tunnel_of(to.real, tunnel) => {
+            journey.end(tell_client(env, frame, &quote, &flow)?);
+            Some(())
+        }
         Some(_) => None,
-        None => to_real(env, frame, &quote, &flow, to),
+        None => to_real(env, frame, &quote, flow.vip_port, to, journey),
     }
 }
 
@@ -108,32 +109,25 @@ fn to_real<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
     quote: &Quote,
-    flow: &Flow4,
+    vip_port: Be16,
     to: To<'_>,
-) -> Option<Outcome> {
+    journey: &mut Journey,
+) -> Option<()> {
     let packet = Packet::of_len(quote.len.into());
-    let sent = match Method::from_number(to.real.method)? {
-        Method::Dr => send::dr(env, frame, &packet, to.real),
-        Method::Tun => send::tun(env, frame, &packet, to.real),
-        Method::Nat => send::nat(
-            env,
-            frame,
-            &packet,
-            to.real,
-            flow.vip_port,
-            |frame, real, onward| quote.nat_destination(frame, real, onward),
-        ),
-        Method::Local => Ok(Outcome::end(Counter::DeliveredLocal)),
-    };
-    match sent {
-        Ok(outcome) => {
-            env.traffic(to.slot, |t| t.count_in(quote.len.into()));
-            Some(outcome)
-        }
-        Err(Obstacle::Lost(counter)) => Some(Outcome::end(counter)),
-        // Nobody is told of an error that does not arrive (RFC 1122 3.2.2).
-        Err(Obstacle::Refused(_)) => None,
+    let method = Method::from_number(to.real.method)?;
+    let header = if method == Method::Tun { IPV4_LEN } else { 0 };
+    // Nobody is told of an error that does not arrive (RFC 1122 3.2.2).
+    send::admit(frame, &packet, to.real, header as u16).ok()?;
+    if method != Method::Nat {
+        journey.packet = packet;
+        journey.slot = to.slot;
+        journey.next = Next::Deliver;
+        return Some(());
     }
+    let sent = send::nat(env, frame, &packet, to.real, vip_port, quote).ok()?;
+    env.traffic(to.slot, |t| t.count_in(quote.len.into()));
+    journey.end(sent);
+    Some(())
 }
 
 /// Sends an error about a packet to a NAT real server on to the client who sent it.
@@ -144,7 +138,7 @@ fn to_client<E: Env, B: Bytes>(
     settings: &Settings,
     quote: &Quote,
     journey: &mut Journey,
-) -> Option<Outcome> {
+) -> Option<()> {
     // The connection is found as by an answer to what is quoted.
     journey.packet = Packet::of_len(quote.len.into());
     journey.packet.network = answer_to(quote);
@@ -157,9 +151,9 @@ fn to_client<E: Env, B: Bytes>(
     journey.slot = found.hit.meta.real();
     journey.vip = found.vip;
     journey.vip_port = found.vip_port;
-    Some(reply::send(env, frame, journey, |frame, vip, onward| {
-        quote.nat_source(frame, vip, onward)
-    }))
+    let sent = reply::send(env, frame, journey, quote);
+    journey.end(sent);
+    Some(())
 }
 
 /// The addresses of an answer to what is quoted.

@@ -9,7 +9,7 @@ use crate::counter::Counter;
 use crate::env::{Env, Query, Route};
 use crate::net::{Be16, Proto};
 use crate::packet::parse::L3;
-use crate::packet::rewrite::{self, Endpoint, Onward};
+use crate::packet::rewrite::{Endpoint, Onward, Translate};
 use crate::packet::wire::{Ipv4, tcp_flag};
 use crate::packet::{Bytes, Network};
 use crate::table::{Fit, Reply};
@@ -200,7 +200,7 @@ fn keep<E: Env>(
     Some(())
 }
 
-/// Sends a reply on to the client from the VIP, as which `change` rewrites it.
+/// Sends a reply on to the client from the VIP, as `translate` does it.
 ///
 /// Where the stack has to tell the real server that its packet goes no further, it gets the packet as the real server sent it, and its
 /// error quotes that. Where it has to find the client, it gets the packet as the client shall see it; its
@@ -208,19 +208,17 @@ fn keep<E: Env>(
 #[inline(always)]
 pub fn give_back<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
     let transport = journey.packet.transport;
-    let outcome = send(env, frame, journey, |frame, vip, onward| {
-        rewrite::nat_source(frame, &transport, vip, onward)
-    });
+    let outcome = send(env, frame, journey, &transport);
     journey.end(outcome);
 }
 
-/// Sends what a journey says that it is a reply on to its client from the VIP, as which `change` rewrites it.
+/// Sends what a journey says that it is a reply on to its client from the VIP, as `translate` does it.
 #[inline(always)]
 pub(super) fn send<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
     journey: &Journey,
-    change: impl FnOnce(&mut B, Endpoint, Onward) -> Option<()>,
+    translate: &impl Translate,
 ) -> Outcome {
     let (packet, transport) = (&journey.packet, &journey.packet.transport);
     let vip = Endpoint {
@@ -260,7 +258,7 @@ pub(super) fn send<E: Env, B: Bytes>(
         }
         Route::TooBig | Route::Stack => (Onward::Stack, Outcome::end(Counter::PassUnresolved)),
     };
-    if change(frame, vip, onward).is_none() {
+    if translate.nat_source(frame, vip, onward).is_none() {
         return Outcome::end(Counter::DropResize);
     }
     if is_recorded {

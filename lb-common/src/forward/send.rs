@@ -9,7 +9,7 @@ use crate::net::Be16;
 use crate::packet::Bytes;
 use crate::packet::icmp::Error;
 use crate::packet::parse::L3;
-use crate::packet::rewrite::{self, Endpoint, Onward, Tunnel};
+use crate::packet::rewrite::{self, Endpoint, Onward, Translate, Tunnel};
 use crate::packet::wire::{IPV4_LEN, Ipv4, MAC_MASK, MacPair};
 
 /// A real server.
@@ -38,9 +38,7 @@ pub(super) fn forward<E: Env, B: Bytes>(
         Some(Method::Tun) => tun(env, frame, packet, to.real),
         Some(Method::Nat) => {
             let port = packet.destination_port();
-            nat(env, frame, packet, to.real, port, |frame, real, onward| {
-                rewrite::nat_destination(frame, &packet.transport, real, onward)
-            })
+            nat(env, frame, packet, to.real, port, &packet.transport)
         }
         Some(Method::Local) => Ok(Outcome::end(Counter::DeliveredLocal)),
         None => Err(Obstacle::Lost(Counter::DropInternal)),
@@ -102,7 +100,12 @@ impl Hop {
 /// A packet that is too big is refused even where its sender allows fragments, which IPVS would make: a program that is given
 /// one frame has one frame to send.
 #[inline(always)]
-fn admit<B: Bytes>(frame: &B, packet: &Packet, real: &Real, more: u16) -> Result<(), Obstacle> {
+pub(super) fn admit<B: Bytes>(
+    frame: &B,
+    packet: &Packet,
+    real: &Real,
+    more: u16,
+) -> Result<(), Obstacle> {
     let ip = frame.header::<Ipv4>(L3).ok_or(LOST)?;
     if ip.ttl() <= 1 {
         return Err(Obstacle::Refused(Error::TIME_EXCEEDED));
@@ -118,7 +121,7 @@ fn admit<B: Bytes>(frame: &B, packet: &Packet, real: &Real, more: u16) -> Result
 const LOST: Obstacle = Obstacle::Lost(Counter::DropResize);
 
 #[inline(always)]
-pub(super) fn dr<E: Env, B: Bytes>(
+fn dr<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
     packet: &Packet,
@@ -131,7 +134,7 @@ pub(super) fn dr<E: Env, B: Bytes>(
 }
 
 #[inline(always)]
-pub(super) fn tun<E: Env, B: Bytes>(
+fn tun<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
     packet: &Packet,
@@ -148,7 +151,7 @@ pub(super) fn tun<E: Env, B: Bytes>(
     Ok(hop.outcome(Counter::ForwardedTun))
 }
 
-/// By NAT, as which `change` rewrites the packet; `port` is the one of the service that it is for.
+/// By NAT, as `translate` does it; `port` is the one of the service that it is for.
 ///
 /// Without a next hop the packet is rewritten all the same: the stack routes it by its new destination, and asks for the neighbour.
 #[inline(always)]
@@ -158,7 +161,7 @@ pub(super) fn nat<E: Env, B: Bytes>(
     packet: &Packet,
     real: &Real,
     port: Be16,
-    change: impl FnOnce(&mut B, Endpoint, Onward) -> Option<()>,
+    translate: &impl Translate,
 ) -> Result<Outcome, Obstacle> {
     admit(frame, packet, real, 0)?;
     let to = Endpoint {
@@ -167,10 +170,14 @@ pub(super) fn nat<E: Env, B: Bytes>(
         port: if real.port.0 == 0 { port } else { real.port },
     };
     if let Some(hop) = Hop::of(env, real) {
-        change(frame, to, Onward::Send(hop.macs)).ok_or(LOST)?;
+        translate
+            .nat_destination(frame, to, Onward::Send(hop.macs))
+            .ok_or(LOST)?;
         Ok(hop.outcome(Counter::ForwardedNat))
     } else {
-        change(frame, to, Onward::Stack).ok_or(LOST)?;
+        translate
+            .nat_destination(frame, to, Onward::Stack)
+            .ok_or(LOST)?;
         Ok(Outcome::end(Counter::PassUnresolved))
     }
 }

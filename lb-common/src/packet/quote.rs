@@ -9,7 +9,8 @@ use super::checksum::Sum;
 use super::icmp::{HEADERS, TOS, TTL};
 use super::parse::L3;
 use super::rewrite::{
-    Endpoint, Onward, ports_with_destination, ports_with_source, set_ethernet, set_network,
+    Endpoint, Onward, Translate, ports_with_destination, ports_with_source, set_ethernet,
+    set_network,
 };
 use super::wire::{
     ETHERTYPE_IPV4, Ethernet, ICMP_LEN, IPV4_LEN, Icmp, Ipv4, Ipv4Fields, MacPair, PROTO_ICMP,
@@ -110,12 +111,13 @@ impl Quote {
         // An error is for the sender of what it quotes.
         let sender = tunnel.unwrap_or(quoted.network).src;
         let l4 = quoted.next;
+        let ports = frame.header::<Word32>(l4)?.word();
         if sender.0 != outer.network.dst.0 || L3 + usize::from(len) < l4 + size_of::<Word32>() {
             return None;
         }
         Some(Self {
             network: quoted.network,
-            ports: frame.header::<Word32>(l4)?.word(),
+            ports,
             proto: Proto::from_number(quoted.proto)?,
             tunnel,
             tunnel_header,
@@ -138,39 +140,6 @@ impl Quote {
     pub const fn destination_port(&self) -> Be16 {
         let [.., c, d] = self.ports.to_ne_bytes();
         Be16(u16::from_ne_bytes([c, d]))
-    }
-
-    /// NAT towards a real server, whose packet came from `real` before it came from the virtual service.
-    #[inline(always)]
-    pub fn nat_destination<B: Bytes>(
-        &self,
-        frame: &mut B,
-        real: Endpoint,
-        onward: Onward,
-    ) -> Option<()> {
-        let ip = frame.header_mut::<Ipv4>(L3)?;
-        let old = ip.dst();
-        ip.set_dst(real.addr);
-        set_network(ip, old, real.addr, onward);
-        let quoted = frame.header_mut::<Ipv4>(self.l3.into())?;
-        quoted.set_src(real.addr);
-        let ports = ports_with_source(self.ports, real.port);
-        self.set_quoted(frame, self.network.src, real.addr, ports)?;
-        set_ethernet(frame, onward)
-    }
-
-    /// NAT towards a client, who sent the packet to `vip` before it went to the real server.
-    #[inline(always)]
-    pub fn nat_source<B: Bytes>(&self, frame: &mut B, vip: Endpoint, onward: Onward) -> Option<()> {
-        let ip = frame.header_mut::<Ipv4>(L3)?;
-        let old = ip.src();
-        ip.set_src(vip.addr);
-        set_network(ip, old, vip.addr, onward);
-        let quoted = frame.header_mut::<Ipv4>(self.l3.into())?;
-        quoted.set_dst(vip.addr);
-        let ports = ports_with_destination(self.ports, vip.port);
-        self.set_quoted(frame, self.network.dst, vip.addr, ports)?;
-        set_ethernet(frame, onward)
     }
 
     /// Writes the quoted ports, and what the change of them and of a quoted address makes of the checksums of the quoted header and of
@@ -230,6 +199,41 @@ impl Quote {
         });
         frame.header_mut::<Ethernet>(0)?.write(macs, ETHERTYPE_IPV4);
         Some(())
+    }
+}
+
+impl Translate for Quote {
+    /// NAT towards a real server, whose packet came from `real` before it came from the virtual service.
+    #[inline(always)]
+    fn nat_destination<B: Bytes>(
+        &self,
+        frame: &mut B,
+        real: Endpoint,
+        onward: Onward,
+    ) -> Option<()> {
+        let ip = frame.header_mut::<Ipv4>(L3)?;
+        let old = ip.dst();
+        ip.set_dst(real.addr);
+        set_network(ip, old, real.addr, onward);
+        let quoted = frame.header_mut::<Ipv4>(self.l3.into())?;
+        quoted.set_src(real.addr);
+        let ports = ports_with_source(self.ports, real.port);
+        self.set_quoted(frame, self.network.src, real.addr, ports)?;
+        set_ethernet(frame, onward)
+    }
+
+    /// NAT towards a client, who sent the packet to `vip` before it went to the real server.
+    #[inline(always)]
+    fn nat_source<B: Bytes>(&self, frame: &mut B, vip: Endpoint, onward: Onward) -> Option<()> {
+        let ip = frame.header_mut::<Ipv4>(L3)?;
+        let old = ip.src();
+        ip.set_src(vip.addr);
+        set_network(ip, old, vip.addr, onward);
+        let quoted = frame.header_mut::<Ipv4>(self.l3.into())?;
+        quoted.set_dst(vip.addr);
+        let ports = ports_with_destination(self.ports, vip.port);
+        self.set_quoted(frame, self.network.dst, vip.addr, ports)?;
+        set_ethernet(frame, onward)
     }
 }
 

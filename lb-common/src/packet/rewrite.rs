@@ -87,6 +87,27 @@ pub enum Onward {
     Stack,
 }
 
+/// What NAT changes in a packet, whatever it is.
+pub trait Translate {
+    /// Towards a real server: the destination becomes `to`.
+    fn nat_destination<B: Bytes>(&self, frame: &mut B, to: Endpoint, onward: Onward) -> Option<()>;
+
+    /// Towards a client: the source becomes `from`, the virtual service.
+    fn nat_source<B: Bytes>(&self, frame: &mut B, from: Endpoint, onward: Onward) -> Option<()>;
+}
+
+impl Translate for Transport {
+    #[inline(always)]
+    fn nat_destination<B: Bytes>(&self, frame: &mut B, to: Endpoint, onward: Onward) -> Option<()> {
+        nat_destination(frame, self, to, onward)
+    }
+
+    #[inline(always)]
+    fn nat_source<B: Bytes>(&self, frame: &mut B, from: Endpoint, onward: Onward) -> Option<()> {
+        nat_source(frame, self, from, onward)
+    }
+}
+
 /// NAT towards a real server: the destination becomes `to`.
 ///
 /// A UDP checksum of zero (none) stays zero.
