@@ -47,7 +47,7 @@ macro_rules! without_frame {
     };
 }
 
-with_frame!(look deliver refuse reply give_back related);
+with_frame!(look deliver refuse reply give_back quote related);
 without_frame!(open recall schedule bind hash record);
 
 impl Subprograms {
@@ -83,5 +83,6 @@ call! {
     refuse(ctx)
     reply(ctx)
     give_back(ctx)
+    quote(ctx)
     related(ctx)
 }

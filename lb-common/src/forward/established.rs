@@ -67,7 +67,7 @@ pub fn look<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
     };
     if !may_be_request(env, settings, network) {
         journey.next = if is_icmp(frame) {
-            Next::Related
+            Next::Quote
         } else {
             Next::Reply
         };
@@ -76,7 +76,7 @@ pub fn look<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
     let packet = match Packet::parse(frame, network) {
         Ok(packet) => packet,
         Err(Counter::PassProtocol) if is_icmp(frame) => {
-            journey.next = Next::Related;
+            journey.next = Next::Quote;
             return;
         }
         Err(counter) => return journey.end(Outcome::end(counter)),

@@ -87,8 +87,10 @@ pub enum Next {
     Bind = 9,
     /// To be sent to the client of which it is a reply.
     Return = 10,
-    /// The connection that it tells of, for it is an ICMP error.
-    Related = 11,
+    /// The packet that it quotes, for it is ICMP.
+    Quote = 11,
+    /// The connection of the packet that it quotes.
+    Related = 12,
 }
 
 /// A packet on its way from step to step.
@@ -132,7 +134,10 @@ pub struct Journey {
     pub(super) is_unkept: bool,
     /// The port that a reply is to come from.
     pub(super) vip_port: Be16,
-    pad: u16,
+    /// Where the ICMP header is, if the packet is what an error quotes.
+    pub(super) icmp: u8,
+    /// Where the packet's IP header is then.
+    pub(super) quoted_at: u8,
     /// How it ended: [`Outcome`].
     verdict: Verdict,
     pub(super) counter: Counter,
@@ -166,7 +171,8 @@ impl Journey {
             contended: 0,
             is_unkept: false,
             vip_port: Be16(0),
-            pad: 0,
+            icmp: 0,
+            quoted_at: 0,
             verdict: Verdict::Pass,
             counter: Counter::PassNoService,
             pad2: 0,

@@ -12,7 +12,7 @@
 //!                          |                                  |-> refuse: no real server, ICMP
 //!                          |                                  `-> no service: PASS
 //!                          |-> from a NAT real server --> reply: connection lookup -> give_back: nat back -> route
-//!                          `-> ICMP, wherever to --> related: quoted flow -> its real server | its client
+//!                          `-> ICMP, wherever to --> quote --> related: quoted flow -> its real server | its client
 //! ```
 //!
 //! Most packets need only [`established`], a straight line: one bucket, one real server, one rewrite. It answers for a
@@ -36,7 +36,7 @@ pub use journey::{Journey, Next, Outcome, Verdict};
 pub use open::{deliver, hash, open, record, schedule};
 pub use persist::{bind, keeps_clients, recall};
 pub use reject::refuse;
-pub use related::related;
+pub use related::{quote, related};
 pub use reply::{give_back, reply};
 
 use crate::abi::{FILTER_REAL, FILTER_VIP, Settings, filter_cell, setting};
@@ -71,6 +71,8 @@ pub trait Steps {
     fn reply(&mut self, journey: &mut Journey);
     /// Forwards a packet from a NAT real server.
     fn give_back(&mut self, journey: &mut Journey);
+    /// Finds out which packet an ICMP error quotes.
+    fn quote(&mut self, journey: &mut Journey);
     /// Sends an ICMP error on to whom it concerns.
     fn related(&mut self, journey: &mut Journey);
 }
@@ -89,6 +91,9 @@ fn walk(steps: &mut impl Steps, journey: &mut Journey) {
     // No step leads back, so one way down is enough: a choice by hash follows a record that had no place, or leads to one.
     // (Only a record may be tried again.)
     steps.look(journey);
+    if journey.next == Next::Quote {
+        steps.quote(journey);
+    }
     if journey.next == Next::Related {
         steps.related(journey);
     }
@@ -190,6 +195,10 @@ impl<E: Env, B: Bytes> Steps for Direct<'_, E, B> {
 
     fn give_back(&mut self, journey: &mut Journey) {
         give_back(self.env, self.frame, journey);
+    }
+
+    fn quote(&mut self, journey: &mut Journey) {
+        quote(self.env, self.frame, journey);
     }
 
     fn related(&mut self, journey: &mut Journey) {

@@ -11,7 +11,6 @@
 
 use super::journey::{Journey, Next, Outcome, Packet, Verdict};
 use super::reject;
-use super::reply;
 use super::send::{self, To};
 use super::{may_be_reply, may_be_request, now, table};
 use crate::abi::{Method, Real, Settings, real};
@@ -19,7 +18,7 @@ use crate::counter::Counter;
 use crate::env::{Env, Query, Route};
 use crate::net::{Be16, Flow4};
 use crate::packet::parse::L3;
-use crate::packet::quote::Quote;
+use crate::packet::quote::{Quote, TunnelError};
 use crate::packet::wire::{IPV4_LEN, Ipv4, PROTO_ICMP};
 use crate::packet::{Bytes, Network};
 use crate::table::Lookup;
@@ -32,10 +31,27 @@ pub(super) fn is_icmp<B: Bytes>(frame: &B) -> bool {
         .is_some_and(|ip| ip.proto() == PROTO_ICMP)
 }
 
-/// Sends an ICMP error on to whom it concerns. Any other ICMP is the stack's, echo requests for a VIP among it.
+/// Finds out which packet an ICMP error quotes. Any other ICMP is the stack's, echo requests for a VIP among it.
+#[inline(always)]
+pub fn quote<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
+    let Some(quote) = Quote::parse(frame) else {
+        return journey.end(Outcome::end(left_to_stack(env, frame)));
+    };
+    journey.packet = Packet::of_len(quote.len.into());
+    journey.packet.network = quote.network;
+    journey.packet.transport.ports = quote.ports;
+    journey.packet.transport.proto = quote.proto;
+    journey.packet.transport.l4 = quote.l4.into();
+    journey.icmp = quote.icmp;
+    journey.quoted_at = quote.l3;
+    journey.next = Next::Related;
+}
+
+/// Sends an ICMP error on to whom it concerns; what it quotes is the journey's packet.
 #[inline(always)]
 pub fn related<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
-    if pass_on(env, frame, journey).is_none() {
+    let quote = journey.quoted();
+    if pass_on(env, frame, &quote, journey).is_none() {
         journey.end(Outcome::end(left_to_stack(env, frame)));
     }
 }
@@ -52,22 +68,27 @@ fn left_to_stack<E: Env, B: Bytes>(env: &E, frame: &B) -> Counter {
 }
 
 #[inline(always)]
-fn pass_on<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) -> Option<()> {
+fn pass_on<E: Env, B: Bytes>(
+    env: &E,
+    frame: &mut B,
+    quote: &Quote,
+    journey: &mut Journey,
+) -> Option<()> {
     let settings = env.settings()?;
-    let quote = Quote::parse(frame)?;
-    if quote.tunnel.is_none() && !may_be_request(env, settings, answer_to(&quote)) {
-        return to_client(env, frame, settings, &quote, journey);
+    if !quote.is_tunnelled() && !may_be_request(env, settings, answer_to(quote)) {
+        return to_client(env, settings, quote, journey);
     }
-    let flow = client_flow(&quote);
+    let flow = client_flow(quote);
     let to = real_of(env, settings, &flow)?;
-    match quote.tunnel {
-        Some(tunnel) if is_tunnel_of(to.real, tunnel) => {
-            journey.end(tell_client(env, frame, &quote, &flow)?);
-            Some(())
-        }
-        Some(_) => None,
-        None => to_real(env, frame, &quote, flow.vip_port, to, journey),
+    if !quote.is_tunnelled() {
+        return to_real(env, frame, quote, flow.vip_port, to, journey);
     }
+    let error = quote.tunnel(frame)?;
+    if !is_tunnel_of(to.real, error.ends) {
+        return None;
+    }
+    journey.end(tell_client(env, frame, quote, &error, &flow)?);
+    Some(())
 }
 
 /// The flow of what is quoted, as its client names it: in a tunnel is what the client sent, else what the real server did.
@@ -75,7 +96,7 @@ fn pass_on<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) -> O
 const fn client_flow(quote: &Quote) -> Flow4 {
     let (src, dst) = (quote.network.src, quote.network.dst);
     let (from, to) = (quote.source_port(), quote.destination_port());
-    let (client, client_port, vip, vip_port) = if quote.tunnel.is_some() {
+    let (client, client_port, vip, vip_port) = if quote.is_tunnelled() {
         (src, from, dst, to)
     } else {
         (dst, to, src, from)
@@ -130,30 +151,57 @@ fn to_real<E: Env, B: Bytes>(
     Some(())
 }
 
-/// Sends an error about a packet to a NAT real server on to the client who sent it.
+/// Has an error about a packet to a NAT real server given back to the client who sent it.
 #[inline(always)]
-fn to_client<E: Env, B: Bytes>(
+fn to_client<E: Env>(
     env: &E,
-    frame: &mut B,
     settings: &Settings,
     quote: &Quote,
     journey: &mut Journey,
 ) -> Option<()> {
-    // The connection is found as by an answer to what is quoted.
-    journey.packet = Packet::of_len(quote.len.into());
     journey.packet.network = answer_to(quote);
-    journey.packet.transport.proto = quote.proto;
     journey.packet.transport.ports = quote.ports.rotate_left(16);
     if !may_be_reply(env, settings, journey.packet.network) {
         return None;
     }
-    let found = reply::find(env, settings, &journey.packet, now(env, settings))?;
-    journey.slot = found.hit.meta.real();
-    journey.vip = found.vip;
-    journey.vip_port = found.vip_port;
-    let sent = reply::send(env, frame, journey, quote);
-    journey.end(sent);
+    journey.next = Next::Reply;
     Some(())
+}
+
+impl Journey {
+    /// Whether the packet is an ICMP error, and the journey's packet what it quotes.
+    #[inline(always)]
+    pub(super) const fn is_error(&self) -> bool {
+        self.icmp != 0
+    }
+
+    /// What is quoted, if the journey's packet is an answer to that.
+    #[inline(always)]
+    pub(super) const fn quoted_by_answer(&self) -> Quote {
+        Quote {
+            network: Network {
+                src: self.packet.network.dst,
+                dst: self.packet.network.src,
+            },
+            ports: self.packet.transport.ports.rotate_left(16),
+            ..self.quoted()
+        }
+    }
+
+    /// What is quoted, if that is the journey's packet.
+    #[inline(always)]
+    const fn quoted(&self) -> Quote {
+        let Packet { network, transport } = &self.packet;
+        Quote {
+            network: *network,
+            ports: transport.ports,
+            proto: transport.proto,
+            len: transport.len as u16,
+            icmp: self.icmp,
+            l3: self.quoted_at,
+            l4: transport.l4 as u8,
+        }
+    }
 }
 
 /// The addresses of an answer to what is quoted.
@@ -173,6 +221,7 @@ fn tell_client<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
     quote: &Quote,
+    error: &TunnelError,
     flow: &Flow4,
 ) -> Option<Outcome> {
     if !reject::is_due(env) {
@@ -188,7 +237,7 @@ fn tell_client<E: Env, B: Bytes>(
         return None;
     };
     Some(
-        match quote.without_tunnel(frame, macs, reject::ident(env)) {
+        match quote.without_tunnel(frame, error, macs, reject::ident(env)) {
             Some(()) if ifindex == env.ingress() => {
                 Outcome::new(Verdict::Tx, Counter::RejectTunnel, 0)
             }

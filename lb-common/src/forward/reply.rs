@@ -15,7 +15,8 @@ use crate::packet::{Bytes, Network};
 use crate::table::{Fit, Reply};
 use crate::tcp::{self, Event, View};
 
-/// Finds the connection of a packet whose source may be a NAT real server.
+/// Finds the connection of a packet whose source may be a NAT real server, or of an ICMP error about what one was sent: that is found
+/// as by an answer, which is the journey's packet then.
 ///
 /// A packet of a real server that belongs to no connection is left to the stack as it is, as IPVS does (`nat_icmp_send=0`).
 #[inline(always)]
@@ -31,17 +32,21 @@ pub fn reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
 #[inline(always)]
 fn is_reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) -> Option<()> {
     let settings = env.settings()?;
-    let network = Network::parse(frame).ok()?;
-    if !may_be_reply(env, settings, network) {
-        return None;
+    if !journey.is_error() {
+        let network = Network::parse(frame).ok()?;
+        if !may_be_reply(env, settings, network) {
+            return None;
+        }
+        // What cannot be a reply is not counted as one: the filter only guesses.
+        journey.packet = Packet::parse(frame, network).ok()?;
     }
-    // What cannot be a reply is not counted as one: the filter only guesses.
-    journey.packet = Packet::parse(frame, network).ok()?;
     journey.now = now(env, settings);
     let (packet, now) = (&journey.packet, journey.now);
     let vip = match find(env, settings, packet, now) {
         Some(reply) => {
-            keep(env, settings, packet, &reply, now)?;
+            if !journey.is_error() {
+                keep(env, settings, packet, &reply, now)?;
+            }
             journey.slot = reply.hit.meta.real();
             Endpoint {
                 addr: reply.vip,
@@ -66,7 +71,7 @@ fn is_reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) -> Opti
 
 /// The connection that a packet is a reply of.
 #[inline(always)]
-pub(super) fn find<'e, E: Env>(
+fn find<'e, E: Env>(
     env: &'e E,
     settings: &Settings,
     packet: &Packet,
@@ -207,19 +212,13 @@ fn keep<E: Env>(
 /// source is then an address of the director, which the stack takes from outside only with `accept_local=1`.
 #[inline(always)]
 pub fn give_back<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
-    let transport = journey.packet.transport;
-    let outcome = send(env, frame, journey, &transport);
+    let outcome = send(env, frame, journey);
     journey.end(outcome);
 }
 
-/// Sends what a journey says that it is a reply on to its client from the VIP, as `translate` does it.
+/// Sends what a journey says that it is a reply on to its client from the VIP.
 #[inline(always)]
-pub(super) fn send<E: Env, B: Bytes>(
-    env: &E,
-    frame: &mut B,
-    journey: &Journey,
-    translate: &impl Translate,
-) -> Outcome {
+fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey) -> Outcome {
     let (packet, transport) = (&journey.packet, &journey.packet.transport);
     let vip = Endpoint {
         addr: journey.vip,
@@ -258,7 +257,12 @@ pub(super) fn send<E: Env, B: Bytes>(
         }
         Route::TooBig | Route::Stack => (Onward::Stack, Outcome::end(Counter::PassUnresolved)),
     };
-    if translate.nat_source(frame, vip, onward).is_none() {
+    let translated = if journey.is_error() {
+        journey.quoted_by_answer().nat_source(frame, vip, onward)
+    } else {
+        transport.nat_source(frame, vip, onward)
+    };
+    if translated.is_none() {
         return Outcome::end(Counter::DropResize);
     }
     if is_recorded {

@@ -39,18 +39,27 @@ pub struct Quote {
     pub ports: u32,
     /// Its protocol.
     pub proto: Proto,
-    /// The ends of the tunnel that it was in.
-    pub tunnel: Option<Network>,
-    /// The sum of that tunnel's header.
-    tunnel_header: Sum,
     /// Length of the IP packet that the error is.
     pub len: u16,
     /// Where the ICMP header is.
-    icmp: u8,
-    /// Where the quoted IP header is.
-    l3: u8,
-    /// Where the quoted ports are.
-    l4: u8,
+    pub icmp: u8,
+    /// Where its IP header is: behind that of a tunnel, if it was in one.
+    pub l3: u8,
+    /// Where its ports are.
+    pub l4: u8,
+}
+
+/// What an error says of a tunnel.
+#[derive(Clone, Copy, Debug)]
+pub struct TunnelError {
+    /// The tunnel's ends.
+    pub ends: Network,
+    /// The sum of its header.
+    header: Sum,
+    kind: u8,
+    code: u8,
+    checksum: u16,
+    rest: u32,
 }
 
 /// What one of the quoted IP headers says.
@@ -97,19 +106,17 @@ impl Quote {
         }
         let mut l3 = icmp + ICMP_LEN;
         let mut quoted = Quoted::parse(frame, l3)?;
-        let (mut tunnel, mut tunnel_header) = (None, Sum::default());
+        let mut sender = quoted.network.src;
         if quoted.proto == PROTO_IPIP {
             // Our own tunnels have no options.
             if quoted.next != l3 + IPV4_LEN {
                 return None;
             }
-            tunnel = Some(quoted.network);
-            tunnel_header = frame.header::<Ipv4>(l3)?.sum();
+            sender = quoted.network.src;
             l3 = quoted.next;
             quoted = Quoted::parse(frame, l3)?;
         }
         // An error is for the sender of what it quotes.
-        let sender = tunnel.unwrap_or(quoted.network).src;
         let l4 = quoted.next;
         let ports = frame.header::<Word32>(l4)?.word();
         if sender.0 != outer.network.dst.0 || L3 + usize::from(len) < l4 + size_of::<Word32>() {
@@ -119,12 +126,35 @@ impl Quote {
             network: quoted.network,
             ports,
             proto: Proto::from_number(quoted.proto)?,
-            tunnel,
-            tunnel_header,
             len,
             icmp: icmp as u8,
             l3: l3 as u8,
             l4: l4 as u8,
+        })
+    }
+
+    /// Whether the quoted packet was in a tunnel.
+    #[inline(always)]
+    pub const fn is_tunnelled(&self) -> bool {
+        self.l3 as usize != self.icmp as usize + ICMP_LEN
+    }
+
+    /// The error as it is told of the tunnel that the quoted packet was in.
+    #[inline(always)]
+    pub fn tunnel<B: Bytes>(&self, frame: &B) -> Option<TunnelError> {
+        let at = usize::from(self.icmp);
+        let icmp = frame.header::<Icmp>(at)?;
+        let ip = frame.header::<Ipv4>(at + ICMP_LEN)?;
+        Some(TunnelError {
+            ends: Network {
+                src: ip.src(),
+                dst: ip.dst(),
+            },
+            header: ip.sum(),
+            kind: icmp.kind(),
+            code: icmp.code(),
+            checksum: icmp.checksum(),
+            rest: icmp.rest(),
         })
     }
 
@@ -145,14 +175,21 @@ impl Quote {
     /// Writes the quoted ports, and what the change of them and of a quoted address makes of the checksums of the quoted header and of
     /// the message. The quoted transport checksum stays, as with IPVS: mostly what it covers is cut off.
     #[inline(always)]
-    fn set_quoted<B: Bytes>(&self, frame: &mut B, old: Be32, new: Be32, ports: u32) -> Option<()> {
+    fn set_quoted<B: Bytes>(
+        &self,
+        frame: &mut B,
+        checksum: u16,
+        old: Be32,
+        new: Be32,
+        ports: u32,
+    ) -> Option<()> {
         let quoted = frame.header_mut::<Ipv4>(self.l3.into())?;
         let before = quoted.checksum();
         let after = Sum::of_checksum(before).replace(old.0, new.0).checksum();
         quoted.set_checksum(after);
         frame.header_mut::<Word32>(self.l4.into())?.set_word(ports);
         let icmp = frame.header_mut::<Icmp>(self.icmp.into())?;
-        let checksum = Sum::of_checksum(icmp.checksum())
+        let checksum = Sum::of_checksum(checksum)
             .replace(old.0, new.0)
             .replace16(before, after)
             .replace(self.ports, ports)
@@ -166,19 +203,25 @@ impl Quote {
     ///
     /// The checksum is what the change makes of it, so that of a damaged message is as wrong as before.
     #[inline(always)]
-    pub fn without_tunnel<B: Bytes>(&self, frame: &mut B, macs: MacPair, id: Be16) -> Option<()> {
-        let l3 = usize::from(self.l3);
-        let icmp = frame.header::<Icmp>(self.icmp.into())?;
-        let (kind, code, rest) = (icmp.kind(), icmp.code(), icmp.rest());
+    pub fn without_tunnel<B: Bytes>(
+        &self,
+        frame: &mut B,
+        error: &TunnelError,
+        macs: MacPair,
+        id: Be16,
+    ) -> Option<()> {
+        let TunnelError {
+            kind, code, rest, ..
+        } = *error;
         let told = if kind == UNREACHABLE && code == FRAGMENTATION_NEEDED {
             less_a_header(rest)
         } else {
             rest
         };
-        let sum = Sum::of_checksum(icmp.checksum())
+        let sum = Sum::of_checksum(error.checksum)
             .replace(rest, told)
-            .without(self.tunnel_header);
-        let surplus = l3.checked_sub(L3 + HEADERS)? as u16;
+            .without(error.header);
+        let surplus = usize::from(self.l3).checked_sub(L3 + HEADERS)? as u16;
         let total_len = self.len.checked_sub(surplus)?;
         frame.cut_front(surplus)?;
 
@@ -211,6 +254,7 @@ impl Translate for Quote {
         real: Endpoint,
         onward: Onward,
     ) -> Option<()> {
+        let checksum = frame.header::<Icmp>(self.icmp.into())?.checksum();
         let ip = frame.header_mut::<Ipv4>(L3)?;
         let old = ip.dst();
         ip.set_dst(real.addr);
@@ -218,13 +262,14 @@ impl Translate for Quote {
         let quoted = frame.header_mut::<Ipv4>(self.l3.into())?;
         quoted.set_src(real.addr);
         let ports = ports_with_source(self.ports, real.port);
-        self.set_quoted(frame, self.network.src, real.addr, ports)?;
+        self.set_quoted(frame, checksum, self.network.src, real.addr, ports)?;
         set_ethernet(frame, onward)
     }
 
     /// NAT towards a client, who sent the packet to `vip` before it went to the real server.
     #[inline(always)]
     fn nat_source<B: Bytes>(&self, frame: &mut B, vip: Endpoint, onward: Onward) -> Option<()> {
+        let checksum = frame.header::<Icmp>(self.icmp.into())?.checksum();
         let ip = frame.header_mut::<Ipv4>(L3)?;
         let old = ip.src();
         ip.set_src(vip.addr);
@@ -232,7 +277,7 @@ impl Translate for Quote {
         let quoted = frame.header_mut::<Ipv4>(self.l3.into())?;
         quoted.set_dst(vip.addr);
         let ports = ports_with_destination(self.ports, vip.port);
-        self.set_quoted(frame, self.network.dst, vip.addr, ports)?;
+        self.set_quoted(frame, checksum, self.network.dst, vip.addr, ports)?;
         set_ethernet(frame, onward)
     }
 }
@@ -285,7 +330,7 @@ mod tests {
         assert_eq!(quote.network.src.to_bytes(), [203, 0, 113, 10]);
         assert_eq!(quote.source_port().to_host(), 80);
         assert_eq!(quote.destination_port().to_host(), 1025);
-        assert_eq!((quote.proto, quote.tunnel), (Proto::Udp, None));
+        assert_eq!((quote.proto, quote.is_tunnelled()), (Proto::Udp, false));
     }
 
     proptest! {
@@ -321,7 +366,9 @@ mod tests {
             let mut frame = SliceFrame::new(&mut bytes, 0);
             if let Some(quote) = Quote::parse(&frame) {
                 prop_assert!(usize::from(quote.l4) + 4 <= len);
-                let _ = quote.without_tunnel(&mut frame, MacPair::default(), Be16(0));
+                if let Some(error) = quote.tunnel(&frame) {
+                    let _ = quote.without_tunnel(&mut frame, &error, MacPair::default(), Be16(0));
+                }
             }
         }
     }
