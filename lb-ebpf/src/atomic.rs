@@ -63,8 +63,8 @@ macro_rules! word {
 
             #[inline(always)]
             fn compare_exchange(&self, current: $value, new: $value) -> Result<$value, $value> {
-                // SAFETY: the word is valid and aligned as `self` is.
                 let (found, same) =
+                    // SAFETY: the word is valid and aligned as `self` is.
                     unsafe { atomic_cxchg::<_, ORDER, ORDER>(self.0.get(), current, new) };
                 if same { Ok(found) } else { Err(found) }
             }

@@ -4,6 +4,10 @@
 //! the question whether to log.
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "a program is handed its context by value"
+)]
 #![feature(core_intrinsics)]
 #![expect(
     internal_features,

@@ -1,6 +1,10 @@
 //! The XDP programs: `lb` on a director, `decap` on a real server, `pass` for the far end of a veth pair.
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "a program is handed its context by value"
+)]
 #![feature(core_intrinsics)]
 #![expect(
     internal_features,

@@ -101,7 +101,7 @@ impl Slots {
         // The lowest bit alone, times a de Bruijn sequence, has a number of three bits that names it. No branch, as which of the
         // slots it is cannot be predicted.
         let bit = turned & turned.wrapping_neg();
-        let at = 0x3457_2610 >> ((bit * 0x1D >> 5 & 7) << 2) & 7;
+        let at = 0x3457_2610 >> (((bit * 0x1D) >> 5 & 7) << 2) & 7;
         Slot(at ^ turn)
     }
 

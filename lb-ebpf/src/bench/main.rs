@@ -5,6 +5,10 @@
 //! program left, every frame that comes out is looked at.
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "a program is handed its context by value"
+)]
 #![feature(core_intrinsics)]
 #![expect(
     internal_features,
@@ -246,7 +250,7 @@ fn lookup(ctx: XdpContext) -> u32 {
     let Some(key) = flow(data, end) else {
         return XDP_PASS;
     };
-    match FLOWS.get_ptr(&key) {
+    match FLOWS.get_ptr(key) {
         Some(macs) => rewrite(data, macs),
         None => XDP_PASS,
     }
@@ -259,7 +263,7 @@ fn limit(ctx: XdpContext) -> u32 {
     let Some(key) = parse(data, end) else {
         return XDP_PASS;
     };
-    match FLOWS.get_ptr(&key) {
+    match FLOWS.get_ptr(key) {
         Some(macs) => rewrite(data, macs),
         None => XDP_PASS,
     }
@@ -272,17 +276,15 @@ fn limit_insert(ctx: XdpContext) -> u32 {
     let Some(key) = parse(data, end) else {
         return XDP_PASS;
     };
-    if let Some(macs) = FLOWS.get_ptr(&key) {
+    if let Some(macs) = FLOWS.get_ptr(key) {
         return rewrite(data, macs);
     }
     let Some(macs) = NEW.get_ptr(0) else {
         return XDP_PASS;
     };
     // SAFETY: the value is one of a map.
-    if FLOWS
-        .insert(&key, unsafe { &*macs }, BPF_ANY.into())
-        .is_err()
-    {
+    let value = unsafe { &*macs };
+    if FLOWS.insert(key, value, BPF_ANY.into()).is_err() {
         return XDP_PASS;
     }
     rewrite(data, macs)
