@@ -661,7 +661,7 @@ async fn an_address_that_somebody_else_claims_is_defended() {
         // The kernel announces a new MAC, also when it is the old one.
         let claim = || {
             site.theirs
-                .run("ip link set eth0 address 02:00:00:00:05:02")
+                .run("ip link set eth0 address 02:00:00:00:05:02");
         };
         until("the claim is noticed", 10 * SECOND, async || {
             claim();

@@ -2,6 +2,7 @@
 //!
 //! Every run follows from its seed. `VRRP_SEEDS=100000` runs so many, `VRRP_FIRST=N` begins with another one, and
 //! `VRRP_SEED=N` runs one and prints what happens.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 #[path = "vrrp_simulation/director.rs"]
 mod director;

@@ -64,11 +64,17 @@ impl Director {
     pub(crate) fn priority(&self) -> Priority {
         let router = self.router.as_ref();
         let machine = router.map(|r| r.instances()[0].machine());
-        machine.map_or(self.plan.settings.priority, |m| m.priority())
+        machine.map_or(
+            self.plan.settings.priority,
+            lb_daemon::core::vrrp::Machine::priority,
+        )
     }
 
     pub(crate) fn states(&self) -> Vec<State> {
-        let instances = self.router.iter().flat_map(|r| r.instances());
+        let instances = self
+            .router
+            .iter()
+            .flat_map(lb_daemon::core::vrrp::Router::instances);
         instances.map(|i| i.machine().state()).collect()
     }
 

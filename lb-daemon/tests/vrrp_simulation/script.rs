@@ -11,7 +11,7 @@ use crate::director::{Plan, Time};
 use crate::random::Random;
 
 /// Something that happens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
     /// Its power goes.
     Crash(usize),

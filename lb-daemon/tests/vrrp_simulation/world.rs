@@ -155,17 +155,7 @@ impl World {
             None => {}
             Some(Due::Act(act)) => self.act(act),
             Some(Due::Arrive(to, message)) => self.arrive(to, message)?,
-            Some(Due::Wake(n)) => {
-                if self.directors[n]
-                    .asleep
-                    .is_some_and(|until| until <= self.now)
-                {
-                    self.say(format_args!("{n} wakes"));
-                    self.judge.disturb(self.now);
-                    // What arrived meanwhile was put after this moment, and is heard before its own timers.
-                    self.directors[n].asleep = None;
-                }
-            }
+            Some(Due::Wake(n)) => self.wake(n),
         }
         Ok(())
     }
@@ -181,6 +171,17 @@ impl World {
             .map_err(|reject| format!("at {} a message is rejected: {reject}", self.now))?;
         self.carry_out(to, effects);
         Ok(())
+    }
+
+    /// Lets a director go on, if the time that it sleeps is over.
+    fn wake(&mut self, n: usize) {
+        let sleeps_until = self.directors[n].asleep;
+        if sleeps_until.is_some_and(|until| until <= self.now) {
+            self.say(format_args!("{n} wakes"));
+            self.judge.disturb(self.now);
+            // What arrived meanwhile was put after this moment, and is heard before its own timers.
+            self.directors[n].asleep = None;
+        }
     }
 
     fn act(&mut self, act: Act) {
