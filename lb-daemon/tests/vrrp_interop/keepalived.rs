@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::Case;
 use super::netns::Host;
+use super::site::Case;
 
 /// A keepalived that runs on a host. It ends with this.
 pub(crate) struct Keepalived {

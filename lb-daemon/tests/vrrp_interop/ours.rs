@@ -8,8 +8,8 @@ use lb_daemon::core::vrrp::State;
 use lb_daemon::io::bpf::Gate;
 use lb_daemon::io::vrrp::{RouterReport, Vrrp, Wanted};
 
-use super::Case;
 use super::netns::Host;
+use super::site::Case;
 
 /// A director that runs on a host.
 pub(crate) struct Ours {

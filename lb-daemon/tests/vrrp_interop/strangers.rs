@@ -1,0 +1,219 @@
+//! What can somebody do who sends what he likes: garbage, forgeries, claims, floods?
+
+use lb_daemon::core::vrrp::State;
+
+use super::flood::Flood;
+use super::ours::Ours;
+use super::site::*;
+use super::{flood, forgery, garbage, ours};
+
+/// Every sort of garbage is counted by its reason, and changes nothing: neither a backup nor a master.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_is_counted_by_reason_and_changes_no_state() {
+    if skipped() {
+        return;
+    }
+    let site = Site::new(V2);
+    let theirs = site.start_theirs(150, "");
+    site.addresses_with(false, 10 * SECOND).await;
+    let ours = site.start_ours(100, "").await;
+    until("we hear keepalived", 10 * SECOND, async || {
+        ours.report().await.heard >= 1
+    })
+    .await;
+    let counted = async || {
+        let report = ours.report().await;
+        let mut counts: Vec<_> = report.rejects.iter().map(|(r, n)| (r.name(), *n)).collect();
+        counts.sort_unstable();
+        counts
+    };
+    let expected = garbage::send(&site.client, 1);
+    until("each is counted once", 5 * SECOND, async || {
+        counted().await == expected
+    })
+    .await;
+    assert!(ours.is(State::Backup).await);
+
+    theirs.stop();
+    until("we are master", 5 * SECOND, async || {
+        ours.is(State::Master).await
+    })
+    .await;
+    garbage::send(&site.client, 1_000);
+    let report = ours.report().await;
+    assert_eq!((report.state, report.masterships), (State::Master, 1));
+    println!("{:?}", counted().await);
+}
+
+/// Signing is introduced, and the key changed, one director after the other, while nobody takes over; then neither forged nor
+/// repeated advertisements are heeded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signing_is_introduced_without_a_takeover_and_then_keeps_strangers_out() {
+    if skipped() {
+        return;
+    }
+    let site = Site::new(V3);
+    let first = Ours::start(&site.theirs, site.plan_of_a_second(150)).await;
+    site.addresses_with(false, 10 * SECOND).await;
+    let second = site.start_ours(100, "").await;
+    let (old, new) = (
+        "hex:".to_owned() + &"01".repeat(32),
+        "hex:".to_owned() + &"02".repeat(32),
+    );
+    let keys = |active: u8, mode: &str| {
+        format!(
+            "auth: {{hmac: {{keys: [{{id: 1, key: \"{old}\"}}, {{id: 2, key: \"{new}\"}}], active: {active}, \
+             mode: {mode}}}}}, "
+        )
+    };
+    let steps = [
+        String::new(),
+        keys(1, "receive-only"),
+        keys(1, "permissive"),
+        keys(1, "enforce"),
+        keys(2, "enforce"),
+    ];
+    for step in steps {
+        for of_first in [true, false] {
+            if of_first {
+                let plan = site.plan_of_a_second(150);
+                first
+                    .configure(ours::Plan {
+                        extra: &step,
+                        ..plan
+                    })
+                    .await;
+            } else {
+                second.configure(site.plan_of_ours(100, &step)).await;
+            }
+            let heard = second.report().await.heard;
+            until("the second hears the first", 2 * SECOND, async || {
+                second.report().await.heard >= heard + 5
+            })
+            .await;
+            let report = second.report().await;
+            let seen = (report.state, report.masterships, report.rejects);
+            assert_eq!(seen, (State::Backup, 0, vec![]), "{step}");
+        }
+    }
+
+    forgery::try_all(&site.client, THEIRS.parse().unwrap());
+    for director in [&second, &first] {
+        until("each reason is counted", 2 * SECOND, async || {
+            let report = director.report().await;
+            let mut seen: Vec<_> = report.rejects.iter().map(|(r, n)| (r.name(), *n)).collect();
+            seen.sort_unstable();
+            let mut expected = vec![("auth_hmac", 1), ("auth_missing", 1)];
+            // The kernel keeps from a director what comes from its own address.
+            if director.is(State::Backup).await {
+                expected.push(("auth_replay", 1_000));
+            }
+            seen == expected
+        })
+        .await;
+    }
+    assert_eq!(second.report().await.masterships, 0);
+    assert_eq!(first.report().await.masterships, 1);
+}
+
+/// Somebody who says that he has a virtual address does not get it for longer than a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_somebody_else_claims_is_defended() {
+    if skipped() {
+        return;
+    }
+    for case in [V3, V3_IPV6] {
+        let site = Site::new(case);
+        let ours = site.start_ours(150, "").await;
+        site.addresses_with(true, 10 * SECOND).await;
+        site.client_comes_to(&site.ours).await;
+        let vip = case.vip();
+        site.theirs.call(|| {
+            for setting in ["ipv4/conf/eth0/arp_notify", "ipv6/conf/eth0/ndisc_notify"] {
+                std::fs::write(format!("/proc/sys/net/{setting}"), "1").unwrap();
+            }
+        });
+        let (prefix, nodad) = if case.v6 { (64, "nodad") } else { (24, "") };
+        site.theirs
+            .run(&format!("ip addr add {vip}/{prefix} dev eth0 {nodad}"));
+        // The kernel announces a new MAC, also when it is the old one.
+        let claim = || {
+            site.theirs
+                .run("ip link set eth0 address 02:00:00:00:05:02");
+        };
+        until("the claim is noticed", 10 * SECOND, async || {
+            claim();
+            ours.report().await.claims > 0
+        })
+        .await;
+        let report = ours.report().await;
+        let by = report.claimed_by.map(|mac| mac.to_string());
+        assert_eq!(by.as_deref(), Some("02:00:00:00:05:02"));
+        site.theirs
+            .run(&format!("ip addr del {vip}/{prefix} dev eth0"));
+        site.client_comes_to(&site.ours).await;
+        assert_eq!(ours.report().await.masterships, 1);
+    }
+}
+
+/// However much garbage comes, from whomever it pretends to come, a backup hears its master; and each packet is counted, by
+/// its reason or as one that came too fast to be looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_flood_displaces_what_the_master_says() {
+    if skipped() {
+        return;
+    }
+    let site = Site::new(V3);
+    // keepalived itself says nothing any more while it is flooded, for it has to log each packet.
+    let theirs = Ours::start(&site.theirs, site.plan_of_a_second(150)).await;
+    site.addresses_with(false, 10 * SECOND).await;
+    let ours = site.start_ours(100, "").await;
+    until("we hear the master", 10 * SECOND, async || {
+        ours.report().await.heard >= 3
+    })
+    .await;
+    let counted = async || {
+        let report = ours.vrrp.report().await.unwrap();
+        let rejects = report.routers[0].rejects.iter().map(|(_, n)| n).sum();
+        (rejects, report.unread)
+    };
+    let stranger = "10.5.0.9".parse().unwrap();
+    let master = THEIRS.parse().unwrap();
+    for (source, looks_right) in [(stranger, false), (stranger, true), (master, true)] {
+        for rate in [None, Some(100_000)] {
+            let flood = Flood {
+                source,
+                looks_right,
+                rate,
+                lasts: 3 * SECOND,
+            };
+            let before: (u64, _) = counted().await;
+            let ran = flood::time_of_our_threads();
+            let heard = ours.report().await.heard;
+            let said = theirs.report().await.sent;
+            let sent = flood.send(&site.client);
+            let sent = tokio::task::spawn_blocking(move || sent.recv().unwrap());
+            let sent = sent.await.unwrap();
+            let ran = flood::time_of_our_threads() - ran;
+            let after = counted().await;
+            let unread = after.1.others - before.1.others;
+            let of_master = after.1.masters - before.1.masters;
+            let report = ours.report().await;
+            let percent = 100.0 * ran.as_secs_f64() / flood.lasts.as_secs_f64();
+            println!(
+                "{flood:?}: {sent} sent, {} looked at, {unread} and {of_master} as of the master unread, {} of the \
+                 {} of the master heard, {percent:.1} % of a CPU for us and the master",
+                after.0 - before.0,
+                report.heard - heard,
+                theirs.report().await.sent - said,
+            );
+            assert_eq!((report.state, report.masterships), (State::Backup, 0));
+            let all = async || {
+                let (rejects, unread) = counted().await;
+                let unread = unread.others + unread.masters - before.1.others - before.1.masters;
+                rejects - before.0 + unread == sent
+            };
+            until("all are counted", 2 * SECOND, all).await;
+        }
+    }
+}
