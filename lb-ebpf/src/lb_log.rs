@@ -21,6 +21,7 @@ mod env;
 mod fib;
 mod maps;
 mod report;
+mod required;
 mod steps;
 
 use aya_ebpf::macros::xdp;
@@ -40,12 +41,3 @@ fn lb(ctx: XdpContext) -> u32 {
     report::end(ctx.ctx, action, counter);
     action
 }
-
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

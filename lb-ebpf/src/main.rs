@@ -17,6 +17,7 @@ mod ctx;
 mod env;
 mod fib;
 mod maps;
+mod required;
 mod steps;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
@@ -82,12 +83,3 @@ fn end(outcome: Outcome) -> u32 {
     env::count(counter);
     action
 }
-
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

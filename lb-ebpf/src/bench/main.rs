@@ -15,6 +15,8 @@
     reason = "the only way to the kernel's atomic instructions"
 )]
 
+#[path = "../required.rs"]
+mod required;
 mod run;
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
@@ -294,12 +296,3 @@ const _: () = {
     assert!(size_of::<FlowKey>() == 16 && size_of::<Macs>() == 16);
     assert!(offset_of!(Run, ip_sum) == 64 && size_of::<Run>() == 136);
 };
-
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
