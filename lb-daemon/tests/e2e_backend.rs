@@ -22,6 +22,7 @@ use serde_json::Value;
 
 const SECOND: Duration = Duration::from_secs(1);
 const VIP: &str = "192.0.2.80";
+const ADDRESS: &str = "10.0.0.11/24";
 const LBCTL: &str = env!("CARGO_BIN_EXE_lbctl");
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/backend-prep.sh");
 const LBD: &str = env!("CARGO_BIN_EXE_lbd");
@@ -41,7 +42,6 @@ struct Real {
 }
 
 impl Real {
-    /// `None`, and a line that says why, where there can be none.
     fn new(lan: &mut Lan, address: &str) -> Self {
         let host = lan.host(address);
         host.call(|| {
@@ -209,6 +209,15 @@ fn ready() -> bool {
     true
 }
 
+/// A network with one real server; `None` where there can be none.
+fn one_real() -> Option<(Lan, Real)> {
+    ready().then(|| {
+        let mut lan = Lan::new();
+        let real = Real::new(&mut lan, ADDRESS);
+        (lan, real)
+    })
+}
+
 fn can_tunnel() -> bool {
     let can = lb_daemon::io::bpf::is_built_in();
     if !can {
@@ -234,7 +243,7 @@ fn undo_leaves_the_machine_as_it_was_to_the_last_byte() {
         ),
     ] {
         let mut lan = Lan::new();
-        let real = Real::new(&mut lan, "10.0.0.11/24");
+        let real = Real::new(&mut lan, ADDRESS);
         real.host.run("sysctl -qw net.ipv4.conf.all.rp_filter=1");
         let before = real.state();
         real.lbctl(&format!("check {role}"));
@@ -264,11 +273,9 @@ fn undo_leaves_the_machine_as_it_was_to_the_last_byte() {
 
 #[test]
 fn another_preparation_takes_back_what_it_does_not_need() {
-    if !ready() || !can_tunnel() {
+    let Some((_lan, real)) = one_real().filter(|_| can_tunnel()) else {
         return;
-    }
-    let mut lan = Lan::new();
-    let real = Real::new(&mut lan, "10.0.0.11/24");
+    };
     let before = real.state();
     real.done(&format!(
         "prepare --vip {VIP} --vip 192.0.2.81 --method tun"
@@ -291,7 +298,7 @@ fn a_real_server_without_preparation_takes_the_vip_from_the_director() {
     let mut lan = Lan::new();
     let client = lan.host("10.0.0.9/24");
     client.run("ip route add 192.0.2.0/24 dev eth0");
-    let real = Real::new(&mut lan, "10.0.0.11/24");
+    let real = Real::new(&mut lan, ADDRESS);
     // Whom the client asks for the VIP, when its director is silent.
     let answers = || {
         client.call(|| {
@@ -325,11 +332,9 @@ fn a_real_server_without_preparation_takes_the_vip_from_the_director() {
 
 #[test]
 fn what_is_in_the_way_is_refused_before_anything_is_changed() {
-    if !ready() {
+    let Some((_lan, real)) = one_real() else {
         return;
-    }
-    let mut lan = Lan::new();
-    let real = Real::new(&mut lan, "10.0.0.11/24");
+    };
     real.host.run("ip address add 192.0.2.99/32 dev eth0");
     let before = real.state();
     for (role, says) in [
@@ -382,11 +387,9 @@ fn what_is_in_the_way_is_refused_before_anything_is_changed() {
 
 #[test]
 fn a_failure_half_way_is_rolled_back() {
-    if !ready() {
+    let Some((_lan, real)) = one_real() else {
         return;
-    }
-    let mut lan = Lan::new();
-    let real = Real::new(&mut lan, "10.0.0.11/24");
+    };
     // The parameters' folder cannot be made, which is found out last.
     fs::remove_dir(real.path("etc/sysctl.d")).unwrap();
     fs::write(real.path("etc/sysctl.d"), "").unwrap();
@@ -402,11 +405,9 @@ fn a_failure_half_way_is_rolled_back() {
 
 #[test]
 fn a_file_of_somebody_else_is_not_overwritten() {
-    if !ready() {
+    let Some((_lan, real)) = one_real() else {
         return;
-    }
-    let mut lan = Lan::new();
-    let real = Real::new(&mut lan, "10.0.0.11/24");
+    };
     let file = real.path("etc/sysctl.d/60-lbd-backend.conf");
     fs::write(&file, "net.ipv4.ip_forward = 1\n").unwrap();
     let said = real.refused(&format!("prepare --vip {VIP} --method dr"));
@@ -420,11 +421,9 @@ fn a_file_of_somebody_else_is_not_overwritten() {
 
 #[test]
 fn the_daemon_puts_back_within_a_second_what_somebody_resets() {
-    if !ready() || !can_tunnel() {
+    let Some((_lan, real)) = one_real().filter(|_| can_tunnel()) else {
         return;
-    }
-    let mut lan = Lan::new();
-    let real = Real::new(&mut lan, "10.0.0.11/24");
+    };
     let before = real.state();
     real.done(&format!("prepare --vip {VIP} --method tun"));
     let mut daemon = real.daemon();
@@ -485,11 +484,9 @@ fn the_daemon_puts_back_within_a_second_what_somebody_resets() {
 
 #[test]
 fn the_daemon_leaves_everything_when_it_is_told_to_stop() {
-    if !ready() {
+    let Some((_lan, real)) = one_real() else {
         return;
-    }
-    let mut lan = Lan::new();
-    let real = Real::new(&mut lan, "10.0.0.11/24");
+    };
     real.done(&format!("prepare --vip {VIP} --method dr"));
     let mut daemon = real.daemon();
     within(10 * SECOND, "the daemon to begin", || {
@@ -516,7 +513,7 @@ fn the_script_sets_what_the_command_sets_and_undoes_it_as_well() {
         ("--method nat --gateway 10.0.0.1".to_owned(), false),
     ] {
         let mut lan = Lan::new();
-        let mut reals = [(); 2].map(|()| Real::new(&mut lan, "10.0.0.11/24"));
+        let mut reals = [(); 2].map(|()| Real::new(&mut lan, ADDRESS));
         for real in &mut reals {
             real.host.run("ip link add eth1 type veth peer name far");
             real.host
@@ -552,11 +549,9 @@ fn the_script_sets_what_the_command_sets_and_undoes_it_as_well() {
 
 #[test]
 fn the_script_refuses_and_rolls_back_as_the_command_does() {
-    if !ready() {
+    let Some((_lan, real)) = one_real() else {
         return;
-    }
-    let mut lan = Lan::new();
-    let real = Real::new(&mut lan, "10.0.0.11/24");
+    };
     real.host.run("ip address add 192.0.2.99/32 dev eth0");
     let before = real.state();
     for (line, status, says) in [
