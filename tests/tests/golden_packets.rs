@@ -8,23 +8,17 @@ use lb_common::packet::build::checksums_hold;
 use lb_common::packet::wire::{MacPair, mac_word};
 use lb_common::sched::Scheduler;
 use tests::needs_lab;
-use tests::plane::{Event, Golden, Host, Room, Run, Twin, Verdict, frame_of, same, undisturbed};
+use tests::plane::{
+    Event, Golden, Host, NETWORK, Room, Run, Twin, Verdict, frame_of, none_wrong, same, undisturbed,
+};
 
 const VIP: Be32 = Be32::from_bytes([203, 0, 113, 10]);
 const CLIENT: Be32 = Be32::from_bytes([198, 51, 100, 5]);
 /// The egress slot of the real server's side.
 const SLOT: u64 = 3;
 
-/// The interfaces and neighbours of the recordings: only the client's side is asked for by the routing table.
-const NETWORK: [&str; 7] = [
-    "link set lo up",
-    "link add front type veth peer name far",
-    "link set front address 02:00:00:00:00:d1 up",
-    "link set far up",
-    "addr add 198.51.100.1/24 dev front",
-    "neigh add 198.51.100.5 lladdr 02:00:00:00:00:c1 dev front",
-    "route add default via 198.51.100.5",
-];
+/// Only the client's side is asked for by the routing table.
+const DEFAULT_ROUTE: &str = "route add default via 198.51.100.5";
 
 fn real_server(method: Method, port: u16) -> Real {
     Real {
@@ -111,19 +105,14 @@ fn judge(expected: &Event, sent: &[u8], run: &Run) -> Result<()> {
 }
 
 fn golden(file: &str, method: Method) -> Result<()> {
-    Room::with(&NETWORK, |room| {
+    let network = [NETWORK.as_slice(), &[DEFAULT_ROUTE]].concat();
+    Room::with(&network, |room| {
         let front = room.index("front")?;
         let mut twin = Twin::new(1024)?;
         twin.set_egress(SLOT as u32, room.index("lo")?)?;
         let (packets, wrong) = undisturbed(|| play(&mut twin, file, method, front))?;
         println!("{file}: {packets} packets");
-        ensure!(
-            wrong.is_empty(),
-            "{} wrong:\n{}",
-            wrong.len(),
-            wrong.join("\n")
-        );
-        Ok(())
+        none_wrong(&wrong)
     })
 }
 

@@ -8,5 +8,5 @@ mod twin;
 
 pub use golden::{Case, Event, Golden, Host, Step, frame_of, same};
 pub use kernel::{Program, Run, Size, Verdict};
-pub use room::Room;
+pub use room::{NETWORK, Room, none_wrong};
 pub use twin::{Disturbed, Twin, undisturbed};

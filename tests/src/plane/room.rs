@@ -3,8 +3,35 @@
 use std::process::Command;
 use std::thread;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
+
+/// A director's side of the clients, by commands of `ip`: to one of them packets of up to 1000 bytes fit.
+pub const NETWORK: [&str; 8] = [
+    "link set lo up",
+    "link add front type veth peer name far",
+    "link set front address 02:00:00:00:00:d1 up",
+    "link set far up",
+    "addr add 198.51.100.1/24 dev front",
+    "neigh add 198.51.100.5 lladdr 02:00:00:00:00:c1 dev front",
+    "neigh add 198.51.100.6 lladdr 02:00:00:00:00:c1 dev front",
+    "route add 198.51.100.6 dev front mtu lock 1000",
+];
+
+/// Makes sure that nothing is wrong.
+///
+/// # Errors
+///
+/// How much is wrong, and what.
+pub fn none_wrong(wrong: &[String]) -> Result<()> {
+    ensure!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    Ok(())
+}
 
 /// A network namespace that the calling thread has entered, gone when the thread ends.
 #[derive(Debug)]

@@ -24,14 +24,6 @@ pub(super) fn connections(rows: &mut Vec<Row>) {
             none(0),
         ],
     );
-    let to = |build: Build, number| {
-        becomes(
-            build.clone().bytes(),
-            Counter::ForwardedDr,
-            Verdict::Redirect,
-            onward(build, number).bytes(),
-        )
-    };
     let sloppy = || {
         let mut world = plain(Method::Dr);
         world.settings.flags |= setting::SLOPPY_TCP;

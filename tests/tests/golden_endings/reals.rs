@@ -44,14 +44,6 @@ pub(super) fn real_servers(rows: &mut Vec<Row>) {
             ),
         ],
     );
-    let to = |build: Build, number| {
-        becomes(
-            build.clone().bytes(),
-            Counter::ForwardedDr,
-            Verdict::Redirect,
-            onward(build, number).bytes(),
-        )
-    };
     row(
         rows,
         "a real server goes down: segments go on, a SYN and datagrams go elsewhere",

@@ -31,17 +31,6 @@ pub(super) const SLOT: u64 = 3;
 /// The loopback: where frames of the tests come from.
 pub(super) const INGRESS: u32 = 1;
 
-pub(super) const NETWORK: [&str; 8] = [
-    "link set lo up",
-    "link add front type veth peer name far",
-    "link set front address 02:00:00:00:00:d1 up",
-    "link set far up",
-    "addr add 198.51.100.1/24 dev front",
-    "neigh add 198.51.100.5 lladdr 02:00:00:00:00:c1 dev front",
-    "neigh add 198.51.100.6 lladdr 02:00:00:00:00:c1 dev front",
-    "route add 198.51.100.6 dev front mtu lock 1000",
-];
-
 pub(super) const SYN: u8 = 0x02;
 
 pub(super) const RST: u8 = 0x04;
@@ -246,6 +235,16 @@ pub(super) fn onward(build: Build, number: u8) -> Build {
     build
         .macs(Host::Real.director(), [a, b, c, d, e, number])
         .ttl(63)
+}
+
+/// A packet of the clients that DR forwards to a real server.
+pub(super) fn to(build: Build, number: u8) -> Step {
+    becomes(
+        build.clone().bytes(),
+        Counter::ForwardedDr,
+        Verdict::Redirect,
+        onward(build, number).bytes(),
+    )
 }
 
 /// A frame with other bytes at a place.

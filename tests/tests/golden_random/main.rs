@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use lb_common::packet::build::checksums_hold;
 use tests::needs_lab;
-use tests::plane::{Room, Twin, Verdict, undisturbed};
+use tests::plane::{NETWORK, Room, Twin, Verdict, undisturbed};
 
 use crate::dice::Dice;
 
@@ -28,7 +28,7 @@ type Ends = BTreeMap<&'static str, u64>;
 #[test]
 fn the_program_and_the_model_agree() -> Result<()> {
     needs_lab!();
-    Room::with(&site::NETWORK, |room| {
+    Room::with(&NETWORK, |room| {
         ensure!(room.index("front")? == site::FRONT, "another interface");
         let mut twin = Twin::new(64)?;
         twin.set_egress(site::SLOT as u32, room.index("lo")?)?;

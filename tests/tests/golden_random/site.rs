@@ -20,18 +20,6 @@ pub(crate) const FRONT: u32 = 3;
 const INGRESS: u32 = 1;
 const MAC: u64 = mac_word([2, 0, 0, 0, 1, 1]);
 
-/// The network of [`director`], by commands of `ip`.
-pub(crate) const NETWORK: [&str; 8] = [
-    "link set lo up",
-    "link add front type veth peer name far",
-    "link set front address 02:00:00:00:00:d1 up",
-    "link set far up",
-    "addr add 198.51.100.1/24 dev front",
-    "neigh add 198.51.100.5 lladdr 02:00:00:00:00:c1 dev front",
-    "neigh add 198.51.100.6 lladdr 02:00:00:00:00:c1 dev front",
-    "route add 198.51.100.6 dev front mtu lock 1000",
-];
-
 /// What the daemon would know of the services.
 pub(crate) struct Site {
     pub(crate) services: Vec<Service>,
