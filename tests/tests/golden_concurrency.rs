@@ -5,9 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 
 use anyhow::Result;
-use lb_daemon::core::desired::{
-    Desired, DesiredReal, DesiredService, Method, Proto, Scheduler, SchedulerFlags, ServiceId,
-};
+use lb_daemon::core::desired::{Desired, DesiredReal, DesiredService, Proto, Scheduler, ServiceId};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use tests::replay::recording::Proto::Tcp;
@@ -17,29 +15,13 @@ const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
 fn service(scheduler: Scheduler, weights: &[u16]) -> Desired {
     let real = |(number, weight): (u8, &u16)| DesiredReal {
-        addr: Ipv4Addr::new(10, 0, 0, number).into(),
-        port: 80,
-        method: Method::Dr,
         weight: *weight,
-        upper: 0,
-        lower: 0,
-        down: false,
-        reset: false,
-        drained: false,
+        ..DesiredReal::new(Ipv4Addr::new(10, 0, 0, number).into(), 80)
     };
     let service = DesiredService {
-        id: ServiceId::new(Proto::Tcp, VIP, 80),
-        also: Vec::new(),
-        name: "web".into(),
         scheduler,
-        scheduler_flags: SchedulerFlags::default(),
-        persistence: None,
-        one_packet: false,
-        timeouts: None,
-        udp_leaves_quiesced: false,
-        method: Method::Dr,
-        router: 0,
         reals: (1..).zip(weights).map(real).collect(),
+        ..DesiredService::new(ServiceId::new(Proto::Tcp, VIP, 80))
     };
     Desired {
         services: vec![service],

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use lb_daemon::core::desired::{
     ConnReuse, Desired, DesiredReal, DesiredService, Forwarding, Method, Persistence, Proto,
-    Scheduler, SchedulerFlags, ServiceId,
+    Scheduler, ServiceId,
 };
 use tests::replay::{Director, Packet, Program, Seen, recording};
 
@@ -20,15 +20,8 @@ const SECOND: u8 = 2;
 
 fn real(number: u8, method: Method) -> DesiredReal {
     DesiredReal {
-        addr: address(number),
-        port: PORT,
         method,
-        weight: 1,
-        upper: 0,
-        lower: 0,
-        down: false,
-        reset: false,
-        drained: false,
+        ..DesiredReal::new(address(number), PORT)
     }
 }
 
@@ -38,18 +31,9 @@ fn address(number: u8) -> IpAddr {
 
 fn service(proto: Proto, reals: Vec<DesiredReal>) -> DesiredService {
     DesiredService {
-        id: ServiceId::new(proto, Ipv4Addr::from(VIP), PORT),
-        also: Vec::new(),
-        name: "web".into(),
         scheduler: Scheduler::Rr,
-        scheduler_flags: SchedulerFlags::default(),
-        persistence: None,
-        one_packet: false,
-        timeouts: None,
-        udp_leaves_quiesced: false,
-        method: Method::Dr,
-        router: 0,
         reals,
+        ..DesiredService::new(ServiceId::new(proto, Ipv4Addr::from(VIP), PORT))
     }
 }
 

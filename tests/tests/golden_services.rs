@@ -5,39 +5,22 @@ use std::time::Duration;
 
 use anyhow::Result;
 use lb_daemon::core::desired::{
-    Desired, DesiredReal, DesiredService, Method, Persistence, Proto, Scheduler, SchedulerFlags,
-    ServiceId, Timeouts,
+    Desired, DesiredReal, DesiredService, Persistence, Proto, Scheduler, ServiceId, Timeouts,
 };
 use tests::replay::{Director, Packet, Program, Seen, recording};
 
 fn real(number: u8, port: u16, weight: u16) -> DesiredReal {
     DesiredReal {
-        addr: Ipv4Addr::new(10, 0, 0, number).into(),
-        port,
-        method: Method::Dr,
         weight,
-        upper: 0,
-        lower: 0,
-        down: false,
-        reset: false,
-        drained: false,
+        ..DesiredReal::new(Ipv4Addr::new(10, 0, 0, number).into(), port)
     }
 }
 
 fn service(id: ServiceId, reals: &[u8]) -> DesiredService {
     DesiredService {
-        id,
-        also: Vec::new(),
-        name: id.to_string(),
         scheduler: Scheduler::Rr,
-        scheduler_flags: SchedulerFlags::default(),
-        persistence: None,
-        one_packet: false,
-        timeouts: None,
-        udp_leaves_quiesced: false,
-        method: Method::Dr,
-        router: 0,
         reals: reals.iter().map(|n| real(*n, id.port, 1)).collect(),
+        ..DesiredService::new(id)
     }
 }
 

@@ -246,6 +246,24 @@ pub struct DesiredService {
 }
 
 impl DesiredService {
+    /// A service as `ipvsadm -A` makes it: wlc, and nothing else asked for; without real servers.
+    pub fn new(id: ServiceId) -> Self {
+        Self {
+            id,
+            also: Vec::new(),
+            name: id.to_string(),
+            scheduler: Scheduler::Wlc,
+            scheduler_flags: SchedulerFlags::default(),
+            persistence: None,
+            one_packet: false,
+            timeouts: None,
+            udp_leaves_quiesced: false,
+            method: Method::Dr,
+            router: 0,
+            reals: Vec::new(),
+        }
+    }
+
     /// All that it serves.
     pub fn listeners(&self) -> impl Iterator<Item = ServiceId> + '_ {
         std::iter::once(self.id).chain(self.also.iter().copied())
@@ -287,6 +305,21 @@ pub struct DesiredReal {
 }
 
 impl DesiredReal {
+    /// A real server as `ipvsadm -a` adds it: by DR, of weight 1, without thresholds.
+    pub const fn new(addr: IpAddr, port: u16) -> Self {
+        Self {
+            addr,
+            port,
+            method: Method::Dr,
+            weight: 1,
+            upper: 0,
+            lower: 0,
+            down: false,
+            reset: false,
+            drained: false,
+        }
+    }
+
     /// What tells real servers of one service apart.
     pub fn id(&self) -> SocketAddr {
         SocketAddr::new(self.addr, self.port)

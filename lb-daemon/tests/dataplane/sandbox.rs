@@ -4,12 +4,9 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lb_common::abi::Method;
 use lb_common::net::Proto;
 use lb_common::sched::Scheduler;
-use lb_daemon::core::desired::{
-    Desired, DesiredReal, DesiredService, SchedulerFlags, ServiceId, XdpMode,
-};
+use lb_daemon::core::desired::{Desired, DesiredReal, DesiredService, ServiceId, XdpMode};
 use lb_daemon::io::bpf::{Capacity, Dataplane, Hop, NextHop, Options, StartError};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -110,29 +107,14 @@ pub(crate) fn ip(args: &[&str]) {
 /// A service at 192.0.2.`vip` with real servers given by the last byte of their address, and weight.
 pub(crate) fn service(vip: u8, scheduler: Scheduler, reals: &[(u8, u16)]) -> DesiredService {
     let real = |&(last, weight): &(u8, u16)| DesiredReal {
-        addr: Ipv4Addr::new(10, 0, 0, last).into(),
-        port: 80,
-        method: Method::Dr,
         weight,
-        upper: 0,
-        lower: 0,
-        down: false,
-        reset: false,
-        drained: false,
+        ..DesiredReal::new(Ipv4Addr::new(10, 0, 0, last).into(), 80)
     };
     DesiredService {
-        id: id(vip),
-        also: Vec::new(),
         name: format!("s{vip}"),
         scheduler,
-        scheduler_flags: SchedulerFlags::default(),
-        persistence: None,
-        one_packet: false,
-        timeouts: None,
-        udp_leaves_quiesced: false,
-        method: Method::Dr,
-        router: 0,
         reals: reals.iter().map(real).collect(),
+        ..DesiredService::new(id(vip))
     }
 }
 

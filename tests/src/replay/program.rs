@@ -299,19 +299,17 @@ fn desired_service(service: &Service, setup: &Setup) -> Result<DesiredService> {
     let flag = |name: &str| service.sched_flags.iter().any(|f| f == name);
     let real = |real: &super::recording::Real| {
         Ok(DesiredReal {
-            addr: real_addr(&real.id, listeners.iter().any(|l| l.vip.is_ipv6()))?,
-            port: real.port.unwrap_or(port),
             method: method(real.fwd),
             weight: real.weight,
             upper: real.u_threshold,
             lower: real.l_threshold,
-            down: false,
-            reset: false,
-            drained: false,
+            ..DesiredReal::new(
+                real_addr(&real.id, listeners.iter().any(|l| l.vip.is_ipv6()))?,
+                real.port.unwrap_or(port),
+            )
         })
     };
     Ok(DesiredService {
-        id: service_id(service)?,
         also,
         name: service.id.clone(),
         scheduler: Scheduler::from_name(&service.sched)
@@ -327,11 +325,8 @@ fn desired_service(service: &Service, setup: &Setup) -> Result<DesiredService> {
             leave_quiesced: setup.is_on("expire_quiescent_template"),
         }),
         one_packet: service.one_packet,
-        timeouts: None,
-        udp_leaves_quiesced: false,
-        method: desired::Method::Dr,
-        router: 0,
         reals: service.reals.iter().map(real).collect::<Result<_>>()?,
+        ..DesiredService::new(service_id(service)?)
     })
 }
 

@@ -79,15 +79,9 @@ impl ServiceStanding {
         service
             .reals
             .extend(self.sorry.map(|(sorry, serves)| DesiredReal {
-                addr: sorry.id.ip(),
-                port: sorry.id.port(),
                 method: sorry.method,
-                weight: 1,
-                upper: 0,
-                lower: 0,
                 down: !serves,
-                reset: false,
-                drained: false,
+                ..DesiredReal::new(sorry.id.ip(), sorry.id.port())
             }));
     }
 }

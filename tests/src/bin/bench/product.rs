@@ -19,9 +19,7 @@ use lb_common::counter::Counter;
 use lb_common::net::{Be16, Be32, Flow4, Proto};
 use lb_common::sched::Scheduler;
 use lb_common::table::{Bucket, Lookup, Table};
-use lb_daemon::core::desired::{
-    Desired, DesiredReal, DesiredService, SchedulerFlags, ServiceId, XdpMode,
-};
+use lb_daemon::core::desired::{Desired, DesiredReal, DesiredService, ServiceId, XdpMode};
 use lb_daemon::io::bpf::{Capacity, Dataplane, Hop, NextHop, Options};
 use memmap2::{MmapOptions, MmapRaw};
 use nix::mount::{MsFlags, mount};
@@ -147,18 +145,19 @@ impl Product {
     /// Has a service for each pool of schedulers' benchmark, and no others.
     pub(crate) fn serve_pools(&mut self) -> Result<()> {
         let services = Pool::all().map(|pool| DesiredService {
-            id: ServiceId::new(Proto::Tcp, pool.vip(), PORT),
             name: format!("{}-{}", pool.scheduler.name(), pool.reals),
             scheduler: pool.scheduler,
             reals: (1..=pool.reals)
-                .map(|n| DesiredReal {
+                .map(|n| {
                     // Not where the clients are.
-                    addr: Ipv4Addr::from_bits(u32::from(real(0)) + (1 << 20) + n).into(),
-                    weight: pool.weight(n),
-                    ..desired_real(1, PORT, Method::Dr)
+                    let addr = Ipv4Addr::from_bits(u32::from(real(0)) + (1 << 20) + n);
+                    DesiredReal {
+                        weight: pool.weight(n),
+                        ..DesiredReal::new(addr.into(), PORT)
+                    }
                 })
                 .collect(),
-            ..service(Method::Dr)
+            ..DesiredService::new(ServiceId::new(Proto::Tcp, pool.vip(), PORT))
         });
         serve(&mut self.dataplane, self.ingress, services.collect())
     }
@@ -292,32 +291,15 @@ fn service(method: Method) -> DesiredService {
         PORT
     };
     DesiredService {
-        id: ServiceId::new(Proto::Tcp, vip(method), PORT),
-        also: Vec::new(),
-        name: format!("{method:?}").to_lowercase(),
         scheduler: Scheduler::Rr,
-        scheduler_flags: SchedulerFlags::default(),
-        persistence: None,
-        one_packet: false,
-        timeouts: None,
-        udp_leaves_quiesced: false,
         method,
-        router: 0,
-        reals: (1..=REALS).map(|n| desired_real(n, port, method)).collect(),
-    }
-}
-
-fn desired_real(n: u8, port: u16, method: Method) -> DesiredReal {
-    DesiredReal {
-        addr: real(n).into(),
-        port,
-        method,
-        weight: 1,
-        upper: 0,
-        lower: 0,
-        down: false,
-        reset: false,
-        drained: false,
+        reals: (1..=REALS)
+            .map(|n| DesiredReal {
+                method,
+                ..DesiredReal::new(real(n).into(), port)
+            })
+            .collect(),
+        ..DesiredService::new(ServiceId::new(Proto::Tcp, vip(method), PORT))
     }
 }
 

@@ -1,10 +1,7 @@
 //! What becomes of the pool: quorum, sorry server, slow start, damping.
 
 use super::world::*;
-use crate::core::desired::{
-    Connections, Desired, DesiredReal, DesiredService, Forwarding, Method, Scheduler,
-    SchedulerFlags, XdpMode,
-};
+use crate::core::desired::{Desired, DesiredReal, DesiredService, Scheduler};
 use crate::core::health::plan::{Damping, Rules, Timing};
 use crate::core::health::*;
 
@@ -171,40 +168,21 @@ fn standings_change_what_is_desired() {
     world.set(1, SICK);
     world.run(5 * SECOND);
     let desired_real = |n, weight| DesiredReal {
-        addr: real(n).ip(),
-        port: 80,
-        method: Method::Dr,
         weight,
-        upper: 0,
-        lower: 0,
-        down: false,
-        reset: false,
-        drained: false,
+        ..DesiredReal::new(real(n).ip(), 80)
     };
+    let reals = vec![
+        desired_real(1, 1),
+        desired_real(2, 1),
+        desired_real(3, 1),
+        desired_real(4, 8),
+    ];
     let mut desired = Desired {
-        interfaces: vec![],
-        mode: XdpMode::Auto,
-        connections: Connections::default(),
-        forwarding: Forwarding::default(),
         services: vec![DesiredService {
-            id: service_id(),
-            also: vec![],
-            name: "web".into(),
-            scheduler: Scheduler::Wrr,
-            scheduler_flags: SchedulerFlags::default(),
-            persistence: None,
-            one_packet: false,
-            timeouts: None,
-            udp_leaves_quiesced: false,
-            method: Method::Dr,
-            router: 0,
-            reals: vec![
-                desired_real(1, 1),
-                desired_real(2, 1),
-                desired_real(3, 1),
-                desired_real(4, 8),
-            ],
+            reals,
+            ..DesiredService::new(service_id())
         }],
+        ..Desired::default()
     };
     world.health.standings().apply(&mut desired);
     let got: Vec<_> = desired.services[0]

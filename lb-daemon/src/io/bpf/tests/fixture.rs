@@ -8,7 +8,7 @@ use lb_common::abi::{FILTER_REAL, FILTER_VIP, Load, Method, Timeouts, filter_cel
 use lb_common::net::{Be32, Proto};
 use lb_common::sched::Scheduler;
 
-use crate::core::desired::{self, Desired, DesiredReal, DesiredService, SchedulerFlags, ServiceId};
+use crate::core::desired::{self, Desired, DesiredReal, DesiredService, ServiceId};
 use crate::io::bpf::grace::Grace;
 use crate::io::bpf::layout::layouts;
 use crate::io::bpf::maps::Maps;
@@ -59,36 +59,22 @@ pub(super) fn hop(addr: Ipv4Addr) -> Hop {
 
 /// A service with real servers given by the last byte of their address, and weight.
 pub(super) fn service(vip: u8, scheduler: Scheduler, reals: &[(u8, u16)]) -> DesiredService {
+    let id = ServiceId::new(Proto::Tcp, Ipv4Addr::new(192, 0, 2, vip), 80);
     DesiredService {
-        id: ServiceId::new(Proto::Tcp, Ipv4Addr::new(192, 0, 2, vip), 80),
-        also: Vec::new(),
         name: format!("s{vip}"),
         scheduler,
-        scheduler_flags: SchedulerFlags::default(),
-        persistence: None,
-        one_packet: false,
-        timeouts: None,
-        udp_leaves_quiesced: false,
-        method: Method::Dr,
-        router: 0,
         reals: reals
             .iter()
             .map(|(last, weight)| real_server(*last, *weight))
             .collect(),
+        ..DesiredService::new(id)
     }
 }
 
 pub(super) fn real_server(last: u8, weight: u16) -> DesiredReal {
     DesiredReal {
-        addr: Ipv4Addr::new(10, 0, 0, last).into(),
-        port: 80,
-        method: Method::Dr,
         weight,
-        upper: 0,
-        lower: 0,
-        down: false,
-        reset: false,
-        drained: false,
+        ..DesiredReal::new(Ipv4Addr::new(10, 0, 0, last).into(), 80)
     }
 }
 
