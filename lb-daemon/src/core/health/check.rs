@@ -95,15 +95,17 @@ impl CheckState {
         change
     }
 
-    /// When the next probe starts, after one that started then.
-    pub(super) fn next_after(&self, started: Instant) -> Instant {
+    /// When the next probe is due, after one that started then and was answered now.
+    ///
+    /// That may be past: an answer that waited to be heard makes the next probe late, and its lateness is to be known.
+    /// Only a retry cannot be due before the failure that it follows.
+    pub(super) fn next_after(&self, started: Instant, now: Instant) -> Instant {
         let timing = &self.check.timing;
         let falling = self.is_up() && self.machine.progress().0 > 0;
-        let wait = match timing.retry {
-            Some(retry) if falling => retry,
-            _ => timing.interval,
-        };
-        started + wait
+        match timing.retry {
+            Some(retry) if falling => (started + retry).max(now),
+            _ => started + timing.interval,
+        }
     }
 
     /// The words of the latest answer.

@@ -164,8 +164,7 @@ impl Health {
         let verdict = check.answer(outcome, now);
         let other_weight = check.weight != asked;
         let started = check.started.take().unwrap_or(now);
-        self.schedule
-            .check_at(id, check.next_after(started).max(now));
+        self.schedule.check_at(id, check.next_after(started, now));
         // Nearly all answers change nothing.
         if let Some(verdict) = verdict {
             let (check, why) = (check.check.name.clone(), check.words().to_owned());

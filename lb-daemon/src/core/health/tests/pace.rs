@@ -71,6 +71,34 @@ fn probes_on_their_way_are_bounded_and_nobody_starves() {
     assert!(failures.iter().all(|n| (4..=7).contains(n)), "{failures:?}");
 }
 
+/// One real server that answers so late; how much later than due its probes started within ten seconds.
+fn latest(timing: Timing, takes: Duration) -> Duration {
+    let mut service = plan(rules());
+    service.reals = vec![real_plan_at(1, timing)];
+    let at = service.reals[0].id;
+    let mut world = World::new(vec![service]);
+    let manner = Manner { takes, ..SILENT };
+    world.manners.insert((at, "tcp".into()), manner);
+    world.run(10 * SECOND);
+    world.latest
+}
+
+#[test]
+fn a_probe_whose_predecessor_was_heard_too_late_is_late() {
+    assert_eq!(latest(TIMING, 500 * MS), Duration::ZERO);
+    assert_eq!(latest(TIMING, 1700 * MS), 700 * MS);
+}
+
+#[test]
+fn a_retry_is_not_late_because_the_failure_took_longer_than_it_waits() {
+    let timing = Timing {
+        retry: Some(100 * MS),
+        fall: 100,
+        ..TIMING
+    };
+    assert_eq!(latest(timing, 500 * MS), Duration::ZERO);
+}
+
 #[test]
 fn an_answer_to_a_check_that_is_gone_finds_nobody_and_frees_its_place() {
     let mut world = World::with(
