@@ -8,6 +8,7 @@
 #[path = "config/machine.rs"]
 mod machine;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use lb_daemon::config::{self, Anywhere};
@@ -60,6 +61,43 @@ fn every_bad_file_is_refused_with_the_words_beside_it() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(count >= 60, "only {count} bad files");
+}
+
+#[test]
+fn a_script_that_others_can_write_is_refused_where_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("script");
+    std::fs::write(&script, "#!/bin/sh\n").unwrap();
+    let path = script.display();
+    let said = |mode: u32| {
+        std::fs::set_permissions(&script, PermissionsExt::from_mode(mode)).unwrap();
+        let text = format!(
+            "services:\n  - name: web\n    address: 192.168.200.16:80\n    health:\n      - script: {{command: [{path}, -v]}}\n    \
+             reals: [10.0.0.21]\n"
+        );
+        let parsed = config::parse(text.as_bytes(), Path::new("lbd.yaml"), &Machine);
+        parsed
+            .err()
+            .map(|refused| refused.to_string())
+            .unwrap_or_default()
+    };
+    assert_eq!(said(0o755), "");
+    let (writable, plain) = (said(0o757), said(0o644));
+    for part in [
+        &format!(
+            "lbd.yaml:5:17: service `web`: `{path}` is not safe to run: `{path}` can be changed by everybody\n"
+        ),
+        "\n  why: whoever can change it could run anything as the user of the script\n",
+        &format!("\n  hint: `chmod go-w {path}`\n"),
+    ] {
+        assert!(writable.contains(part), "{writable}");
+    }
+    for part in [
+        &format!("lbd.yaml:5:17: service `web`: `{path}` is not executable\n"),
+        &format!("\n  hint: `chmod 755 {path}`\n"),
+    ] {
+        assert!(plain.contains(part), "{plain}");
+    }
 }
 
 fn repository() -> PathBuf {
