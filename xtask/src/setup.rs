@@ -13,7 +13,9 @@ use crate::{sh, ui};
 const LAB_PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("dnsmasq", "dnsmasq-base"),
+    ("etcd", "etcd-server"),
     ("ethtool", "ethtool"),
+    ("exim4", "exim4-daemon-light"),
     ("ip", "iproute2"),
     ("keepalived", "keepalived"),
     ("nginx", "nginx-light"),
@@ -24,6 +26,8 @@ const LAB_PROGRAMS: &[(&str, &str)] = &[
 
 /// Services that Debian starts when it installs them. The lab runs its own in its own namespaces.
 const STARTED: &[(&str, &str)] = &[
+    ("etcd-server", "etcd"),
+    ("exim4-daemon-light", "exim4"),
     ("keepalived", "keepalived"),
     ("nginx-light", "nginx"),
     ("redis-server", "redis-server"),

@@ -4,20 +4,22 @@ mod many;
 mod pool;
 mod programs;
 mod protocols;
+mod seen;
 mod shares;
+mod stores;
 mod tls;
 mod web;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use lb_daemon::api::client::Client;
 use lb_daemon::api::types::{HealthReport, Place, Stats};
 use serde::de::DeserializeOwned;
-use tests::lab::{Arms, Layout, Site, Vip, poll};
+use tests::lab::{Arms, Host, Layout, Process, Site, Vip, poll};
 
 /// How often these tests check.
 const TIMING: &str = "interval: 200ms, timeout: 100ms, rise: 2, fall: 3";
@@ -82,6 +84,45 @@ fn check(what: &str) -> String {
 fn addresses(site: &Site, reals: &[usize]) -> Vec<String> {
     let address = |&n: &usize| site.reals[n].address.to_string();
     reals.iter().map(address).collect()
+}
+
+/// A server of a site's real server.
+fn at(site: &Site, real: usize, port: u16) -> SocketAddr {
+    SocketAddr::new(site.reals[real].address.into(), port)
+}
+
+/// Waits until a server takes connections.
+fn listening(host: &Host, server: &mut Process, port: u16, within: Duration) -> Result<()> {
+    let start = Instant::now();
+    poll(&format!("port {port}"), within, || {
+        if let Err(ended) = server.still_runs() {
+            return Ok(Err(ended));
+        }
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let connect = || Ok(TcpStream::connect_timeout(&address, PATIENCE)?);
+        host.inside(connect).map(|_| Ok(()))
+    })?
+    .with_context(|| format!("after {:?}", start.elapsed()))
+}
+
+/// Whether none of some new connections to the service, which is by direct routing, goes to this real server.
+fn avoided(site: &Site, watch: &Watch, real: SocketAddr) -> Result<()> {
+    let before = watch.conns(real)?;
+    let vip = SocketAddr::new(Vip::Dr.address().into(), real.port());
+    site.client.inside(|| {
+        for _ in 0..50 {
+            TcpStream::connect_timeout(&vip, Duration::from_secs(1))
+                .with_context(|| vip.to_string())?;
+        }
+        Ok(())
+    })?;
+    let after = watch.conns(real)?;
+    ensure!(
+        before == after,
+        "{} connections went to {real}",
+        after - before
+    );
+    Ok(())
 }
 
 /// Asks a director over its socket: quicker than by starting `lbctl`.

@@ -299,6 +299,40 @@ fn connections_of_a_dead_real_server_are_kept_or_reset_as_the_service_says() -> 
     Ok(())
 }
 
+#[test]
+fn a_persistent_client_leaves_a_dead_real_server_unless_it_only_lost_its_weight() -> Result<()> {
+    needs_lab!();
+    for (word, stays) in [("remove", false), ("weight_zero", true)] {
+        let mut site = site(2)?;
+        let more = [
+            check("http: /healthz"),
+            format!("on_failure: {word}"),
+            "persistence: 5m".to_owned(),
+        ];
+        site.balance(&web(&site, &[0, 1], &more))?;
+        let watch = Watch::new(&site)?;
+        let ask = || site.client.curl(&Vip::Dr.url("/"), 4);
+        let first = ask()?;
+        let (its, other) = if first.from("r1") == 4 {
+            (0, 1)
+        } else {
+            (1, 0)
+        };
+        let names = ["r1", "r2"];
+        ensure!(first.from(names[its]) == 4, "{first:?}");
+        site.reals[its].set_sick(true)?;
+        watch.until(site.reals[its].web(), Place::Down, DOWN)?;
+        let then = ask()?;
+        println!("{word}: {:?}, then {:?}", first.by_name, then.by_name);
+        let serves = names[if stays { its } else { other }];
+        ensure!(then.from(serves) == 4, "{word}: {then:?}");
+        // Nobody else goes there in either case.
+        let strangers = site.router.curl(&Vip::Dr.url("/"), 4)?;
+        ensure!(strangers.from(names[other]) == 4, "{word}: {strangers:?}");
+    }
+    Ok(())
+}
+
 /// Fetches a page over a connection that stays.
 fn page(stream: &mut TcpStream) -> Result<String> {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n")?;

@@ -1,65 +1,22 @@
-//! Real servers of the field that are no web servers.
+//! Resolvers, mail servers, and what else talks over TCP, UDP or ICMP.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use lb_daemon::api::types::Place;
 use nix::sys::signal::Signal;
+use nix::unistd::User;
 use tests::lab::{Host, Process, Site, Vip, poll};
 use tests::needs_lab;
 
-use super::{DOWN, PATIENCE, UP, Watch, addresses, check, service, site};
+use super::{
+    DOWN, PATIENCE, UP, Watch, addresses, at, avoided, check, listening, service, site, web,
+};
 
 /// Where the DNS server of these tests is; at the usual port there is another one.
 const DNS: u16 = 5300;
-const REDIS: u16 = 6379;
-const ZOOKEEPER: u16 = 2181;
-
-#[test]
-fn a_redis_master_is_followed_when_the_roles_are_exchanged() -> Result<()> {
-    needs_lab!();
-    let mut site = site(2)?;
-    let servers: Vec<Process> = site
-        .reals
-        .iter()
-        .map(|real| redis(&real.host))
-        .collect::<Result<_>>()?;
-    let [first, second] = both(&site, REDIS);
-    let port = REDIS.to_string();
-    let cli = |n: usize, words: &[&str]| {
-        let host = &site.reals[n].host;
-        host.run(&[&["redis-cli"], words].concat())
-    };
-    cli(1, &["replicaof", &first.ip().to_string(), &port])?;
-    let reals = addresses(&site, &[0, 1]);
-    let checked = check("redis: {role: master}, initial: down");
-    site.balance(&service("tcp", REDIS, Vip::Dr, &reals, &[checked]))?;
-    let watch = Watch::new(&site)?;
-    watch.until(first, Place::Up, PATIENCE)?;
-    let (_, words) = watch.until(second, Place::Down, PATIENCE)?;
-    let cli = |n: usize, words: &[&str]| {
-        let host = &site.reals[n].host;
-        host.run(&[&["redis-cli"], words].concat())
-    };
-    cli(1, &["replicaof", "no", "one"])?;
-    cli(0, &["replicaof", &second.ip().to_string(), &port])?;
-    let (up, _) = watch.until(second, Place::Up, UP)?;
-    let (down, _) = watch.until(first, Place::Down, DOWN)?;
-    avoided(&site, &watch, first, REDIS)?;
-    println!(
-        "redis: exchanged after {up:.0?} and {:.0?} ({words})",
-        up + down
-    );
-    // Stopped: the kernel takes connections, and nobody answers.
-    servers[1].signal_group(Signal::SIGSTOP)?;
-    let (down, words) = watch.until(second, Place::Down, DOWN)?;
-    servers[1].signal_group(Signal::SIGCONT)?;
-    let (up, _) = watch.until(second, Place::Up, UP)?;
-    println!("redis: stopped, down after {down:.0?} ({words}); up after {up:.0?}");
-    Ok(())
-}
+const SMTP: u16 = 25;
 
 #[test]
 fn a_resolver_with_a_wrong_answer_is_left() -> Result<()> {
@@ -73,10 +30,11 @@ fn a_resolver_with_a_wrong_answer_is_left() -> Result<()> {
     let asked = check("dns: {name: www.lab, record: A, expect: 192.0.2.7}");
     site.balance(&service("udp", DNS, Vip::Dr, &reals, &[asked]))?;
     let watch = Watch::new(&site)?;
-    let [first, _] = both(&site, DNS);
+    let first = at(&site, 0, DNS);
     watch.until(first, Place::Up, PATIENCE)?;
     servers.remove(0).stop(PATIENCE)?;
     let (down, words) = watch.until(first, Place::Down, DOWN)?;
+    avoided_over_udp(&site, &watch)?;
     println!("unbound stopped: down after {down:.0?} ({words})");
     let wrong = unbound(&site.reals[0].host, Ipv4Addr::new(192, 0, 2, 8))?;
     poll("the wrong answer to be seen", PATIENCE, || {
@@ -102,11 +60,11 @@ fn a_tcp_server_is_asked_for_a_greeting() -> Result<()> {
     let asked = check(r#"tcp: {send: "GET / HTTP/1.0\r\n\r\n", matches: "(?s)200 OK.*r[12]$"}"#);
     site.balance(&service("tcp", 80, Vip::Dr, &reals, &[asked]))?;
     let watch = Watch::new(&site)?;
-    let [first, _] = both(&site, 80);
+    let first = at(&site, 0, 80);
     watch.until(first, Place::Up, PATIENCE)?;
     site.reals[0].signal_web(Signal::SIGKILL)?;
     let (down, words) = watch.until(first, Place::Down, DOWN)?;
-    avoided(&site, &watch, first, 80)?;
+    avoided(&site, &watch, first)?;
     site.start_web(0)?;
     let (up, _) = watch.until(first, Place::Up, UP)?;
     println!("tcp: down after {down:.0?} ({words}), up after {up:.0?}");
@@ -114,78 +72,96 @@ fn a_tcp_server_is_asked_for_a_greeting() -> Result<()> {
 }
 
 #[test]
-fn a_zookeeper_server_is_asked_whether_it_is_well() -> Result<()> {
+fn an_icmp_error_takes_a_udp_server_out_and_silence_does_not() -> Result<()> {
     needs_lab!();
-    let jar = Path::new("/usr/share/java/zookeeper.jar");
-    if !jar.exists() {
-        println!("SKIP: ZooKeeper is not installed (Debian: zookeeper)");
-        return Ok(());
+    let mut site = site(2)?;
+    let mut servers = Vec::new();
+    for real in &site.reals {
+        servers.push(unbound(&real.host, Ipv4Addr::new(192, 0, 2, 7))?);
     }
-    let mut site = site(1)?;
-    let server = zookeeper(&site.reals[0].host)?;
-    let reals = addresses(&site, &[0]);
-    let asked = check("zookeeper:");
-    site.balance(&service("tcp", ZOOKEEPER, Vip::Dr, &reals, &[asked]))?;
+    let reals = addresses(&site, &[0, 1]);
+    // No resolver answers that.
+    let asked = check("udp: {send: x}, initial: down");
+    site.balance(&service("udp", DNS, Vip::Dr, &reals, &[asked]))?;
     let watch = Watch::new(&site)?;
-    let real = SocketAddr::new(site.reals[0].address.into(), ZOOKEEPER);
-    poll("a good answer", PATIENCE, || {
-        let (place, words) = watch.look(real)?;
-        ensure!(
-            place == Place::Up && words.contains("imok"),
-            "{place:?}: {words}"
-        );
-        Ok(())
-    })?;
-    server.signal_group(Signal::SIGSTOP)?;
-    let (down, words) = watch.until(real, Place::Down, DOWN)?;
-    server.signal_group(Signal::SIGCONT)?;
-    let (up, _) = watch.until(real, Place::Up, UP)?;
-    println!("zookeeper: down after {down:.0?} ({words}), up after {up:.0?}");
+    let first = at(&site, 0, DNS);
+    let (_, silent) = watch.until(first, Place::Up, PATIENCE)?;
+    servers.remove(0).stop(PATIENCE)?;
+    let (down, words) = watch.until(first, Place::Down, DOWN)?;
+    avoided_over_udp(&site, &watch)?;
+    servers.push(unbound(&site.reals[0].host, Ipv4Addr::new(192, 0, 2, 7))?);
+    let (up, _) = watch.until(first, Place::Up, UP)?;
+    println!("udp: {silent}; down after {down:.0?} ({words}), up after {up:.0?}");
+    ensure!(silent == "no error came back", "{silent}");
     Ok(())
 }
 
-/// The two real servers of a site, at a port.
-fn both(site: &Site, port: u16) -> [SocketAddr; 2] {
-    [0, 1].map(|n| SocketAddr::new(site.reals[n].address.into(), port))
+#[test]
+fn a_mail_server_that_turns_everybody_away_or_is_gone_is_left() -> Result<()> {
+    needs_lab!();
+    let mut site = site(2)?;
+    let mut servers = Vec::new();
+    for real in &site.reals {
+        servers.push(exim(&real.host)?);
+    }
+    let reals = addresses(&site, &[0, 1]);
+    let asked = check("smtp: {helo: director.lab}, initial: down");
+    site.balance(&service("tcp", SMTP, Vip::Dr, &reals, &[asked]))?;
+    let watch = Watch::new(&site)?;
+    let first = at(&site, 0, SMTP);
+    let (_, words) = watch.until(first, Place::Up, PATIENCE)?;
+    ensure!(words.starts_with("220 r1.lab ESMTP Exim"), "{words}");
+    let shut = shut(&site.reals[0].host);
+    std::fs::write(&shut, "")?;
+    let (down, words) = watch.until(first, Place::Down, DOWN)?;
+    avoided(&site, &watch, first)?;
+    std::fs::remove_file(&shut)?;
+    let (up, _) = watch.until(first, Place::Up, UP)?;
+    println!("smtp: down after {down:.0?} ({words}), up after {up:.0?}");
+    ensure!(words == "the server says 550 closed for today", "{words}");
+    servers.remove(0).kill()?;
+    let (down, words) = watch.until(first, Place::Down, DOWN)?;
+    avoided(&site, &watch, first)?;
+    servers.push(exim(&site.reals[0].host)?);
+    let (up, _) = watch.until(first, Place::Up, UP)?;
+    println!("smtp: killed, down after {down:.0?} ({words}), up after {up:.0?}");
+    Ok(())
 }
 
-/// Whether none of some new connections to the service goes to this real server.
-fn avoided(site: &Site, watch: &Watch, real: SocketAddr, port: u16) -> Result<()> {
-    let before = watch.conns(real)?;
-    let vip = SocketAddr::new(Vip::Dr.address().into(), port);
+#[test]
+fn a_host_that_answers_no_echo_request_is_left() -> Result<()> {
+    needs_lab!();
+    let mut site = site(2)?;
+    site.balance(&web(&site, &[0, 1], &[check("ping:, initial: down")]))?;
+    let watch = Watch::new(&site)?;
+    let first = site.reals[0].web();
+    watch.until(first, Place::Up, PATIENCE)?;
+    let host = &site.reals[0].host;
+    host.set(&[("ipv4/icmp_echo_ignore_all", "1")])?;
+    let (down, words) = watch.until(first, Place::Down, DOWN)?;
+    avoided(&site, &watch, first)?;
+    host.set(&[("ipv4/icmp_echo_ignore_all", "0")])?;
+    let (up, _) = watch.until(first, Place::Up, UP)?;
+    println!("ping: down after {down:.0?} ({words}), up after {up:.0?}");
+    Ok(())
+}
+
+/// Whether none of some questions to the service goes to its first real server.
+fn avoided_over_udp(site: &Site, watch: &Watch) -> Result<()> {
+    let [first, second] = [0, 1].map(|n| at(site, n, DNS));
+    let before = (watch.conns(first)?, watch.conns(second)?);
     site.client.inside(|| {
         for _ in 0..50 {
-            TcpStream::connect_timeout(&vip, Duration::from_secs(1))
-                .with_context(|| vip.to_string())?;
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            socket.send_to(b"x", (Vip::Dr.address(), DNS))?;
         }
         Ok(())
     })?;
-    let after = watch.conns(real)?;
-    ensure!(
-        before == after,
-        "{} connections went to {real}",
-        after - before
-    );
-    Ok(())
-}
-
-fn redis(host: &Host) -> Result<Process> {
-    let folder = host.folder().display().to_string();
-    let port = REDIS.to_string();
-    let words = [
-        "redis-server",
-        "--port",
-        &port,
-        "--protected-mode",
-        "no",
-        "--save",
-        "",
-        "--dir",
-        &folder,
-    ];
-    let mut server = host.start("redis", &words)?;
-    listening(host, &mut server, REDIS, PATIENCE)?;
-    Ok(server)
+    poll("the datagrams to be counted", PATIENCE, || {
+        let now = (watch.conns(first)?, watch.conns(second)?);
+        ensure!(now == (before.0, before.1 + 50), "{before:?}, then {now:?}");
+        Ok(())
+    })
 }
 
 /// A resolver that knows one name.
@@ -215,32 +191,44 @@ fn unbound(host: &Host, address: Ipv4Addr) -> Result<Process> {
     Ok(server)
 }
 
-fn zookeeper(host: &Host) -> Result<Process> {
-    let folder = host.folder();
-    let path = folder.join("zoo.cfg");
+/// While this file is there, the mail server turns everybody away.
+fn shut(host: &Host) -> PathBuf {
+    host.folder().join("shut")
+}
+
+/// A mail server that takes no mail but greets.
+fn exim(host: &Host) -> Result<Process> {
+    // It writes as a user of its own.
+    let folder = host.folder().join("mail");
+    std::fs::create_dir_all(&folder)?;
+    let user = User::from_name("Debian-exim")?.context("there is no user of exim")?;
+    nix::unistd::chown(&folder, Some(user.uid), Some(user.gid))?;
+    let folder = folder.display();
+    let path = host.folder().join("exim.conf");
     let text = format!(
-        "tickTime=2000\ndataDir={}\nclientPort={ZOOKEEPER}\nadmin.enableServer=false\n4lw.commands.whitelist=*\n",
-        folder.join("zookeeper").display()
+        "primary_hostname = {name}.lab
+spool_directory = {folder}
+log_file_path = {folder}/%slog
+pid_file_path = {folder}/exim.pid
+local_interfaces = 0.0.0.0
+daemon_smtp_ports = {SMTP}
+disable_ipv6 = true
+smtp_accept_max = 0
+smtp_connect_backlog = 128
+keep_environment =
+acl_smtp_connect = connect
+begin acl
+connect:
+  deny condition = ${{if exists{{{shut}}}}}
+       message = closed for today
+  accept
+",
+        name = host.name(),
+        shut = shut(host).display(),
     );
     std::fs::write(&path, text).with_context(|| path.display().to_string())?;
     let path = path.display().to_string();
-    let main = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
-    let words = ["java", "-Xmx64m", "-cp", "/usr/share/java/*", main, &path];
-    let mut server = host.start("zookeeper", &words)?;
-    listening(host, &mut server, ZOOKEEPER, Duration::from_secs(60))?;
+    let mut server = host.start("exim", &["exim4", "-bdf", "-C", &path])?;
+    listening(host, &mut server, SMTP, PATIENCE)?;
     Ok(server)
-}
-
-/// Waits until a server takes connections.
-fn listening(host: &Host, server: &mut Process, port: u16, within: Duration) -> Result<()> {
-    let start = Instant::now();
-    poll(&format!("port {port}"), within, || {
-        if let Err(ended) = server.still_runs() {
-            return Ok(Err(ended));
-        }
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let connect = || Ok(TcpStream::connect_timeout(&address, PATIENCE)?);
-        host.inside(connect).map(|_| Ok(()))
-    })?
-    .with_context(|| format!("after {:?}", start.elapsed()))
 }

@@ -191,6 +191,36 @@ fn a_real_server_without_the_vip_is_found_out_by_a_check_via_the_vip() -> Result
 }
 
 #[test]
+fn a_real_server_whose_tunnel_is_broken_is_found_out_by_a_check_via_the_vip() -> Result<()> {
+    needs_lab!();
+    let mut site = site(2)?;
+    let reals = addresses(&site, &[0, 1]);
+    let asked = check("http: /healthz, via: vip, initial: down");
+    site.balance(&service("tcp", 80, Vip::Tun, &reals, &[asked]))?;
+    let watch = Watch::new(&site)?;
+    let real = site.reals[0].web();
+    for real in [real, site.reals[1].web()] {
+        watch.until(real, Place::Up, PATIENCE)?;
+    }
+    // Nobody takes packets out of the tunnel any more; all else is as it was.
+    let host = site.reals[0].host.clone();
+    host.ip(&["link set dev eth0 xdpdrv off"])?;
+    let (down, words) = watch.until(real, Place::Down, DOWN)?;
+    let own = format!("http://{}/healthz", site.reals[0].address);
+    site.director.host().run(&["curl", "-sf", &own])?;
+    let answers = site.client.curl(&Vip::Tun.url("/"), 20)?;
+    ensure!(answers.from("r2") == 20, "{answers:?}");
+    let program = site.lab().bpffs().join("decap");
+    host.ip(&[&format!(
+        "link set dev eth0 xdpdrv pinned {}",
+        program.display()
+    )])?;
+    let (up, _) = watch.until(real, Place::Up, UP)?;
+    println!("tunnel broken: down after {down:.0?} ({words}), up after {up:.0?}");
+    Ok(())
+}
+
+#[test]
 fn with_nat_a_check_via_the_vip_goes_to_the_real_servers_own_port() -> Result<()> {
     needs_lab!();
     let mut site = site(1)?;
