@@ -27,12 +27,26 @@ pub struct Pair {
     pub reals: Vec<Real>,
     _router: Host,
     // Last, so that processes end before their namespaces go.
-    _lab: Lab,
+    lab: Lab,
 }
 
 impl Pair {
     /// The address by which real servers answer with NAT: the master of the inside has it.
     pub const GATEWAY: &str = "10.0.2.100";
+
+    /// Keep the directors apart from each other, or join them again; all others reach both of them.
+    ///
+    /// # Errors
+    ///
+    /// A step failed.
+    pub fn divide(&self, yes: bool) -> Result<()> {
+        for director in &self.directors {
+            for interface in ["eth0", "eth1"] {
+                self.lab.isolate(director.host(), interface, yes)?;
+            }
+        }
+        Ok(())
+    }
 
     /// Make one, with all servers running.
     ///
@@ -62,7 +76,7 @@ impl Pair {
             directors,
             reals: all,
             _router: router,
-            _lab: lab,
+            lab,
         })
     }
 }

@@ -114,6 +114,11 @@ impl Lab {
         Program::Pass.attach(self, &self.switch, &switch::port(host, interface))
     }
 
+    /// Keep those interfaces of which this was said apart from each other, or join them again. Others reach them all the same.
+    pub(super) fn isolate(&self, host: &Host, interface: &str, yes: bool) -> Result<()> {
+        switch::isolate(&self.switch, host, interface, yes)
+    }
+
     /// Leave the lab up when we end.
     ///
     /// # Errors

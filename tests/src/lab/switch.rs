@@ -45,6 +45,12 @@ pub(super) fn connect(
     host.ip(&[&format!("link set {interface} up")])
 }
 
+/// Have a host's interface reach, and be reached by, no other one of which this was said, or end that.
+pub(super) fn isolate(switch: &Host, host: &Host, interface: &str, yes: bool) -> Result<()> {
+    let (port, yes) = (port(host, interface), if yes { "on" } else { "off" });
+    switch.ip(&[&format!("link set {port} type bridge_slave isolated {yes}")])
+}
+
 /// The switch's end of an interface.
 pub(super) fn port(host: &Host, interface: &str) -> String {
     format!("{}.{interface}", host.name())

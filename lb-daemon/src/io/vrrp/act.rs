@@ -3,10 +3,10 @@
 use std::io;
 use std::net::IpAddr;
 
-use super::run::Thread;
+use super::run::{Thread, machine};
 use super::types::{Event, Notice};
 use crate::core::vrrp::{
-    Claim, Effect, Packet, State, gratuitous_arp, multicast_group, neighbour_advertisement,
+    Claim, Effect, Machine, Packet, State, gratuitous_arp, multicast_group, neighbour_advertisement,
 };
 use crate::io::clock;
 
@@ -37,10 +37,25 @@ impl Thread {
                 });
             }
             Effect::WantsMaster => {}
-            Effect::LowerMaster(other) => self.notice(name, Notice::LowerMaster(other)),
+            Effect::LowerMaster(other) => {
+                // The last word of a predecessor is no news.
+                if !self.has_just_taken_over(name) {
+                    self.notice(name, Notice::LowerMaster(other));
+                }
+            }
             Effect::TwoOwners(other) => self.notice(name, Notice::TwoOwners(other)),
             Effect::Late(by) => self.notice(name, Notice::Overslept(by)),
         }
+    }
+
+    fn has_just_taken_over(&self, name: &str) -> bool {
+        let instance = self.instances.get(name);
+        instance.is_some_and(|instance| {
+            let machine = machine(&self.router, instance.slot);
+            let interval = instance.config.interval.duration();
+            let since = machine.and_then(Machine::since);
+            since.is_some_and(|since| clock::now().saturating_duration_since(since) < interval)
+        })
     }
 
     fn advertise(&mut self, name: &str, claim: Claim) {

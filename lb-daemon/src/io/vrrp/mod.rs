@@ -13,6 +13,7 @@ mod ear;
 mod filter;
 mod hear;
 mod instance;
+mod leave;
 mod netlink;
 pub mod notify;
 mod packet_socket;
@@ -121,7 +122,8 @@ impl Vrrp {
         self.teller.another()
     }
 
-    /// Leaves everything to the other directors, and ends the thread.
+    /// Leaves everything to the other directors, and ends the thread. Masters serve until another takes their place, for at
+    /// most three seconds.
     pub fn stop(mut self) {
         self.end();
     }

@@ -57,7 +57,9 @@ pub(super) struct Thread {
     /// Numbers of sync groups by name, also of those that are gone.
     groups: BTreeMap<String, usize>,
     pub(super) report: Report,
-    stopped: bool,
+    /// It leaves everything to others, at the latest then.
+    pub(super) leaves_at: Option<Instant>,
+    pub(super) stopped: bool,
 }
 
 impl Thread {
@@ -89,6 +91,7 @@ impl Thread {
             names: BTreeMap::new(),
             groups: BTreeMap::new(),
             report: Report::default(),
+            leaves_at: None,
             stopped: false,
         })
     }
@@ -125,6 +128,7 @@ impl Thread {
             if self.masters_moved {
                 self.open_ears();
             }
+            self.leave_when_over(clock::now());
         }
     }
 
@@ -161,7 +165,8 @@ impl Thread {
 
     fn due(&self) -> Option<Instant> {
         let instances = self.instances.values().filter_map(Instance::due);
-        instances.chain(self.router.due()).min()
+        let others = self.router.due().into_iter().chain(self.leaves_at);
+        instances.chain(others).min()
     }
 
     /// Tells a state machine, and does what follows.
@@ -311,16 +316,13 @@ impl Thread {
                 Command::Report(answer) => {
                     let _ = answer.send(self.report());
                 }
-                Command::Stop => {
-                    self.configure(Vec::new());
-                    self.stopped = true;
-                }
+                Command::Stop => self.begin_to_leave(),
             }
         }
     }
 
     /// Runs these and no others. What stays as it is, is not touched.
-    fn configure(&mut self, wanted: Vec<Wanted>) {
+    pub(super) fn configure(&mut self, wanted: Vec<Wanted>) {
         let stays = |name: &str, instance: &Instance| {
             let same = |w: &Wanted| w.router.name == name && instance.is_same_router(&w.router);
             wanted.iter().any(same)

@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::mem::{Discriminant, discriminant};
 use std::net::Ipv4Addr;
 
+use super::super::{Claim, InitialState, Preempt};
 use super::*;
 use crate::core::vrrp::{Announcements, Auth, Version};
 
@@ -162,6 +163,7 @@ fn table() -> Vec<Row> {
             Backup,
             vec![
                 release,
+                send,
                 entered(Master, Backup, Cause::Outranked(address(20))),
             ],
             Some(DOWN),
@@ -172,6 +174,7 @@ fn table() -> Vec<Row> {
             Backup,
             vec![
                 release,
+                send,
                 entered(Master, Backup, Cause::Outranked(address(20))),
             ],
             Some(DOWN),
@@ -190,7 +193,13 @@ fn table() -> Vec<Row> {
             vec![send, announce, Effect::LowerMaster(address(20))],
             Some(INTERVAL),
         ),
-        row(Master, advert(20, 0), Master, vec![send], Some(INTERVAL)),
+        row(
+            Master,
+            advert(20, 0),
+            Master,
+            vec![send, announce],
+            Some(INTERVAL),
+        ),
         //
         stay(Stopped, E::MasterDown(Duration::ZERO)),
         row(

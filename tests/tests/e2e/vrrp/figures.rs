@@ -1,0 +1,154 @@
+//! For how long do clients get no answer, at 500 new connections a second, by DR and by NAT? `LB_RUNS=20` tries each twenty
+//! times.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tests::lab::{Pair, Silence, Vip, poll};
+use tests::needs_lab;
+
+use super::{SOON, is, runs, settled, started};
+
+const SECOND: Duration = Duration::from_secs(1);
+const TENTH: Duration = Duration::from_millis(100);
+
+/// For how long there was no answer, each time.
+struct Silences {
+    what: String,
+    /// By DR and by NAT.
+    runs: Vec<[Duration; 2]>,
+}
+
+impl Silences {
+    fn new(what: &str, interval: Duration) -> Self {
+        Self {
+            what: format!("{what}, advertisements every {interval:?}"),
+            runs: Vec::new(),
+        }
+    }
+
+    /// Prints them, and fails if one was longer than it may be.
+    fn judge(self, most: Duration) -> Result<()> {
+        println!("{self}; at most {most:?} allowed");
+        let longest = self.runs.iter().flatten().max().copied();
+        ensure!(longest.is_some_and(|l| l <= most), "{self}, not {most:?}");
+        Ok(())
+    }
+}
+
+impl fmt::Display for Silences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, runs } = self;
+        write!(f, "{what}: {} runs, no answer", runs.len())?;
+        for (n, method) in ["DR", "NAT"].into_iter().enumerate() {
+            let mut all: Vec<Duration> = runs.iter().map(|run| run[n]).collect();
+            all.sort_unstable();
+            if let [least, .., most] = all[..] {
+                let middle = all[all.len() / 2];
+                write!(
+                    f,
+                    ", {method} {least:.1?} to {most:.1?} (median {middle:.1?})"
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Something happens to the first director while clients connect; for how long there is no answer.
+fn silence(pair: &mut Pair, happen: impl FnOnce(&mut Pair) -> Result<()>) -> Result<[Duration; 2]> {
+    let watch = [Vip::Dr, Vip::Nat].map(|vip| Silence::start(&pair.client, vip.web(), 250));
+    std::thread::sleep(Duration::from_millis(300));
+    let moment = Instant::now();
+    happen(pair)?;
+    poll("the second to be master", SOON, || {
+        is(&pair.directors[1], "outside", "master")?;
+        is(&pair.directors[1], "inside", "master")
+    })?;
+    // What the new master answers counts too.
+    std::thread::sleep(Duration::from_millis(500));
+    let mut longest = [Duration::ZERO; 2];
+    for (longest, watch) in longest.iter_mut().zip(watch) {
+        let heard = watch.stop()?;
+        ensure!(
+            heard.answers.len() > 20,
+            "only {} answers",
+            heard.answers.len()
+        );
+        let last = heard.answers.last().context("there was no answer")?;
+        ensure!(
+            last.elapsed() < Duration::from_millis(200),
+            "there are no answers any more"
+        );
+        *longest = heard.longest_after(moment);
+    }
+    Ok(longest)
+}
+
+/// The links go first: what has no power says nothing any more, not even a farewell.
+fn power_is_lost(interval: Duration, most: Duration) -> Result<()> {
+    let mut pair = started(interval)?;
+    let mut silences = Silences::new("power lost", interval);
+    for _ in 0..runs() {
+        silences.runs.push(silence(&mut pair, |pair| {
+            let first = &mut pair.directors[0];
+            first
+                .host()
+                .ip(&["link set eth0 down", "link set eth1 down"])?;
+            first.kill()
+        })?);
+        let first = &mut pair.directors[0];
+        first.host().ip(&[
+            "link set eth0 up",
+            "link set eth1 up",
+            "route replace default via 10.0.2.254",
+        ])?;
+        first.start()?;
+        settled(&pair)?;
+    }
+    silences.judge(most)
+}
+
+#[test]
+fn clients_are_answered_soon_after_their_director_has_lost_its_power() -> Result<()> {
+    needs_lab!();
+    power_is_lost(TENTH, Duration::from_millis(600))
+}
+
+#[test]
+fn at_one_second_clients_are_answered_within_the_time_of_its_timers() -> Result<()> {
+    needs_lab!();
+    power_is_lost(SECOND, Duration::from_millis(3_700))
+}
+
+/// An operator hands over, or has the daemon stop: the old master serves until the new one does.
+#[test]
+fn clients_hardly_notice_a_planned_hand_over() -> Result<()> {
+    needs_lab!();
+    let most = Duration::from_millis(50);
+    for interval in [TENTH, SECOND] {
+        let mut pair = started(interval)?;
+        let mut handed_over = Silences::new("handed over", interval);
+        let mut stopped = Silences::new("stopped", interval);
+        for _ in 0..runs() {
+            handed_over.runs.push(silence(&mut pair, |pair| {
+                pair.directors[0]
+                    .lbctl(&["vrrp", "failover", "outside"])
+                    .map(drop)
+            })?);
+            // Whom an operator made give way comes back when it is started anew.
+            pair.directors[0].stop()?;
+            pair.directors[0].start()?;
+            settled(&pair)?;
+            stopped
+                .runs
+                .push(silence(&mut pair, |pair| pair.directors[0].stop())?);
+            pair.directors[0].start()?;
+            settled(&pair)?;
+        }
+        handed_over.judge(most)?;
+        stopped.judge(most)?;
+    }
+    Ok(())
+}
