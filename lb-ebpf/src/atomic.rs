@@ -32,7 +32,9 @@ unsafe impl<V> Sync for Atomic<V> {}
 
 impl Atomic<u64> {
     /// A word that is zero.
-    pub(crate) const ZERO: Self = Self(UnsafeCell::new(0));
+    pub(crate) const fn zero() -> Self {
+        Self(UnsafeCell::new(0))
+    }
 }
 
 macro_rules! word {

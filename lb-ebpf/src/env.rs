@@ -23,7 +23,7 @@ use crate::atomic::{Atomic, Bpf};
 use crate::{fib, maps};
 
 /// The last tick that a CPU asked for, and below it the jiffy in which it did, its lowest bit set. In a cache line of its own.
-static TICK: OwnLine = OwnLine(Atomic::ZERO);
+static TICK: OwnLine = OwnLine(Atomic::zero());
 
 #[repr(align(64))]
 struct OwnLine(Atomic<u64>);

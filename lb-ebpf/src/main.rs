@@ -59,7 +59,7 @@ extern "C" fn established(ctx: *mut xdp_md) -> u32 {
 #[xdp]
 fn decap(ctx: XdpContext) -> u32 {
     let mut frame = Frame::new(ctx.ctx);
-    let ended = decap::handle(&mut frame, |addr| maps::TUNNELS.get_ptr(&addr).is_some());
+    let ended = decap::handle(&mut frame, |addr| maps::TUNNELS.get_ptr(addr).is_some());
     if let Some(count) = maps::DECAPS.get_ptr_mut(ended as u32) {
         // SAFETY: the element is this CPU's own, and the program is not preempted by another of its kind.
         unsafe { *count = (*count).wrapping_add(1) };
