@@ -15,7 +15,7 @@
 //!                          `-> ICMP, wherever to --> quote --> related: quoted flow -> its real server | its client
 //! ```
 //!
-//! Most packets need only [`established`], a straight line: one bucket, one real server, one rewrite. It answers for a
+//! Most packets need only [`established()`], a straight line: one bucket, one real server, one rewrite. It answers for a
 //! packet of an established connection in which nothing changes that counts, and for one of no concern. Any other goes through
 //! [`Steps`], from one to the next by what its [`Journey`] says, from the start again. In the kernel each step is a function that the
 //! verifier checks by itself, whatever way led there, and whose stack is free again when it returns. What comes out is what to
@@ -77,7 +77,7 @@ pub trait Steps {
     fn related(&mut self, journey: &mut Journey);
 }
 
-/// Decides what becomes of a frame for which [`established`] had no answer, and changes it accordingly.
+/// Decides what becomes of a frame for which [`established()`] had no answer, and changes it accordingly.
 #[inline(always)]
 pub fn travel(steps: &mut impl Steps) -> Outcome {
     let mut journey = Journey::new();

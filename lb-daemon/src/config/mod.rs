@@ -1,7 +1,7 @@
 //! The configuration: YAML text to a valid [`Model`], and back.
 //!
-//! A file is read in four steps: bytes to text and text to values ([`yaml`]), values to a model ([`decode`]), and the
-//! rules that values must keep together ([`rules`]). Whatever is wrong is said with line, column and a hint, and a
+//! A file is read in four steps: bytes to text and text to values (`yaml`), values to a model (`decode`), and the
+//! rules that values must keep together (`rules`). Whatever is wrong is said with line, column and a hint, and a
 //! configuration with anything wrong is refused whole.
 
 mod decode;

@@ -32,7 +32,7 @@ pub struct Simulate {
     add: Vec<(String, Option<u32>)>,
     #[command(flatten)]
     method: MethodArg,
-    /// How many new connections to try with [10000].
+    /// How many new connections to try with, 10000 if it is not given.
     #[arg(long, value_name = "COUNT")]
     connections: Option<u32>,
 }

@@ -1,6 +1,6 @@
 //! Asks real servers: the checks of `core::health`, performed.
 //!
-//! Whatever the other side does, a probe ends: it is bounded in time by its timeout, and in bytes by [`stream`].
+//! Whatever the other side does, a probe ends: it is bounded in time by its timeout, and in bytes by `stream`.
 
 mod dns;
 mod error;
