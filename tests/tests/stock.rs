@@ -37,7 +37,7 @@ fn a_director_balances_by_each_method_and_its_successor_adopts_what_is_there() -
         far: 0,
     })?;
     for real in &site.reals {
-        end_tunnels_by_the_kernel(real)?;
+        ends_tunnels_by_the_kernel(real)?;
     }
     site.director.configure(&configuration(&site.reals))?;
     let took = site.director.start()?;
@@ -111,11 +111,13 @@ fn each_method_delivers(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Take our program off a real server, and let the kernel's device have the tunnels.
-fn end_tunnels_by_the_kernel(real: &Real) -> Result<()> {
-    real.host
-        .ip(&["link set dev eth0 xdpdrv off", "link set tunl0 up"])?;
-    real.host.set(&[("ipv4/conf/tunl0/rp_filter", "0")])
+/// An error unless `lbctl backend prepare` has chosen the kernel's device for tunnels, and nothing of ours.
+fn ends_tunnels_by_the_kernel(real: &Real) -> Result<()> {
+    let checked = real.backend(&["check"])?;
+    ensure!(checked.contains("tunl0: up"), "{checked}");
+    let link = real.host.run(&["ip", "link", "show", "dev", "eth0"])?;
+    ensure!(!link.contains("xdp"), "a program of ours is there: {link}");
+    Ok(())
 }
 
 fn configuration(reals: &[Real]) -> String {

@@ -18,8 +18,7 @@ use nix::unistd::Pid;
 
 use super::host::Host;
 use super::process::check_at_once;
-use super::programs::Program;
-use super::{interrupt, poll, switch};
+use super::{interrupt, poll, programs, switch};
 
 /// Where the folders of all labs are.
 const FOLDER: &str = "/run/lb-lab";
@@ -111,7 +110,7 @@ impl Lab {
 
     /// Have what an XDP program sends by this interface of a host arrive on the other side, too.
     pub(super) fn receive_from_program(&self, host: &Host, interface: &str) -> Result<()> {
-        Program::Pass.attach(self, &self.switch, &switch::port(host, interface))
+        programs::pass(self, &self.switch, &switch::port(host, interface))
     }
 
     /// Keep those interfaces of which this was said apart from each other, or join them again. Others reach them all the same.

@@ -21,17 +21,17 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::client::{Checksum, sha256};
-use super::director::Director;
+use super::director::{Director, program};
 use super::host::Host;
 use super::process::Process;
-use super::programs::{self, Program};
+use super::programs;
 use super::run::Lab;
 use super::server;
 
@@ -117,6 +117,8 @@ pub struct Real {
     pub host: Host,
     /// Its address (RIP).
     pub address: Ipv4Addr,
+    /// Where the program for tunnels is pinned, on kernels without a device for them.
+    pins: PathBuf,
     servers: Vec<Process>,
 }
 
@@ -142,6 +144,36 @@ impl Real {
     /// Where its web server serves.
     pub fn web(&self) -> SocketAddr {
         SocketAddrV4::new(self.address, port::WEB).into()
+    }
+
+    /// Run `lbctl backend` on it. Its disk is a folder of its own, so that nothing reaches the machine's `/etc`.
+    ///
+    /// # Errors
+    ///
+    /// The exit status is not 0; the error has what it said.
+    pub fn backend(&self, words: &[&str]) -> Result<String> {
+        let lbctl = program("lbctl")?;
+        let disk = self.host.folder().join("disk");
+        let [state, root, pins] =
+            [disk.join("state"), disk, self.pins.clone()].map(|path| path.display().to_string());
+        let places = ["--root", &root, "--state-dir", &state, "--pin-dir", &pins];
+        self.host
+            .run(&[&[lbctl.as_str(), "backend"], words, &places].concat())
+    }
+
+    /// Prepare it for these VIPs, as an operator does.
+    ///
+    /// # Errors
+    ///
+    /// Something is in the way.
+    pub fn prepare(&self, vips: &[Vip], method: &str) -> Result<()> {
+        let addresses: Vec<String> = vips.iter().map(|vip| vip.address().to_string()).collect();
+        let vips = addresses.iter().flat_map(|vip| ["--vip", vip.as_str()]);
+        let words: Vec<&str> = ["prepare", "--method", method, "--interface", "eth0"]
+            .into_iter()
+            .chain(vips)
+            .collect();
+        self.backend(&words).map(drop)
     }
 
     /// Has its web server answer `/healthz` with status 503, or with 200 again. All else it serves as before.
@@ -328,28 +360,22 @@ pub(super) fn real(
     let address = Ipv4Addr::new(a, b, c, 10 + index);
     let host = lab.host(name)?;
     lab.connect(&host, "eth0", network, &format!("{address}/24"))?;
-    // What makes it a real server: it has the VIPs, and does not tell anybody on the network.
-    host.set(&[
-        ("ipv4/conf/all/arp_ignore", "1"),
-        ("ipv4/conf/all/arp_announce", "2"),
-    ])?;
     let router = format!("{a}.{b}.{c}.254");
     host.ip(&[
-        &format!("address add {}/32 dev lo", Vip::Dr.address()),
-        &format!("address add {}/32 dev lo", Vip::Tun.address()),
         &format!("route add default via {gateway}"),
         &format!("route add default via {router} table 100"),
         &format!("rule add from {} lookup 100", Vip::Dr.address()),
         &format!("rule add from {} lookup 100", Vip::Tun.address()),
     ])?;
-    programs::end_tunnels_at(lab, address)?;
-    Program::Decap.attach(lab, &host, "eth0")?;
-    let servers = serve(&host, lab)?;
-    Ok(Real {
+    let mut real = Real {
+        pins: lab.bpffs().join(name),
         host,
         address,
-        servers,
-    })
+        servers: Vec::new(),
+    };
+    real.prepare(&[Vip::Dr, Vip::Tun], "tun")?;
+    real.servers = serve(&real.host, lab)?;
+    Ok(real)
 }
 
 /// Client, router and director, each with its interfaces, addresses and routes.

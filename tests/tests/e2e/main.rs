@@ -2,6 +2,7 @@
 //!
 //! Each test makes a lab of its own: see [`tests::lab`].
 
+mod backend;
 mod clients;
 mod configuration;
 mod counts;
