@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use lb_daemon::cli::Cli;
+use lb_daemon::core::doctor::Check;
 
 #[test]
 fn every_lbctl_command_is_understood() -> Result<()> {
@@ -57,6 +58,25 @@ fn every_link_to_a_file_leads_to_one() -> Result<()> {
         }
     }
     ensure!(seen > 5, "only {seen} links");
+    Ok(())
+}
+
+#[test]
+fn each_check_of_the_doctor_is_described() -> Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/doctor.md");
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let described: Vec<&str> = text
+        .lines()
+        .skip_while(|line| {
+            *line != "| check | what is looked at | what is wrong when it is not well |"
+        })
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    let all = Check::ALL.map(Check::name);
+    ensure!(
+        described == all,
+        "described {described:?}, there are {all:?}"
+    );
     Ok(())
 }
 

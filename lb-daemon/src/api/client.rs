@@ -32,6 +32,17 @@ impl Client {
         &self.socket
     }
 
+    /// Whether somebody listens there. Who may not ask is told so when he asks.
+    pub async fn is_there(&self) -> bool {
+        match UnixStream::connect(&self.socket).await {
+            Ok(_) => true,
+            Err(err) => !matches!(
+                err.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ),
+        }
+    }
+
     /// Asks.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
         self.ask(Method::GET, path, Bytes::new()).await

@@ -13,11 +13,12 @@ use super::peer::Right;
 use super::server::{Caller, forbidden};
 use super::stream;
 use super::types::{
-    AddReal, AddService, AskHealth, Asked, ConnectionFilter, DrainRequest, Drained, EditReal,
-    EditService, FlowQuery, HealthReport, Kind, Problem, ReloadRequest, SimulationRequest,
-    TimeoutsPatch,
+    AddReal, AddService, AskHealth, Asked, ConnectionFilter, Diagnosis, DrainRequest, Drained,
+    EditReal, EditService, FlowQuery, HealthReport, Kind, Problem, ReloadRequest,
+    SimulationRequest, TimeoutsPatch,
 };
 use crate::engine::{self, Handle};
+use crate::io::doctor;
 use crate::io::health::Ended;
 
 /// A path and what may be done with it.
@@ -135,6 +136,14 @@ fn entries() -> Vec<Entry> {
                 "Make a real server's checks now, and answer what was sent and received.",
             ),
             post(check_health),
+        ),
+        (
+            writes(
+                "POST",
+                "/v1/doctor",
+                "Look for everything that breaks forwarding; each real server gets a packet.",
+            ),
+            post(diagnose),
         ),
         (
             reads(
@@ -458,6 +467,16 @@ async fn check_health(
         answers.extend(checks.ask(real, Some(service)).await.map_err(no_checks)?);
     }
     Ok(axum::Json(answers))
+}
+
+async fn diagnose(State(engine): State<Handle>) -> Answer<Diagnosis> {
+    let case = engine.ask(engine::Examine).await?;
+    let facts = doctor::gather(case).await.map_err(not_looked)?;
+    Ok(axum::Json(Diagnosis::of(&facts)))
+}
+
+fn not_looked(err: std::io::Error) -> Problem {
+    Problem::failed("nothing could be looked at").why(err.to_string())
 }
 
 fn no_checks(ended: Ended) -> Problem {

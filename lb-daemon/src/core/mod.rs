@@ -4,6 +4,7 @@
 pub mod backend;
 pub mod desired;
 pub mod diff;
+pub mod doctor;
 pub mod health;
 pub mod hop;
 pub mod neighbour;

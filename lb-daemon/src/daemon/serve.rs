@@ -64,6 +64,7 @@ async fn director(options: &Options) -> Result<(), Problem> {
     let places = Places {
         config: options.config.clone(),
         socket: socket.path().to_owned(),
+        pins: options.pin_dir.clone(),
     };
     let checks = Checks::start(Some(network.clone()), store.clone())
         .map_err(|err| problem("cannot check the real servers", &err))?;

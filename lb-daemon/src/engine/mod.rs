@@ -9,6 +9,7 @@ mod apply;
 mod attachment;
 mod command;
 mod config;
+mod doctor;
 mod drain;
 mod edit;
 mod explain;
@@ -37,10 +38,12 @@ use std::time::Instant;
 
 pub use command::{Handle, Jobs, Request};
 pub use config::{Check, Diff, Reload, Save, Text, read_file};
+pub use doctor::Examine;
 pub use drain::{Drain, ReadRemaining, Remaining, Undrain};
 pub use explain::Explain;
 pub use health::{FindChecks, ReadHealth};
 pub use listing::{Connections, ReadServices, ReadStats, Zero};
+pub(crate) use machine::reals as real_addresses;
 pub use machine::{Machine, interfaces};
 pub use network::{Later, Network};
 pub use plane::Plane;
@@ -68,6 +71,8 @@ pub struct Places {
     pub config: PathBuf,
     /// The control socket.
     pub socket: PathBuf,
+    /// Where program and maps are pinned.
+    pub pins: PathBuf,
 }
 
 /// The running configuration, the data plane that follows it, and what they stand on.

@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod bpf;
 pub mod clock;
+pub mod doctor;
 pub mod health;
 pub mod lock;
 pub mod net;

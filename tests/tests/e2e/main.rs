@@ -7,6 +7,7 @@ mod clients;
 mod configuration;
 mod counts;
 mod demo;
+mod doctor;
 mod drain;
 mod foresight;
 mod health;

@@ -5,6 +5,7 @@
 
 mod config;
 mod conns;
+mod doctor;
 mod foresight;
 mod health;
 mod problem;
@@ -15,6 +16,7 @@ mod vrrp;
 
 pub use config::{Change, Checked, Diff, ReloadRequest, Reloaded, Removed, Saved, TimeoutsPatch};
 pub use conns::{Connection, ConnectionFilter};
+pub use doctor::{Diagnosis, Finding, Standing};
 pub use foresight::{
     Both, Candidate, DecidedBy, Explanation, FlowQuery, Live, SimulatedEdit, SimulatedReal,
     Simulation, SimulationRequest,

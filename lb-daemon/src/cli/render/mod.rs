@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod conns;
+pub mod doctor;
 pub mod foresight;
 pub mod health;
 pub mod list;

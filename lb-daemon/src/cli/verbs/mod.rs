@@ -6,6 +6,7 @@ pub mod completions;
 pub mod config;
 pub mod conns;
 pub mod detach;
+pub mod doctor;
 pub mod drain;
 pub mod explain;
 pub mod health;
@@ -66,6 +67,8 @@ pub enum Verb {
     Health(health::Health),
     /// Show how the director is.
     Status(status::Status),
+    /// Find what breaks forwarding: this machine, the network, each real server.
+    Doctor(doctor::Doctor),
     /// Show or set how long connections are kept without a packet.
     #[command(visible_alias = "set")]
     SetTimeout(timeout::SetTimeout),
@@ -110,6 +113,7 @@ impl Verb {
             Self::Conns(verb) => verb.run(context).await,
             Self::Health(verb) => verb.run(context).await,
             Self::Status(verb) => verb.run(context).await,
+            Self::Doctor(verb) => verb.run(context).await,
             Self::SetTimeout(verb) => verb.run(context).await,
             Self::Vrrp(verb) => verb.run(context).await,
             Self::Check(verb) => verb.run(context).await,

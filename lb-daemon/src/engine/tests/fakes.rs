@@ -260,6 +260,7 @@ impl Plane for FakePlane {
             name: name.clone(),
             ifindex: 2,
             native: true,
+            refused: None,
         };
         Ok(Status {
             adopted: false,
@@ -418,6 +419,7 @@ impl Bench {
         let places = Places {
             config: self.config(),
             socket: self.dir.path().join("lbd.sock"),
+            pins: self.dir.path().join("pins"),
         };
         let mut engine = Engine::new(
             beginning,

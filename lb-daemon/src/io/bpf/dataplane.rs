@@ -17,7 +17,7 @@ use super::gate::Gate;
 use super::grace::Grace;
 use super::ground::Ground;
 use super::layout::{self, Layout, layouts};
-use super::links::{self, Interface};
+use super::links::{self, Interface, Refusals};
 use super::maps::Maps;
 use super::object;
 use super::options::{Hop, Options};
@@ -26,7 +26,8 @@ use super::packets::PacketLog;
 use super::pins::{Pins, file};
 use super::readings::Growth;
 use super::report::{
-    Applied, Connection, ConnectionFilter, Detached, Maintained, ServiceReading, Status,
+    Applied, Connection, ConnectionFilter, Detached, InterfaceStatus, Maintained, ServiceReading,
+    Status,
 };
 use super::state::State;
 use super::sweep::Sweeper;
@@ -47,6 +48,8 @@ pub struct Dataplane {
     program: Xdp,
     /// Where it is to run.
     interfaces: Vec<Interface>,
+    /// Why drivers did not take the program.
+    refusals: Refusals,
     layouts: Vec<Layout>,
     state: State,
     sweeper: Sweeper,
@@ -109,7 +112,7 @@ impl Dataplane {
         let mut state = State::adopt(maps, Grace::of_kernel().map_err(no_grace)?)?;
         let mut sweeper = Sweeper::new(&state.maps)?;
         sweeper.cut(state.cut.drain(..));
-        links::run_on(
+        let refusals = links::run_on(
             &pins,
             &mut program,
             &interfaces,
@@ -121,6 +124,7 @@ impl Dataplane {
             pins,
             program,
             interfaces,
+            refusals,
             layouts,
             state,
             sweeper,
@@ -169,7 +173,9 @@ impl Dataplane {
         if !replace {
             links::check(&self.pins, &interfaces)?;
         }
-        links::run_on(&self.pins, &mut self.program, &interfaces, mode, replace)?;
+        let refusals = links::run_on(&self.pins, &mut self.program, &interfaces, mode, replace)?;
+        // What was refused before and still runs in the stack was not tried again.
+        self.refusals.extend(refusals);
         self.interfaces = interfaces;
         Ok(())
     }
@@ -287,7 +293,7 @@ impl Dataplane {
         Ok(Status {
             adopted: self.adopted,
             program: self.program_id(),
-            interfaces: links::status(&self.pins).map_err(ReadError::Interfaces)?,
+            interfaces: self.attachments().map_err(ReadError::Interfaces)?,
             connections: self.sweeper.live(),
             connections_max: u64::from(buckets) * SLOTS_PER_BUCKET as u64,
             reals: room.reals.used(),
@@ -296,6 +302,14 @@ impl Dataplane {
             services_max: room.services.len(),
             memory: layout::memory(&self.layouts, aya::util::nr_cpus().unwrap_or(1)),
         })
+    }
+
+    fn attachments(&self) -> std::io::Result<Vec<InterfaceStatus>> {
+        let mut all = links::status(&self.pins)?;
+        for interface in all.iter_mut().filter(|interface| !interface.native) {
+            interface.refused = self.refusals.get(&interface.ifindex).cloned();
+        }
+        Ok(all)
     }
 
     fn program_id(&self) -> u32 {

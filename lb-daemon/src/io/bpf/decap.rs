@@ -152,7 +152,7 @@ impl Decapsulator {
         if !replace {
             links::check(&self.pins, &interfaces)?;
         }
-        links::run_on(&self.pins, &mut self.program, &interfaces, mode, replace)
+        links::run_on(&self.pins, &mut self.program, &interfaces, mode, replace).map(drop)
     }
 
     /// What an earlier start left, without bringing anything up. `None`: nothing.

@@ -3,6 +3,7 @@
 //! Each attachment is a BPF link that is pinned. The link outlives the daemon; a new daemon puts its program into it
 //! in one step, so that each packet meets the old program or the new one.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -138,29 +139,35 @@ pub(super) fn without<'a>(
 
 /// Runs a program on exactly these interfaces: puts it into the links that there are, makes those that are missing, and
 /// takes away those that are too many. Where that fails, links made here are taken away again.
+///
+/// Returns why drivers did not take the program, by the index of the interface where it runs in the kernel's stack instead.
 pub(super) fn run_on(
     pins: &Pins,
     program: &mut Xdp,
     interfaces: &[Interface],
     mode: XdpMode,
     replace: bool,
-) -> Result<(), StartError> {
+) -> Result<Refusals, StartError> {
     let dir = pins.links();
+    let mut refusals = Refusals::new();
     fs::create_dir_all(&dir).map_err(file("make", &dir))?;
     let mut made = Vec::new();
     for interface in interfaces {
         let result = match linked(pins, interface.ifindex) {
-            Some(_) if fits(interface, mode)? => put_into(pins, program, interface),
+            Some(_) if fits(interface, mode)? => put_into(pins, program, interface).map(|()| None),
             _ => {
                 made.push(interface.ifindex);
                 attach(pins, program, interface, mode, replace)
             }
         };
-        if let Err(e) = result {
-            for ifindex in made {
-                drop(detach(pins, ifindex));
+        match result {
+            Ok(refusal) => refusals.extend(refusal.map(|why| (interface.ifindex, why))),
+            Err(e) => {
+                for ifindex in made {
+                    drop(detach(pins, ifindex));
+                }
+                return Err(e);
             }
-            return Err(e);
         }
     }
     for ifindex in pins.linked().map_err(file("read", &dir))? {
@@ -168,8 +175,11 @@ pub(super) fn run_on(
             detach(pins, ifindex).map_err(file("remove", &pins.link(ifindex)))?;
         }
     }
-    Ok(())
+    Ok(refusals)
 }
+
+/// Why drivers did not take the program, by the index of the interface.
+pub(super) type Refusals = BTreeMap<u32, String>;
 
 /// Whether the way in which our program runs there is one that `mode` allows.
 fn fits(interface: &Interface, mode: XdpMode) -> Result<bool, StartError> {
@@ -200,13 +210,14 @@ fn put_into(pins: &Pins, program: &mut Xdp, interface: &Interface) -> Result<(),
         .map_err(|e| attach_failed(interface, "the same", e))
 }
 
+/// Attaches the program; why the driver did not take it, where it runs in the kernel's stack instead.
 fn attach(
     pins: &Pins,
     program: &mut Xdp,
     interface: &Interface,
     mode: XdpMode,
     replace: bool,
-) -> Result<(), StartError> {
+) -> Result<Option<String>, StartError> {
     let pin = pins.link(interface.ifindex);
     // A link whose interface is gone, or that runs in another mode.
     detach(pins, interface.ifindex).map_err(file("remove", &pin))?;
@@ -226,6 +237,7 @@ fn attach(
         XdpMode::Generic => &[(Flag::Skb, "generic")],
     };
     let mut last = None;
+    let mut refusal = None;
     for (flag, name) in modes {
         match program.attach_to_if_index(interface.ifindex, *flag) {
             Ok(id) => {
@@ -237,7 +249,7 @@ fn attach(
                 link.pin(&pin)
                     .map_err(|e| attach_error(interface, name, chain(&e)))?;
                 tracing::info!("XDP runs on {} in {name} mode", interface.name);
-                return Ok(());
+                return Ok(refusal);
             }
             Err(e) => {
                 tracing::debug!(
@@ -245,6 +257,7 @@ fn attach(
                     interface.name,
                     chain(&e)
                 );
+                refusal = Some(chain(&e));
                 last = Some(attach_failed(interface, name, e));
             }
         }
@@ -306,6 +319,7 @@ pub(super) fn status(pins: &Pins) -> io::Result<Vec<InterfaceStatus>> {
                 .into_owned(),
             ifindex,
             native: ours.mode == Mode::Native,
+            refused: None,
         });
     }
     all.sort_by_key(|i| i.ifindex);

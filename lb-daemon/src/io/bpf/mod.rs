@@ -51,6 +51,7 @@ pub use report::{
     RealReading, ServiceReading, Status, TrafficSum,
 };
 pub use target::{mh_table, plan_flags};
+pub use xdp::programs_on;
 
 #[cfg(test)]
 mod tests;

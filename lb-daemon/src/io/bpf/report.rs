@@ -200,6 +200,8 @@ pub struct InterfaceStatus {
     pub ifindex: u32,
     /// The program runs in the driver (native) rather than in the kernel's stack (generic).
     pub native: bool,
+    /// Why the driver did not take it, where this daemon has tried that.
+    pub refused: Option<String>,
 }
 
 /// The state of the data plane as a whole.

@@ -77,6 +77,21 @@ fn one(attribute: &LinkXdp) -> Option<Attached> {
     }
 }
 
+/// The programs on an interface: the id and the name of each, and whether it runs in the driver.
+///
+/// # Errors
+///
+/// There is no such interface.
+pub fn programs_on(ifindex: u32) -> io::Result<Vec<(u32, String, bool)>> {
+    let all = attached(ifindex)?.into_iter();
+    Ok(all
+        .map(|one| {
+            let name = program_name(one.program);
+            (one.program, name, one.mode == Mode::Native)
+        })
+        .collect())
+}
+
 /// Takes a program off an interface, whoever put it there and however.
 pub(super) fn remove(ifindex: u32, attached: Attached) -> io::Result<()> {
     for link in sys::links() {

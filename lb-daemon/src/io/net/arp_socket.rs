@@ -11,7 +11,7 @@ use crate::io::packet_socket::{Layer, PacketSocket};
 const LONGEST: usize = 128;
 
 /// Opens it, in the network namespace of the calling thread.
-pub(super) fn open() -> io::Result<PacketSocket> {
+pub(in crate::io) fn open() -> io::Result<PacketSocket> {
     PacketSocket::open(Layer::Frame, libc::ETH_P_ARP as u16, &filter(), LONGEST)
 }
 

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::core::hop::{Link, Mac, NextHop};
 use crate::core::neighbour::Polling;
 
+pub(in crate::io) use arp_socket::open as arp_socket;
 pub use netlink::{NetError, NoRoute};
 pub use offload::{Offloads, offloads};
 use view::View;
