@@ -67,6 +67,10 @@ fn ipvsadms_commands_are_verbs() {
         ("-L -n --stats", "list -n --stats"),
         ("-Lnc", "list -nc"),
         ("-Z", "zero"),
+        ("-S -n", "dump -n"),
+        ("-Sn", "dump -n"),
+        ("-R", "restore"),
+        ("-C", "clear"),
     ] {
         assert_eq!(
             format!("{:?}", parse(line)),

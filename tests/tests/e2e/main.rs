@@ -19,6 +19,7 @@ mod packets;
 mod paths;
 mod refusals;
 mod restart;
+mod rules;
 mod shares;
 mod sites;
 mod timeouts;

@@ -13,6 +13,7 @@ pub mod health;
 pub mod list;
 pub mod manual;
 pub mod real;
+pub mod rules;
 pub mod service;
 pub mod simulate;
 pub mod stats;
@@ -65,6 +66,15 @@ pub enum Verb {
     Conns(conns::Conns),
     /// Show the health of real servers, and what their checks say.
     Health(health::Health),
+    /// Print what runs as commands, as `ipvsadm -S` does.
+    #[command(short_flag = 'S')]
+    Dump(rules::Dump),
+    /// Add the services that `ipvsadm -S -n` or `dump` printed, from standard input: all of them, or none.
+    #[command(short_flag = 'R')]
+    Restore(rules::Restore),
+    /// Delete every service; connections go on until they end.
+    #[command(short_flag = 'C')]
+    Clear(rules::Clear),
     /// Show how the director is.
     Status(status::Status),
     /// Find what breaks forwarding: this machine, the network, each real server.
@@ -112,6 +122,9 @@ impl Verb {
             Self::Zero(verb) => verb.run(context).await,
             Self::Conns(verb) => verb.run(context).await,
             Self::Health(verb) => verb.run(context).await,
+            Self::Dump(verb) => verb.run(context).await,
+            Self::Restore(verb) => verb.run(context).await,
+            Self::Clear(verb) => verb.run(context).await,
             Self::Status(verb) => verb.run(context).await,
             Self::Doctor(verb) => verb.run(context).await,
             Self::SetTimeout(verb) => verb.run(context).await,

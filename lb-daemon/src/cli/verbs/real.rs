@@ -53,6 +53,11 @@ pub struct Add {
 }
 
 impl Add {
+    /// The service that it is for, as the API names it.
+    pub fn service(&self) -> String {
+        self.real.service.reference()
+    }
+
     /// The request that it makes.
     pub fn request(&self) -> AddReal {
         AddReal {
