@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub use vrrp::{
     Gateway, LinkDelays, Notify, Scope, Script, Track, Tracked, VirtualAddress, VirtualRoute,
-    VirtualRouter, default_version,
+    VirtualRouter, default_version, default_virtual_interface,
 };
 
 use crate::core::desired::{

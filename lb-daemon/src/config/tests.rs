@@ -19,6 +19,7 @@ use super::model::{
     Track, Tracked, VirtualAddress, VirtualRoute, VirtualRouter, default_name,
 };
 use super::{Anywhere, Refused, Shown, Yaml, parse, rules};
+use crate::config::model::default_virtual_interface;
 use crate::core::desired::{
     ConnReuse, Connections, Forwarding, Method, Persistence, Proto, Scheduler, SchedulerFlags,
     ServiceId, Timeouts, XdpMode,
@@ -303,6 +304,7 @@ prop_compose! {
             initial,
             auth: pass.unwrap_or_default(),
             signing: auth.1.map(Arc::new),
+            virtual_mac: (announcements.0 % 2 == 0).then(String::new),
             source: source.map(IpAddr::from).filter(|s| !peers.contains(s)),
             peers,
             addresses: addresses.0,
@@ -322,6 +324,10 @@ prop_compose! {
 fn numbered(mut router: VirtualRouter, n: u8) -> VirtualRouter {
     router.name = format!("VI_{n}");
     router.vrid = n + 1;
+    router.virtual_mac = router.virtual_mac.map(|_| match n % 2 {
+        0 => format!("mac{n}"),
+        _ => default_virtual_interface(false, router.vrid),
+    });
     let all = router.addresses.iter_mut().chain(&mut router.excluded);
     for (m, address) in (1..).zip(all) {
         address.addr = IpAddr::from([198, 18, n, m]);

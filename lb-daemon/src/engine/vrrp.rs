@@ -106,6 +106,7 @@ fn router(said: &VirtualRouter, is: &RouterReport) -> types::VirtualRouter {
         faults: is.faults.clone(),
         advert_interval: u64::try_from(millis).unwrap_or(u64::MAX),
         source: is.source.map(|a| a.to_string()),
+        virtual_mac: is.virtual_mac.map(|mac| mac.to_string()),
         master: other.map(|a| a.to_string()),
         master_priority: other.and(is.master_priority),
         addresses: said

@@ -311,7 +311,8 @@ impl World {
                         self.judge.mastered(self.now);
                     }
                 }
-                Effect::Assume
+                Effect::Serve
+                | Effect::Assume
                 | Effect::Release
                 | Effect::Announce
                 | Effect::WantsMaster

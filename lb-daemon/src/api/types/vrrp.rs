@@ -48,6 +48,9 @@ pub struct VirtualRouter {
     /// The address that it speaks from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// The virtual MAC, if the addresses are at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_mac: Option<String>,
     /// The master, if it is another director that was heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub master: Option<String>,

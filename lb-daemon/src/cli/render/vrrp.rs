@@ -98,9 +98,11 @@ fn details(out: &mut String, router: &VirtualRouter, style: Style) {
     }
     let group = router.group.as_ref();
     let group = group.map_or_else(String::new, |group| format!(", group {group}"));
+    let mac = router.virtual_mac.as_ref();
+    let mac = mac.map_or_else(String::new, |mac| format!(", virtual MAC {mac}"));
     let _ = writeln!(
         out,
-        "  {} version {}, every {} ms, sent {}, heard {}, master {}{group}",
+        "  {} version {}, every {} ms, sent {}, heard {}, master {}{group}{mac}",
         style.paint(Role::Faint, "adverts:"),
         router.version,
         router.advert_interval,
@@ -200,6 +202,7 @@ mod tests {
             master_priority: None,
             addresses: vec!["192.0.2.80/24".into()],
             group: None,
+            virtual_mac: None,
             masterships: 1,
             claims: 0,
             claimed_by: None,
@@ -217,6 +220,7 @@ mod tests {
         backup.master = Some("192.0.2.2".into());
         backup.master_priority = Some(150);
         backup.group = Some("both".into());
+        backup.virtual_mac = Some("00:00:5e:00:01:34".into());
         backup.claims = 3;
         backup.claimed_by = Some("02:00:00:00:00:a1".into());
         backup.rejected = vec![Rejected {
@@ -243,7 +247,7 @@ VI_1    eth0       51    master  1 h 2 min  100       this director   192.0.2.80
   adverts: version 2, every 1000 ms, sent 3,724, heard 0, master once
 VI_2    eth0       51    backup  1 h 2 min  50 (100)  192.0.2.2, 150  192.0.2.80/24
   priority: service web is down: -50
-  adverts: version 2, every 1000 ms, sent 3,724, heard 0, master once, group both
+  adverts: version 2, every 1000 ms, sent 3,724, heard 0, master once, group both, virtual MAC 00:00:5e:00:01:34
   conflict: others claimed its addresses 3 times, the last was 02:00:00:00:00:a1
   rejected: 7 not heeded: its TTL is not 255, so it comes from beyond a router
 VI_3    eth0       51    fault   -          100       -               192.0.2.80/24

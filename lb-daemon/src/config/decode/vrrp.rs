@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::super::model::{
     Gateway, LinkDelays, Notify, Scope, Script, Track, Tracked, VirtualAddress, VirtualRoute,
-    VirtualRouter, default_version,
+    VirtualRouter, default_version, default_virtual_interface,
 };
 use super::super::node::{Kind, Node};
 use super::super::refusal::Refusal;
@@ -83,6 +83,9 @@ fn router(decoder: &mut Decoder, node: &Node<'_>) -> Option<VirtualRouter> {
             .unwrap_or_default(),
         auth: signatures.0,
         signing: signatures.1,
+        virtual_mac: decoder
+            .value(&map, "virtual_mac", |text| virtual_mac(text, v6, vrid))
+            .flatten(),
         source: decoder.value(&map, "source", plain_address),
         peers: decoder
             .list(&map, "peers")
@@ -113,6 +116,15 @@ fn router(decoder: &mut Decoder, node: &Node<'_>) -> Option<VirtualRouter> {
         interface: interface_?,
         ..router
     })
+}
+
+/// The interface that gets the virtual MAC.
+fn virtual_mac(text: &str, v6: bool, vrid: Option<u8>) -> Result<Option<String>, Wrong> {
+    match text {
+        "false" => Ok(None),
+        "true" => Ok(vrid.map(|vrid| default_virtual_interface(v6, vrid))),
+        name => interface(name).map(Some),
+    }
 }
 
 fn byte(text: &str, least: u32) -> Result<u8, Wrong> {

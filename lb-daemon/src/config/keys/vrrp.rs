@@ -94,6 +94,13 @@ pub(crate) const VRRP: Table = Table {
             about: "The other directors, when advertisements go to each of them instead of to the multicast group.",
         },
         Key {
+            name: "virtual_mac",
+            takes: "`true`, `false` or the name of an interface to make",
+            default: "`false`; `true`: `vrrp.ID`, IPv6: `vrrp6.ID`",
+            about: "Whether the addresses are at the virtual router's own MAC, the same on all its directors, instead of \
+                    at the MAC of `interface`. They are then on an interface of their own (macvlan).",
+        },
+        Key {
             name: "source",
             takes: "address",
             default: "the interface's first",

@@ -36,6 +36,8 @@ pub struct VirtualRouter {
     pub auth: Auth,
     /// How advertisements are signed with keys, where they are.
     pub signing: Option<Arc<Signing>>,
+    /// The name of the interface that has the virtual MAC and with it the addresses; absent: the interface itself has them.
+    pub virtual_mac: Option<String>,
     /// The address that it speaks from; absent: the first of the interface.
     pub source: Option<IpAddr>,
     /// The other directors, when they are spoken to one by one.
@@ -89,6 +91,11 @@ impl VirtualRouter {
     pub fn is_v6(&self) -> bool {
         self.addresses.first().is_some_and(|a| a.addr.is_ipv6())
     }
+}
+
+/// The interface with the virtual MAC of a virtual router that names none, as with keepalived.
+pub fn default_virtual_interface(v6: bool, vrid: u8) -> String {
+    format!("vrrp{}.{vrid}", if v6 { "6" } else { "" })
 }
 
 /// The version of a virtual router that names none, as with keepalived.

@@ -31,6 +31,7 @@ pub(super) fn check(model: &Model, environment: &dyn Environment, found: &mut Fi
     }
     names(model, found);
     numbers(model, found);
+    virtual_interfaces(model, found);
     addresses(model, found);
     services(model, found);
     for (n, router) in model.vrrp.iter().enumerate() {
@@ -83,6 +84,51 @@ fn numbers(model: &Model, found: &mut Findings) {
             );
         }
     }
+}
+
+/// Each virtual MAC is on an interface of its own, which nobody else speaks of.
+fn virtual_interfaces(model: &Model, found: &mut Findings) {
+    let mut seen = HashMap::new();
+    for (n, router) in model.vrrp.iter().enumerate() {
+        let Some(name) = &router.virtual_mac else {
+            continue;
+        };
+        let at = path(n).key("virtual_mac");
+        let taken = model.vrrp.iter().any(|r| r.interface == *name)
+            || model.interfaces.iter().any(|i| i == name);
+        if taken {
+            found.push(
+                Refusal::new(
+                    format!(
+                        "virtual router `{}`: its virtual MAC cannot be on {name}",
+                        router.name
+                    ),
+                    "write `true`, or the name of an interface that is not there yet",
+                )
+                .why("lbd makes the interface, and removes it")
+                .of(at),
+            );
+        } else if let Some(first) = seen.insert(name, n) {
+            let other = model.vrrp.get(first).map_or("", |r| r.name.as_str());
+            found.push(
+                Refusal::new(
+                    format!(
+                        "virtual routers `{other}` and `{}` both have their virtual MAC on {name}",
+                        router.name
+                    ),
+                    format!("write `virtual_mac: {}` for one", free_name(router)),
+                )
+                .of(at)
+                .first_of(path(first).key("virtual_mac")),
+            );
+        }
+    }
+}
+
+/// A name for the interface of a virtual MAC that says on top of which it is.
+fn free_name(router: &VirtualRouter) -> String {
+    let name = format!("v{}.{}", router.vrid, router.interface);
+    name.chars().take(15).collect()
 }
 
 /// The path of an address: those excluded come after those advertised.

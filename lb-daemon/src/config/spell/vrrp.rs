@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::super::decode::{SCOPES, SIGNING_MODES, everywhere, usual_window};
 use super::super::model::{
     Gateway, LinkDelays, Notify, Script, Track, Tracked, VirtualAddress, VirtualRoute,
-    VirtualRouter, default_version,
+    VirtualRouter, default_version, default_virtual_interface,
 };
 use super::super::value::Written;
 use super::{Facet, Value, facet, plain};
@@ -29,6 +29,7 @@ pub(crate) fn virtual_router(router: &VirtualRouter) -> Vec<Facet> {
         initial,
         auth,
         signing,
+        virtual_mac,
         source,
         peers,
         addresses,
@@ -74,6 +75,7 @@ pub(crate) fn virtual_router(router: &VirtualRouter) -> Vec<Facet> {
         facet("excluded", list(excluded, address), excluded.is_empty()),
         facet("routes", list(routes, route), routes.is_empty()),
         facet("peers", list(peers, |peer| ip(*peer)), peers.is_empty()),
+        facet("virtual_mac", with_mac(router), virtual_mac.is_none()),
         facet("source", optional(*source, ip), source.is_none()),
         facet(
             "group",
@@ -94,6 +96,15 @@ pub(crate) fn virtual_router(router: &VirtualRouter) -> Vec<Facet> {
             *debounce == LinkDelays::default(),
         ),
     ]
+}
+
+fn with_mac(router: &VirtualRouter) -> Value {
+    let usual = default_virtual_interface(router.is_v6(), router.vrid);
+    match &router.virtual_mac {
+        None => plain(false),
+        Some(name) if *name == usual => plain(true),
+        Some(name) => Value::Text(name.clone()),
+    }
 }
 
 fn list<T>(items: &[T], write: impl Fn(&T) -> Value) -> Value {

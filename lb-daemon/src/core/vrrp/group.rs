@@ -208,6 +208,7 @@ impl Router {
             Effect::LowerMaster(_) => Event::GroupAssert,
             Effect::Entered { .. }
             | Effect::Send(_)
+            | Effect::Serve
             | Effect::Assume
             | Effect::Release
             | Effect::Announce

@@ -12,6 +12,7 @@
 //! ```
 
 mod announce;
+mod frame;
 mod group;
 mod machine;
 pub mod packet;
@@ -23,6 +24,7 @@ mod timing;
 mod tracking;
 
 pub use announce::{gratuitous_arp, neighbour_advertisement};
+pub use frame::{advertisement, virtual_mac};
 pub use group::{Instance, Router};
 pub use machine::{Cause, Effect, Event, Heard, Machine, State};
 pub use packet::{

@@ -3,10 +3,12 @@
 use std::io;
 use std::net::IpAddr;
 
+use super::instance::Instance;
 use super::run::{Thread, machine};
 use super::types::{Event, Notice};
 use crate::core::vrrp::{
-    Claim, Effect, Machine, Packet, State, gratuitous_arp, multicast_group, neighbour_advertisement,
+    Claim, Effect, Machine, Packet, State, advertisement, gratuitous_arp, multicast_group,
+    neighbour_advertisement,
 };
 use crate::io::clock;
 
@@ -15,7 +17,8 @@ impl Thread {
     pub(super) fn act(&mut self, name: &str, effect: Effect) {
         match effect {
             Effect::Send(claim) => self.advertise(name, claim),
-            Effect::Assume => self.assume(name),
+            Effect::Serve => self.serve(name),
+            Effect::Assume => self.take_possession(name),
             Effect::Release => self.release(name),
             Effect::Announce => self.announce(name),
             Effect::Entered { from, to, cause } => {
@@ -62,12 +65,17 @@ impl Thread {
         let Some(instance) = self.instances.get_mut(name) else {
             return;
         };
-        let ear = instance.ifindex.map(|i| (i, instance.config.is_v6()));
-        let socket = ear.and_then(|ear| self.ears.get(&ear));
-        let (Some(socket), Some(source)) = (socket, instance.source) else {
+        let (Some(ifindex), Some(source)) = (instance.ifindex, instance.source) else {
             // Its interface has gone, which is why it resigns.
             return;
         };
+        let Some(socket) = self.ears.get(&(ifindex, instance.config.is_v6())) else {
+            return;
+        };
+        // Switches learn from it where the virtual MAC is. Unicast goes where the kernel finds the peer.
+        let multicast = instance.config.peers.is_empty();
+        let mac = instance.virtual_mac().filter(|_| multicast);
+        let mac = mac.map(|(_, mac)| mac);
         let settings = instance.config.settings();
         let packet = Packet {
             version: settings.version,
@@ -90,7 +98,13 @@ impl Thread {
         });
         let mut failed = None;
         for to in to {
-            match socket.send(source, *to, &packet.encode_signed(source, *to, signing)) {
+            let message = packet.encode_signed(source, *to, signing);
+            let frame = mac.and_then(|mac| advertisement(mac, source, *to, &message));
+            let sent = match frame {
+                Some(frame) => self.packets.send(ifindex, &frame),
+                None => socket.send(source, *to, &message),
+            };
+            match sent {
                 Ok(()) => {
                     instance.counters.sent += 1;
                     instance.mute = false;
@@ -106,12 +120,12 @@ impl Thread {
         }
     }
 
-    /// Serves: first in the data plane, so that whoever comes by the new address finds the service.
-    fn assume(&mut self, name: &str) {
+    /// Serves in the data plane, which needs no address for it, and says so once to all neighbours.
+    fn serve(&mut self, name: &str) {
         if let Some(instance) = self.instances.get_mut(name) {
             self.gate.set(instance.number, true);
             instance.assumed = true;
-            self.take_possession(name);
+            self.announce_each(name, 1);
         }
     }
 
@@ -126,10 +140,15 @@ impl Thread {
 
     /// Tells the neighbours of each address where it is.
     pub(super) fn announce(&self, name: &str) {
+        if let Some(instance) = self.instances.get(name) {
+            self.announce_each(name, instance.config.announcements.repeat);
+        }
+    }
+
+    fn announce_each(&self, name: &str, repeat: u8) {
         let Some(instance) = self.instances.get(name) else {
             return;
         };
-        let repeat = instance.config.announcements.repeat;
         for place in instance.places(&self.view) {
             self.announce_one(place.ifindex, place.addr, repeat);
         }
@@ -140,6 +159,10 @@ impl Thread {
         let Some(mac) = self.view.link_at(ifindex).and_then(|link| link.mac) else {
             return;
         };
+        // The interface with a virtual MAC is not on yet at the first time; what it sends leaves by the one below.
+        let at_virtual_mac = |i: &&Instance| i.virtual_link == Some(ifindex);
+        let below = self.instances.values().find(at_virtual_mac);
+        let ifindex = below.and_then(|i| i.ifindex).unwrap_or(ifindex);
         let frame = match addr {
             IpAddr::V4(addr) => gratuitous_arp(mac, addr),
             IpAddr::V6(addr) => neighbour_advertisement(mac, addr, true),
@@ -154,9 +177,7 @@ impl Thread {
 
     /// No advertisement is heard, so all who would need to are in fault.
     pub(super) fn cannot_listen(&mut self, (ifindex, v6): (u32, bool), err: &io::Error) {
-        let deaf = |i: &&mut super::instance::Instance| {
-            i.ifindex == Some(ifindex) && i.config.is_v6() == v6
-        };
+        let deaf = |i: &&mut Instance| i.ifindex == Some(ifindex) && i.config.is_v6() == v6;
         let mut names = Vec::new();
         for instance in self.instances.values_mut().filter(deaf) {
             instance.source = None;

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
+use ipnet::IpNet;
+
 use super::defence::Conflict;
 use super::netlink::{Path, Place};
 use super::types::{Finding, Wanted};
 use super::view::View;
-use crate::config::model::{Gateway, Track, Tracked as What, VirtualAddress, VirtualRouter};
+use crate::config::model::{
+    Gateway, Track, Tracked as What, VirtualAddress, VirtualRoute, VirtualRouter,
+};
 use crate::core::vrrp::{self, Debounce, Priority, Reject, Seal, Tracked, Weight, standing};
 
 /// A virtual router.
@@ -24,6 +28,8 @@ pub(super) struct Instance {
     pub started: bool,
     /// The interface, when it is there.
     pub ifindex: Option<u32>,
+    /// The interface that has its virtual MAC, when it has one and it is there.
+    pub virtual_link: Option<u32>,
     /// Where it speaks from, when it has an address.
     pub source: Option<IpAddr>,
     /// It has the addresses.
@@ -91,6 +97,7 @@ impl Instance {
             config: wanted.router,
             started: false,
             ifindex: None,
+            virtual_link: None,
             source: None,
             assumed: false,
             retry_at: None,
@@ -198,6 +205,12 @@ impl Instance {
                 |source| format!("interface {interface} does not have the source {source}"),
             );
             fitness.faults.push(what);
+        } else if let Some(name) = self.config.virtual_mac.as_ref()
+            && self.virtual_link.is_none()
+        {
+            fitness
+                .faults
+                .push(format!("there is no interface {name} with its virtual MAC"));
         }
         let mut all = Vec::new();
         for (track, finding) in self.config.track.iter().zip(&self.findings) {
@@ -233,19 +246,57 @@ impl Instance {
     }
 
     fn place(&self, address: &VirtualAddress, view: &View) -> Option<Place> {
-        let name = address.interface.as_ref().unwrap_or(&self.config.interface);
+        let at_virtual_mac = self.is_at_virtual_mac(address);
+        let ifindex = match &address.interface {
+            Some(name) => view.link(name)?.ifindex,
+            None if at_virtual_mac => self.virtual_link?,
+            None => self.ifindex?,
+        };
         Some(Place {
-            ifindex: view.link(name)?.ifindex,
+            ifindex,
             addr: address.addr,
             prefix: address.prefix,
             label: address.label.clone(),
             scope: address.scope,
+            without_route: at_virtual_mac,
+        })
+    }
+
+    /// Whether an address is on the interface with the virtual MAC.
+    fn is_at_virtual_mac(&self, address: &VirtualAddress) -> bool {
+        self.config.virtual_mac.is_some() && address.interface.is_none()
+    }
+
+    /// The networks of addresses at the virtual MAC: the kernel shall go there by the interface below, as it does where
+    /// that has an address of the same network.
+    fn networks<'s>(&'s self, view: &'s View) -> impl Iterator<Item = Path> + 's {
+        let all = self.config.all_addresses();
+        let own = all.filter(|address| self.is_at_virtual_mac(address));
+        own.filter_map(|address| {
+            let ifindex = self.ifindex?;
+            let to = IpNet::new(address.addr, address.prefix).ok()?.trunc();
+            let is_host = to.prefix_len() == to.max_prefix_len();
+            if is_host || view.is_on(ifindex, to) {
+                return None;
+            }
+            let route = VirtualRoute {
+                to,
+                via: None,
+                interface: None,
+                source: None,
+                metric: None,
+                table: None,
+            };
+            Some(Path {
+                ifindex: Some(ifindex),
+                route,
+            })
         })
     }
 
     /// Its routes, as far as their interfaces are there.
     pub(super) fn paths<'s>(&'s self, view: &'s View) -> impl Iterator<Item = Path> + 's {
-        self.config.routes.iter().filter_map(|route| {
+        let said = self.config.routes.iter().filter_map(|route| {
             let name = match (&route.interface, route.via) {
                 (Some(name), _) => Some(name),
                 (None, None) => Some(&self.config.interface),
@@ -263,7 +314,8 @@ impl Instance {
                 ifindex,
                 route: route.clone(),
             })
-        })
+        });
+        self.networks(view).chain(said)
     }
 
     /// Whether the other can go on from where this is: it speaks to the same about the same.
@@ -279,6 +331,7 @@ impl Instance {
                 r.source,
                 r.group.clone(),
                 r.priority.is_owner(),
+                r.virtual_mac.clone(),
             )
         };
         identity(&self.config) == identity(other)

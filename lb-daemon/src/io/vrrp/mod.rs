@@ -24,6 +24,7 @@ mod socket;
 pub mod track;
 mod types;
 mod view;
+mod virtual_mac;
 
 use std::io::{self, PipeWriter, Write};
 use std::sync::mpsc::{self, Sender};

@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -18,11 +20,12 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
     NetlinkPayload,
 };
 
 use crate::config::model::{Scope, VirtualRoute};
+use crate::core::hop::Mac;
 use crate::io::net::netlink::{Change, change};
 
 /// Room for what the kernel says at once.
@@ -53,6 +56,8 @@ pub(super) struct Place {
     pub prefix: u8,
     pub label: Option<String>,
     pub scope: Scope,
+    /// Its network is reached by another interface.
+    pub without_route: bool,
 }
 
 /// A route that leads over an interface.
@@ -100,9 +105,52 @@ impl Requests {
         self.ask(message, 0).or_else(|err| forgive(err, &gone))
     }
 
+    /// Makes an interface with a MAC of its own on top of another, not switched on. Frames from the same MAC elsewhere reach both, as
+    /// only a bridge has it.
+    pub(super) fn add_macvlan(&mut self, on: u32, name: &str, mac: Mac) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Link(on),
+            LinkAttribute::Address(mac.bytes().to_vec()),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::MacVlan),
+                LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(
+                    MacVlanMode::Bridge,
+                )])),
+            ]),
+        ];
+        let message = RouteNetlinkMessage::NewLink(message);
+        self.ask(message, NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Removes an interface. That it is not there is no error.
+    pub(super) fn remove_link(&mut self, ifindex: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        self.ask(RouteNetlinkMessage::DelLink(message), 0)
+            .or_else(|err| forgive(err, &[libc::ENODEV]))
+    }
+
+    /// Switches an interface on or off.
+    pub(super) fn switch(&mut self, ifindex: u32, on: bool) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        message.header.change_mask = LinkFlags::Up;
+        if on {
+            message.header.flags = LinkFlags::Up;
+        }
+        self.ask(RouteNetlinkMessage::SetLink(message), 0)
+    }
+
+    /// All interfaces.
+    pub(super) fn links(&mut self) -> io::Result<Vec<Change>> {
+        self.list(RouteNetlinkMessage::GetLink(LinkMessage::default()))
+    }
+
     /// All interfaces and addresses.
     pub(super) fn dump(&mut self) -> io::Result<Vec<Change>> {
-        let mut all = self.list(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+        let mut all = self.links()?;
         all.extend(self.list(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?);
         Ok(all)
     }
@@ -249,9 +297,12 @@ fn address(place: &Place) -> AddressMessage {
     if let Some(label) = &place.label {
         attributes.push(AddressAttribute::Label(label.clone()));
     }
-    if place.addr.is_ipv6() {
-        // It is ours as soon as we are master: nobody is asked whether he has it.
-        attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    let mut flags = AddressFlags::empty();
+    // It is ours as soon as we are master: nobody is asked whether he has it.
+    flags.set(AddressFlags::Nodad, place.addr.is_ipv6());
+    flags.set(AddressFlags::Noprefixroute, place.without_route);
+    if !flags.is_empty() {
+        attributes.push(AddressAttribute::Flags(flags));
     }
     message
 }

@@ -38,7 +38,10 @@ impl Thread {
         };
         let Belongings { places, paths } = instance.clone_of_what_it_has(&self.view);
         let missing = instance.config.all_addresses().count() - places.len();
-        let mut failures = Vec::new();
+        let (virtual_link, mut failures) = (instance.virtual_link, Vec::new());
+        if let Some(Err(err)) = virtual_link.map(|link| self.requests.switch(link, true)) {
+            failures.push(format!("cannot switch on its virtual MAC: {err}"));
+        }
         for place in &places {
             if let Err(err) = self.requests.add_address(place) {
                 failures.push(format!("cannot have the address {}: {err}", place.addr));
@@ -74,7 +77,12 @@ impl Thread {
             return;
         };
         let all = instance.clone_of_what_it_has(&self.view);
+        let virtual_link = instance.virtual_link;
         self.drop_all(name, &all.places, &all.paths);
+        if let Some(Err(err)) = virtual_link.map(|link| self.requests.switch(link, false)) {
+            let what = format!("cannot switch off its virtual MAC: {err}");
+            self.notice(name, Notice::Failed(what));
+        }
     }
 
     /// A master has other addresses and routes than before.

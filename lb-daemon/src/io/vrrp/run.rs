@@ -22,6 +22,7 @@ use super::packet_socket::PacketSocket;
 use super::realtime;
 use super::types::{Command, Event, LATE, Report, RouterReport, Wanted};
 use super::view::View;
+use super::virtual_mac::Changed;
 use crate::core::vrrp::{self, Effect, Router, State};
 use crate::io::bpf::Gate;
 use crate::io::clock;
@@ -45,6 +46,8 @@ pub(super) struct Thread {
     /// One for each family.
     pub(super) claims: [ClaimSocket; 2],
     pub(super) view: View,
+    /// Parameters of interfaces below those with virtual MACs.
+    pub(super) changed: Changed,
     pub(super) ears: BTreeMap<EarId, Ear>,
     pub(super) batch: Batch,
     /// Another master is known than the ears were told of.
@@ -83,6 +86,7 @@ impl Thread {
             packets: PacketSocket::open()?,
             claims: [ClaimSocket::open(false)?, ClaimSocket::open(true)?],
             view,
+            changed: Changed::default(),
             ears: BTreeMap::new(),
             batch: Batch::new(),
             masters_moved: false,
@@ -219,10 +223,25 @@ impl Thread {
     }
 
     fn carry_out(&mut self, effects: Vec<(usize, Effect)>) {
-        for (slot, effect) in effects {
-            if let Some(name) = self.names.get(&slot).cloned() {
-                self.act(&name, effect);
-            }
+        // What clients wait for goes first, for all who take over together: the kernel may take its time for addresses.
+        let does = |slot, what| effects.contains(&(slot, what));
+        let hurries = |(slot, effect): &(usize, Effect)| {
+            matches!(effect, Effect::Send(_) | Effect::Serve)
+                && does(*slot, Effect::Serve)
+                && !does(*slot, Effect::Release)
+        };
+        let (first, then): (Vec<_>, Vec<_>) = effects.iter().copied().partition(hurries);
+        for (slot, effect) in first {
+            self.act_for(slot, effect);
+        }
+        for (slot, effect) in then {
+            self.act_for(slot, effect);
+        }
+    }
+
+    fn act_for(&mut self, slot: usize, effect: Effect) {
+        if let Some(name) = self.names.get(&slot).cloned() {
+            self.act(&name, effect);
         }
     }
 
@@ -276,8 +295,10 @@ impl Thread {
             if let Some(source) = instance.source {
                 self.router.set_address(instance.slot, source);
             }
+            instance.find_virtual_link(&self.view);
             instance.look_at_links(&self.view, now);
         }
+        self.have_virtual_links();
         self.open_ears();
         self.listen_to_claims();
         let names: Vec<String> = self.instances.keys().cloned().collect();
@@ -364,6 +385,7 @@ impl Thread {
         self.instances.insert(name.clone(), instance);
         // What a daemon that was killed has left.
         self.give_up_possession(&name);
+        self.remove_virtual_link(&name);
     }
 
     /// A virtual router stops, and is forgotten.
@@ -372,6 +394,7 @@ impl Thread {
             return;
         };
         self.tell(slot, vrrp::Event::Stop);
+        self.remove_virtual_link(name);
         self.router.forget(slot);
         self.names.remove(&slot);
         self.instances.remove(name);
@@ -459,6 +482,7 @@ impl Thread {
             moved_by: fitness.moved_by,
             faults,
             source: instance.source,
+            virtual_mac: instance.virtual_mac().map(|(_, mac)| mac),
             master: machine.and_then(|m| m.master().map(|m| m.source)),
             master_priority: counters.master_priority,
             masterships: counters.masterships,

@@ -158,6 +158,8 @@ pub struct RouterReport {
     pub faults: Vec<String>,
     /// Where it speaks from.
     pub source: Option<IpAddr>,
+    /// Its virtual MAC, if its addresses are at it.
+    pub virtual_mac: Option<Mac>,
     /// The master, if it is another and was heard.
     pub master: Option<IpAddr>,
     /// The priority that the master has claimed last.

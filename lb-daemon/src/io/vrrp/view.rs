@@ -49,6 +49,11 @@ impl View {
         }
     }
 
+    /// An interface was removed, of which the event is on its way.
+    pub(super) fn forget_link(&mut self, ifindex: u32) {
+        self.follow(&Change::LinkGone(ifindex));
+    }
+
     /// The interface of a name.
     pub(super) fn link(&self, name: &str) -> Option<&Link> {
         self.links.values().find(|link| &*link.name == name)
@@ -62,6 +67,12 @@ impl View {
     /// Whether one of our interfaces has this MAC.
     pub(super) fn has_mac(&self, mac: Mac) -> bool {
         self.links.values().any(|link| link.mac == Some(mac))
+    }
+
+    /// Whether an interface has an address of its own in a network.
+    pub(super) fn is_on(&self, ifindex: u32, network: IpNet) -> bool {
+        let on = |(index, net): &&(u32, IpNet)| *index == ifindex && net.trunc() == network;
+        self.addresses.iter().any(|address| on(&address))
     }
 
     /// Whether an interface has an address.

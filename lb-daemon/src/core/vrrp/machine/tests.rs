@@ -94,7 +94,8 @@ fn table() -> Vec<Row> {
     use State::{Backup, Fault, Master, Stopped};
     let send = Effect::Send(Claim::Priority(Priority::DEFAULT));
     let resign = Effect::Send(Claim::Resigns);
-    let (assume, release, announce) = (Effect::Assume, Effect::Release, Effect::Announce);
+    let (serve, assume) = (Effect::Serve, Effect::Assume);
+    let (release, announce) = (Effect::Release, Effect::Announce);
     let rest = |whole: Duration| Some(whole - Duration::from_millis(100));
     let none = Vec::new;
     let row = |state, event, then, effects, due| Row {
@@ -112,7 +113,15 @@ fn table() -> Vec<Row> {
         };
         row(state, event, state, none(), due)
     };
-    let become_master = |cause| vec![send, assume, announce, entered(Backup, Master, cause)];
+    let become_master = |cause| {
+        vec![
+            send,
+            serve,
+            assume,
+            announce,
+            entered(Backup, Master, cause),
+        ]
+    };
     let leave_master = |to, cause| vec![resign, release, entered(Master, to, cause)];
     let late = Duration::from_secs(4);
     vec![

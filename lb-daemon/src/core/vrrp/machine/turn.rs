@@ -324,7 +324,7 @@ impl Turn<'_> {
         self.machine.yielded = false;
         self.machine.master = None;
         self.advertise(claim);
-        self.out.push(Effect::Assume);
+        self.out.extend([Effect::Serve, Effect::Assume]);
         self.announce();
         self.enter(State::Master, cause);
     }

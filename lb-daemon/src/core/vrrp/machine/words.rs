@@ -69,7 +69,9 @@ pub struct Heard {
 pub enum Effect {
     /// Send an advertisement.
     Send(Claim),
-    /// Take the addresses, and serve.
+    /// Serve, and say so: neither waits for anything.
+    Serve,
+    /// Take the addresses.
     Assume,
     /// Give up the addresses.
     Release,
