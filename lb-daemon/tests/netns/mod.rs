@@ -77,7 +77,7 @@ pub(crate) fn run(line: &str) {
 
 /// An Ethernet switch with a host on each of its ports.
 pub(crate) struct Lan {
-    switch: Host,
+    pub(crate) switch: Host,
     ports: usize,
 }
 

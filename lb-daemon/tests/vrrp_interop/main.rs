@@ -12,6 +12,7 @@
 mod dissector;
 mod flood;
 mod forgery;
+mod frr;
 mod garbage;
 mod keepalived;
 #[path = "../netns/mod.rs"]
@@ -20,3 +21,6 @@ mod ours;
 mod site;
 mod strangers;
 mod takeover;
+mod virtual_mac;
+mod weather;
+mod wire;

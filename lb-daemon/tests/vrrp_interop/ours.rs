@@ -6,7 +6,8 @@ use std::path::Path;
 use lb_daemon::config::{self, Anywhere};
 use lb_daemon::core::vrrp::State;
 use lb_daemon::io::bpf::Gate;
-use lb_daemon::io::vrrp::{RouterReport, Vrrp, Wanted};
+use lb_daemon::io::vrrp::{Event, RouterReport, Vrrp, Wanted};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::netns::Host;
 use super::site::Case;
@@ -15,6 +16,8 @@ use super::site::Case;
 pub(crate) struct Ours {
     pub vrrp: Vrrp,
     pub gate: Gate,
+    /// What has happened.
+    pub events: UnboundedReceiver<Event>,
 }
 
 /// How it is configured, besides what the case says.
@@ -32,8 +35,8 @@ impl Ours {
     pub(crate) async fn start(host: &Host, plan: Plan<'_>) -> Self {
         let gate = Gate::in_memory().unwrap();
         let held = gate.clone();
-        let (vrrp, _) = host.call(move || Vrrp::start(held).unwrap());
-        let ours = Self { vrrp, gate };
+        let (vrrp, events) = host.call(move || Vrrp::start(held).unwrap());
+        let ours = Self { vrrp, gate, events };
         ours.configure(plan).await;
         ours
     }

@@ -107,7 +107,7 @@ pub(crate) struct Site {
     pub(crate) ours: Host,
     pub(crate) theirs: Host,
     pub(crate) client: Host,
-    _lan: Lan,
+    lan: Lan,
 }
 
 pub(crate) const OURS: &str = "10.5.0.1";
@@ -128,7 +128,35 @@ impl Site {
             ours: host(OURS, OURS_V6),
             theirs: host(THEIRS, THEIRS_V6),
             client: host("10.5.0.9", "2001:db8::9"),
-            _lan: lan,
+            lan,
+        }
+    }
+
+    /// Two directors on one cable, and nobody else: what one sends costs nobody but the other.
+    pub(crate) fn on_a_cable(case: Case) -> Self {
+        let (ours, theirs) = (Host::new(), Host::new());
+        ours.cable("eth0", &theirs, "eth0");
+        for (host, addr) in [(&ours, OURS), (&theirs, THEIRS)] {
+            host.run(&format!("ip addr add {addr}/24 dev eth0"));
+        }
+        Self {
+            case,
+            ours,
+            theirs,
+            client: Host::new(),
+            lan: Lan::new(),
+        }
+    }
+
+    /// Whether the switch reaches a MAC by our port, or by theirs; none where it knows neither.
+    pub(crate) fn is_behind_us(&self, mac: &str) -> Option<bool> {
+        let text = self.lan.switch.call(|| output("bridge fdb show br br0"));
+        let line = text.lines().find(|line| line.starts_with(mac))?;
+        let mut words = line.split_whitespace().skip_while(|word| *word != "dev");
+        match words.nth(1)? {
+            "p1" => Some(true),
+            "p2" => Some(false),
+            _ => None,
         }
     }
 

@@ -57,7 +57,10 @@ impl fmt::Display for Silences {
 }
 
 /// Something happens to the first director while clients connect; for how long there is no answer.
-fn silence(pair: &mut Pair, happen: impl FnOnce(&mut Pair) -> Result<()>) -> Result<[Duration; 2]> {
+pub(super) fn silence(
+    pair: &mut Pair,
+    happen: impl FnOnce(&mut Pair) -> Result<()>,
+) -> Result<[Duration; 2]> {
     let watch = [Vip::Dr, Vip::Nat].map(|vip| Silence::start(&pair.client, vip.web(), 250));
     std::thread::sleep(Duration::from_millis(300));
     let moment = Instant::now();
@@ -91,13 +94,22 @@ fn power_is_lost(interval: Duration, most: Duration) -> Result<()> {
     let mut pair = started(interval)?;
     let mut silences = Silences::new("power lost", interval);
     for _ in 0..runs() {
-        silences.runs.push(silence(&mut pair, |pair| {
+        let silences = &mut silences.runs;
+        silences.push(silence(&mut pair, |pair| {
             let first = &mut pair.directors[0];
             first
                 .host()
                 .ip(&["link set eth0 down", "link set eth1 down"])?;
             first.kill()
         })?);
+        // A backup that takes over before the master can be dead was not waiting for it.
+        let least = silences.last().into_iter().flatten().min();
+        ensure!(
+            least.is_some_and(|least| *least > interval),
+            "too soon: {least:?}\nfirst:\n{}\nsecond:\n{}",
+            pair.directors[0].log(),
+            pair.directors[1].log()
+        );
         let first = &mut pair.directors[0];
         first.host().ip(&[
             "link set eth0 up",

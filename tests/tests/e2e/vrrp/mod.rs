@@ -1,8 +1,10 @@
 //! Who is master, and do clients get answers while one director takes over from another?
 
 mod figures;
+mod keepalived;
 mod partition;
 mod roles;
+mod virtual_mac;
 
 use std::time::Duration;
 
@@ -25,15 +27,15 @@ fn is(director: &Director, name: &str, wanted: &str) -> Result<()> {
     Ok(())
 }
 
-/// A director of a pair that serves by DR and by NAT, at most one of whom is master.
-fn configuration(pair: &Pair, priority: u8, interval: Duration) -> String {
+/// A director of a pair that serves by DR and by NAT, at most one of whom is master. `extra`: more keys of its virtual routers.
+fn configuration(pair: &Pair, priority: u8, interval: Duration, extra: &str) -> String {
     let reals: Vec<String> = pair.reals.iter().map(|r| r.address.to_string()).collect();
     let reals = reals.join(", ");
     let interval = interval.as_millis();
     let router = |name: &str, interface: &str, id: u8, addresses: &str| {
         format!(
             "  - {{name: {name}, interface: {interface}, virtual_router_id: {id}, version: 3, advert_interval: {interval}ms, \
-             priority: {priority}, group: pair, addresses: [{addresses}]}}\n"
+             priority: {priority}, group: pair, {extra} addresses: [{addresses}]}}\n"
         )
     };
     let (dr, nat) = (Vip::Dr, Vip::Nat);
@@ -51,9 +53,14 @@ fn configuration(pair: &Pair, priority: u8, interval: Duration) -> String {
 
 /// Both run, and the first is master.
 fn started(interval: Duration) -> Result<Pair> {
+    started_with(interval, "")
+}
+
+/// Both run with these keys, too.
+fn started_with(interval: Duration, extra: &str) -> Result<Pair> {
     let mut pair = Pair::new(2)?;
     for (n, priority) in [(0, 150), (1, 100)] {
-        let yaml = configuration(&pair, priority, interval);
+        let yaml = configuration(&pair, priority, interval, extra);
         pair.directors[n].configure(&yaml)?;
         pair.directors[n].start()?;
     }
@@ -74,6 +81,15 @@ fn settled(pair: &Pair) -> Result<()> {
         answers(pair, vip)?;
     }
     Ok(())
+}
+
+/// The MAC by which the client reaches a VIP.
+fn arp_entry(pair: &Pair, vip: Vip) -> Result<String> {
+    let address = vip.address().to_string();
+    let text = pair.client.run(&["ip", "neigh", "show", &address])?;
+    let mac = text.split_whitespace().skip_while(|word| *word != "lladdr");
+    let mac = mac.skip(1).map(str::to_owned).next();
+    mac.with_context(|| format!("the client knows no MAC of {address}: {text}"))
 }
 
 /// Waits until a VIP answers.

@@ -2,22 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use tests::lab::{Pair, Vip, poll};
+use anyhow::{Result, ensure};
+use tests::lab::{Vip, poll};
 use tests::needs_lab;
 
-use super::{SOON, answers, is, router, runs, settled, started};
+use super::{SOON, answers, arp_entry, is, router, runs, settled, started};
 
 const INTERVAL: Duration = Duration::from_secs(1);
-
-/// The MAC by which the client reaches a VIP.
-fn arp_entry(pair: &Pair, vip: Vip) -> Result<String> {
-    let address = vip.address().to_string();
-    let text = pair.client.run(&["ip", "neigh", "show", &address])?;
-    let mac = text.split_whitespace().skip_while(|word| *word != "lladdr");
-    let mac = mac.skip(1).map(str::to_owned).next();
-    mac.with_context(|| format!("the client knows no MAC of {address}: {text}"))
-}
 
 /// While the directors do not hear each other both are master, and clients go where they were told last. Within one interval
 /// of hearing each other there is one, and clients go to it.
