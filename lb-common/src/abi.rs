@@ -310,7 +310,8 @@ impl Method {
     }
 }
 
-/// Number of [`Member`]s that the one value of `MEMBERS` holds: two generations of as many as there can be.
+/// Number of [`Member`]s that the one value of `MEMBERS` holds: two generations of as many as there can be. Lists are read in
+/// chunks, so none reaches into the last [`CHUNK`](crate::sched::CHUNK).
 ///
 /// `MEMBERS` and `LOADS` are arrays of one large value, because a program that scans them then needs no look-up
 /// (and no branch) for each element: it takes the value's address once and masks the index.

@@ -1,4 +1,4 @@
-//! Index bounds that the kernel's verifier can see.
+//! What the kernel's verifier is to see of a value, and what not.
 //!
 //! The compiler drops a mask when it knows that the bits above are zero already. The verifier may not: before Linux 6.8 it
 //! forgets what it knew of a 32-bit value that was put on the stack for a while. An index that came that way makes it
@@ -28,4 +28,32 @@ pub(crate) fn masked<const MASK: u32>(x: u32) -> u32 {
 #[inline(always)]
 pub(crate) fn masked<const MASK: u32>(x: u32) -> u32 {
     x & MASK
+}
+
+/// `x`, of which the verifier knows nothing any more; `y` is any value of which it knows nothing.
+///
+/// Inside a loop by `bpf_loop` it goes through the rest of a body once for each state that it can tell from the others: with
+/// what a walk has found so far, that is once for every member that it may have been.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub(crate) fn unknown(x: u64, y: u64) -> u64 {
+    let mut unknown = x;
+    // SAFETY: the instructions work on one register, and leave in it what was there.
+    unsafe {
+        core::arch::asm!(
+            "{x} ^= {y}",
+            "{x} ^= {y}",
+            x = inout(reg) unknown,
+            y = in(reg) y,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    unknown
+}
+
+/// `x`.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+pub(crate) const fn unknown(x: u64, _y: u64) -> u64 {
+    x
 }

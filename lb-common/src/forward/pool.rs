@@ -5,7 +5,7 @@ use crate::atomic::{Atoms, Word};
 use crate::conn::Tick;
 use crate::env::Env;
 use crate::net::Be32;
-use crate::sched::{self, Pool, Step};
+use crate::sched::{self, CHUNK, Pool, Step};
 
 /// The current generation of a service, and what a choice depends on.
 pub(super) struct Service<'e, E: Env> {
@@ -116,6 +116,15 @@ impl<A: Atoms> sched::Lists for Lists<'_, A> {
     #[inline(always)]
     fn member(self, index: u32) -> Member {
         self.members[(self.first.wrapping_add(index) & (MEMBERS_LEN - 1)) as usize]
+    }
+
+    #[inline(always)]
+    fn chunk(&self, first: u32) -> &[Member; CHUNK as usize] {
+        let at = self.first.wrapping_add(first) & (MEMBERS_LEN - 1);
+        // No list reaches into the last chunk, so none is read from elsewhere.
+        let at = at.min(MEMBERS_LEN - CHUNK) as usize;
+        let chunk = self.members.get(at..).and_then(<[Member]>::first_chunk);
+        chunk.unwrap_or(sched::NOBODY)
     }
 
     #[inline(always)]

@@ -4,9 +4,8 @@
 //! destinations is a map that drops those that were not asked for the longest, so it needs no sweeping.
 
 use super::choice::{Choice, Found};
-use super::least::{overhead, wlc};
+use super::least::{self, Least, Wlc, overhead};
 use super::pool::{Lists, Pool, Step};
-use super::scan::Least;
 use crate::abi::{Load, Locality, LocalityEntry, seconds_to_ticks};
 
 /// How long a destination is remembered without a connection, and how long a set of several real servers may stay
@@ -28,7 +27,7 @@ pub(super) fn lblc<P: Pool>(pool: &P) -> Option<Choice> {
         note_use(pool, &mut known, now);
         return Some(choice);
     }
-    let choice = wlc(pool)?;
+    let choice = least::choose(pool, Wlc)?;
     pool.remember(&Locality::one(entry(choice), now));
     Some(choice)
 }
@@ -38,7 +37,7 @@ pub(super) fn lblc<P: Pool>(pool: &P) -> Option<Choice> {
 pub(super) fn lblcr<P: Pool>(pool: &P) -> Option<Choice> {
     let now = pool.now();
     let Some(mut known) = remembered(pool, now) else {
-        let choice = wlc(pool)?;
+        let choice = least::choose(pool, Wlc)?;
         pool.remember(&Locality::one(entry(choice), now));
         return Some(choice);
     };
@@ -48,7 +47,7 @@ pub(super) fn lblcr<P: Pool>(pool: &P) -> Option<Choice> {
         known.remove(range.most_at, now);
         changed = true;
     }
-    if let Some(choice) = range.least.choice()
+    if let Some(choice) = range.least.choice(pool)
         && !is_overloaded(pool, choice)
     {
         if changed {
@@ -58,7 +57,7 @@ pub(super) fn lblcr<P: Pool>(pool: &P) -> Option<Choice> {
         }
         return Some(choice);
     }
-    let choice = wlc(pool)?;
+    let choice = least::choose(pool, Wlc)?;
     known.insert(entry(choice), now);
     known.used = now;
     pool.remember(&known);
@@ -199,7 +198,7 @@ impl Range {
             let load = lists.load(choice.real());
             let (weight, score) = (u64::from(choice.weight()), overhead(load));
             if !load.overloaded() {
-                range.least.offer_choice(choice, weight, score);
+                range.least.offer(choice.index(), weight, score);
             }
             if !range.has_most() || range.most_score * weight < score * range.most_weight {
                 (range.most_at, range.most_weight, range.most_score) = (at as u32, weight, score);

@@ -24,7 +24,7 @@ pub use cycle::{Cycle, Segment};
 pub use fallback::fallback;
 pub use hashed::BUCKETS;
 pub use least::{expected, overhead};
-pub use pool::{Lists, Pool, Step};
+pub use pool::{CHUNK, Lists, NOBODY, Pool, Step};
 
 use crate::net::Flow4;
 
@@ -136,10 +136,10 @@ pub fn choose_as<P: Pool>(scheduler: Scheduler, pool: &P, request: &Request) -> 
     match scheduler {
         Scheduler::Rr => rr::choose(pool),
         Scheduler::Wrr => wrr::choose(pool),
-        Scheduler::Lc => least::lc(pool),
-        Scheduler::Wlc => least::wlc(pool),
-        Scheduler::Sed => least::sed(pool),
-        Scheduler::Nq => least::nq(pool),
+        Scheduler::Lc => least::choose(pool, least::Lc),
+        Scheduler::Wlc => least::choose(pool, least::Wlc),
+        Scheduler::Sed => least::choose(pool, least::Sed),
+        Scheduler::Nq => least::choose(pool, least::Nq),
         Scheduler::Sh => hashed::sh(pool, request),
         Scheduler::Dh => hashed::dh(pool, request),
         Scheduler::Lblc => locality::lblc(pool),

@@ -52,10 +52,23 @@ pub trait Pool {
     }
 }
 
+/// So many members are read together.
+pub const CHUNK: u32 = 16;
+
+/// A chunk without a member.
+pub const NOBODY: &[Member; CHUNK as usize] = &[Member {
+    real: 0,
+    weight: 0,
+    last_weight: 0,
+}; CHUNK as usize];
+
 /// The members of a plan, and the loads of all real servers.
 pub trait Lists: Copy {
     /// The member at a place of the plan's list.
     fn member(self, index: u32) -> Member;
+
+    /// The members from a place of the plan's list on, side by side; behind its end they are any.
+    fn chunk(&self, first: u32) -> &[Member; CHUNK as usize];
 
     /// The connections of a real server, by slot.
     fn load(self, real: u32) -> Load;

@@ -1,11 +1,7 @@
 //! Walks over all eligible members, a chunk of them in each round of the loop.
 
-use super::choice::{Choice, Found};
-use super::pool::{Lists, Pool, Step};
+use super::pool::{CHUNK, Lists, Pool, Step};
 use crate::abi::{Load, Member};
-
-/// Members in a round: a round costs a call and two look-ups, a member a few instructions.
-const CHUNK: u32 = 16;
 
 /// What a walk over the eligible members does with each of them that is not overloaded.
 pub(super) trait Visit: Copy {
@@ -51,67 +47,5 @@ impl<P: Pool, V: Visit> Step<P> for Walk<V> {
         }
         self.visit = visit;
         goes_on
-    }
-}
-
-/// The best one seen so far, by a ratio to weight that is the smaller the better.
-#[derive(Clone, Copy)]
-pub(super) struct Least {
-    score: u64,
-    weight: u64,
-    found: Found,
-}
-
-impl Least {
-    /// Worse than any.
-    pub(super) const NONE: Self = Self {
-        score: 1,
-        weight: 0,
-        found: Found::NONE,
-    };
-
-    /// Takes this one if its `score / weight` is strictly smaller, so that of equals the first stays. Scores stay
-    /// below 2^41 and weights below 2^16: the products fit.
-    #[inline(always)]
-    pub(super) fn offer(&mut self, index: u32, member: Member, weight: u64, score: u64) {
-        if score * self.weight < self.score * weight {
-            self.score = score;
-            self.weight = weight;
-            self.found.set(index, member);
-        }
-    }
-
-    /// The same of a member that was found already.
-    #[inline(always)]
-    pub(super) fn offer_choice(&mut self, choice: Choice, weight: u64, score: u64) {
-        if score * self.weight < self.score * weight {
-            *self = Self {
-                score,
-                weight,
-                found: Found::from(Some(choice)),
-            };
-        }
-    }
-
-    /// Whether there is one.
-    #[inline(always)]
-    pub(super) const fn is_some(&self) -> bool {
-        self.found.is_some()
-    }
-
-    /// The less loaded of two that were found, the first one where both are equal.
-    #[inline(always)]
-    pub(super) const fn or_less(self, other: Self) -> Self {
-        if other.is_some() && other.score * self.weight < self.score * other.weight {
-            other
-        } else {
-            self
-        }
-    }
-
-    /// The one it came to.
-    #[inline(always)]
-    pub(super) const fn choice(self) -> Option<Choice> {
-        self.found.get()
     }
 }

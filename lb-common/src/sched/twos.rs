@@ -1,9 +1,9 @@
 //! twos: two drawn at random in proportion to their weights, and the less loaded of them.
 
-use super::choice::Choice;
+use super::choice::{Choice, Found};
 use super::least::overhead;
 use super::pool::Pool;
-use super::scan::{self, Least, Visit};
+use super::scan::{self, Visit};
 use crate::abi::{Load, Member};
 
 #[inline(always)]
@@ -16,11 +16,11 @@ pub(super) fn choose<P: Pool>(pool: &P) -> Option<Choice> {
         pool,
         Pair {
             draws: [draw(pool, total), draw(pool, total)],
-            drawn: [Least::NONE; 2],
+            drawn: [Drawn::NONE; 2],
         },
     );
     let [first, second] = pair.drawn;
-    first.or_less(second).choice()
+    first.or_less(second).found.get()
 }
 
 /// A number from 0 to `total`, both included: the one too many favours the first member a little, as in the kernel.
@@ -45,7 +45,7 @@ impl Visit for Total {
 #[derive(Clone, Copy)]
 struct Pair {
     draws: [u32; 2],
-    drawn: [Least; 2],
+    drawn: [Drawn; 2],
 }
 
 impl Visit for Pair {
@@ -54,15 +54,47 @@ impl Visit for Pair {
         let weight = u32::from(member.weight);
         let [a, b] = &mut self.draws;
         let [first, second] = &mut self.drawn;
-        let (had_first, had_second) = (first.is_some(), second.is_some());
-        if !had_first && *a <= weight {
-            first.offer(index, member, weight.into(), overhead(load));
+        if !first.found.is_some() && *a <= weight {
+            first.set(index, member, load);
         }
-        if !had_second && *b <= weight {
-            second.offer(index, member, weight.into(), overhead(load));
+        if !second.found.is_some() && *b <= weight {
+            second.set(index, member, load);
         }
         *a = a.saturating_sub(weight);
         *b = b.saturating_sub(weight);
-        !(first.is_some() && second.is_some())
+        !(first.found.is_some() && second.found.is_some())
+    }
+}
+
+/// What a draw came to.
+#[derive(Clone, Copy)]
+struct Drawn {
+    weight: u64,
+    score: u64,
+    found: Found,
+}
+
+impl Drawn {
+    const NONE: Self = Self {
+        weight: 0,
+        score: 0,
+        found: Found::NONE,
+    };
+
+    #[inline(always)]
+    fn set(&mut self, index: u32, member: Member, load: Load) {
+        self.weight = member.weight.into();
+        self.score = overhead(load);
+        self.found.set(index, member);
+    }
+
+    /// The less loaded of both for its weight, the first one where they are equal.
+    #[inline(always)]
+    const fn or_less(self, other: Self) -> Self {
+        if other.found.is_some() && other.score * self.weight < self.score * other.weight {
+            other
+        } else {
+            self
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lb_common::abi::{Load, Locality, Member, Plan};
-use lb_common::sched::{Lists, Pool, Scheduler, Step};
+use lb_common::sched::{CHUNK, Lists, NOBODY, Pool, Scheduler, Step};
 
 use super::Layout;
 
@@ -15,6 +15,7 @@ use super::Layout;
 #[derive(Debug)]
 pub struct Model {
     plan: Plan,
+    /// With some of none behind them: they are read in chunks.
     members: Vec<Member>,
     words: Vec<u64>,
     /// By slot. Slots beyond the end have no connections.
@@ -45,9 +46,11 @@ impl Model {
             start: layout.start,
             ..Plan::default()
         };
+        let mut members = layout.members;
+        members.resize(members.len() + CHUNK as usize, Member::default());
         Self {
             plan,
-            members: layout.members,
+            members,
             words,
             loads,
             turn: AtomicU64::new(layout.start.into()),
@@ -77,6 +80,14 @@ impl Lists for &Model {
     fn member(self, index: u32) -> Member {
         let at = self.plan.members_off.wrapping_add(index);
         self.members.get(at as usize).copied().unwrap_or_default()
+    }
+
+    fn chunk(&self, first: u32) -> &[Member; CHUNK as usize] {
+        let at = self.plan.members_off.wrapping_add(first) as usize;
+        self.members
+            .get(at..)
+            .and_then(<[Member]>::first_chunk)
+            .unwrap_or(NOBODY)
     }
 
     fn load(self, real: u32) -> Load {

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use lb_common::abi::{self, Method, Plan, Real, RealKey4, ServiceKey4, Timeouts, real};
 use lb_common::net::{Be16, Be32, Proto};
+use lb_common::sched::CHUNK;
 
 use super::alloc::{Block, Blocks, Places};
 use super::grace::{Grace, Ticket};
@@ -66,7 +67,8 @@ impl Room {
         Self {
             services: Places::new(maps.services_len()),
             generations: Places::new(maps.generations_len()),
-            members: Blocks::new(abi::MEMBERS_LEN),
+            // The least loaded are looked for in whole chunks.
+            members: Blocks::new(abi::MEMBERS_LEN - CHUNK),
             slots: Blocks::new(maps.slots_len()),
             reals: Places::new(maps.reals_len()),
         }
