@@ -607,7 +607,8 @@ fn the_units_are_clean() {
             .join(unit);
         let text = fs::read_to_string(shipped).unwrap();
         let path = folder.path().join(unit);
-        fs::write(&path, text.replace("/usr/local/sbin/lbd", LBD)).unwrap();
+        let built = Path::new(LBD).parent().unwrap().display().to_string();
+        fs::write(&path, text.replace("/usr/local/sbin", &built)).unwrap();
         let verify = Command::new("systemd-analyze")
             .arg("verify")
             .arg(path)

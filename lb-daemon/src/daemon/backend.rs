@@ -3,6 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+use super::End;
 use super::logging;
 use super::options::Options;
 use super::systemd::{self, Watchdog};
@@ -11,7 +12,7 @@ use crate::engine::{Alive, problem};
 use crate::io::backend::{BackendError, Kept, Places, keep};
 
 /// Keeps this machine as it was prepared until told to stop, or until that is undone.
-pub(super) fn serve(options: &Options) -> Result<(), Problem> {
+pub(super) fn serve(options: &Options) -> Result<End, Problem> {
     logging::start(&options.log)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -22,7 +23,7 @@ pub(super) fn serve(options: &Options) -> Result<(), Problem> {
         .map_err(|err| problem("cannot keep this machine a real server", &err))
 }
 
-async fn until_told(options: &Options) -> Result<(), BackendError> {
+async fn until_told(options: &Options) -> Result<End, BackendError> {
     let places = Places {
         root: "/".into(),
         state_dir: options.state_dir.clone(),
@@ -57,10 +58,13 @@ async fn until_told(options: &Options) -> Result<(), BackendError> {
         ended = kept => {
             ended?;
             info!("the preparation was undone; there is nothing to keep");
+            systemd::stopping();
+            return Ok(End::ForGood);
         }
-        _ = terminate.recv() => info!("told to stop; this machine stays as it is"),
-        _ = interrupt.recv() => info!("told to stop; this machine stays as it is"),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
+    info!("told to stop; this machine stays as it is");
     systemd::stopping();
-    Ok(())
+    Ok(End::Stopped)
 }

@@ -17,6 +17,18 @@ use crate::cli::failure::describe;
 use crate::cli::render::style::{Style, When};
 use options::{Options, Task};
 
+/// The exit status after an end for good, with which the units do not start it again.
+const FOR_GOOD: u8 = 10;
+
+/// Why it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It has done what it was started for, or was told to stop.
+    Stopped,
+    /// Somebody has taken away what it was there for: everything was detached, or the preparation undone.
+    ForGood,
+}
+
 /// Runs one command line.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let options = match Options::try_parse_from(args) {
@@ -24,15 +36,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         // Help and version are no errors: clap knows, and prints to the right stream.
         Err(err) => err.exit(),
     };
+    let stopped = |()| End::Stopped;
     let done = match options.task() {
-        Task::Check(file) => plan::check(&file),
-        Task::Detach => plan::detach(&options.pin_dir),
-        Task::DryRun => plan::dry_run(&options),
+        Task::Check(file) => plan::check(&file).map(stopped),
+        Task::Detach => plan::detach(&options.pin_dir).map(stopped),
+        Task::DryRun => plan::dry_run(&options).map(stopped),
         Task::Backend => backend::serve(&options),
         Task::Serve => serve::serve(&options),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(End::Stopped) => ExitCode::SUCCESS,
+        Ok(End::ForGood) => ExitCode::from(FOR_GOOD),
         Err(problem) => {
             report(&problem);
             ExitCode::FAILURE

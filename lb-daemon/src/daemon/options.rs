@@ -9,8 +9,9 @@ use clap::Parser;
 #[command(
     name = "lbd",
     version,
-    after_help = "Exit status: 0 done, 1 refused or failed, 2 wrong usage. SIGHUP applies the configuration file, SIGTERM and \
-                  SIGINT stop the daemon; forwarding goes on without it."
+    after_help = "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 10 ended for good by `lbctl detach` or `lbctl backend \
+                  undo`. SIGHUP applies the configuration file, SIGTERM and SIGINT stop the daemon; forwarding goes on without \
+                  it."
 )]
 pub struct Options {
     /// The configuration file.

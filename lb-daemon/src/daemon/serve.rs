@@ -4,6 +4,7 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use super::End;
 use super::logging;
 use super::options::Options;
 use super::systemd::{self, Watchdog};
@@ -22,8 +23,8 @@ use crate::io::preflight;
 use crate::io::store::Store;
 use crate::stop::{self, Stopper};
 
-/// Serves until told to stop.
-pub(super) fn serve(options: &Options) -> Result<(), Problem> {
+/// Serves until told to stop, or until everything is detached.
+pub(super) fn serve(options: &Options) -> Result<End, Problem> {
     logging::start(&options.filter())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -36,7 +37,7 @@ pub(super) fn serve(options: &Options) -> Result<(), Problem> {
     served
 }
 
-async fn director(options: &Options) -> Result<(), Problem> {
+async fn director(options: &Options) -> Result<End, Problem> {
     preflight::capabilities().map_err(|err| problem("cannot be a director", &err))?;
     let (network, events) = Net::start(Settings::default())
         .await
@@ -98,6 +99,10 @@ async fn director(options: &Options) -> Result<(), Problem> {
 
     run(&mut engine, jobs, events, stop, Watchdog::of_environment()).await;
     systemd::stopping();
+    let end = match engine.is_detached() {
+        true => End::ForGood,
+        false => End::Stopped,
+    };
     engine.leave().await;
     // The stopper goes with the signals: the API hears it, answers what is under way and ends.
     signals.abort();
@@ -107,8 +112,11 @@ async fn director(options: &Options) -> Result<(), Problem> {
     if let Err(err) = checks.finish().await {
         error!("what is known of the real servers' health is not kept: {err}");
     }
-    info!("lbd has stopped; what is in the kernel forwards on");
-    Ok(())
+    match end {
+        End::Stopped => info!("lbd has stopped; what is in the kernel forwards on"),
+        End::ForGood => info!("lbd has stopped for good; nothing of it is left in the kernel"),
+    }
+    Ok(end)
 }
 
 /// Hangup applies the file; the others end the daemon.

@@ -85,7 +85,7 @@ impl Request for Check {
     type Answer = Checked;
 
     async fn perform(self, engine: &mut Engine) -> Result<Checked, Problem> {
-        let model = parse(Some(&*engine.network), &self.text, Path::new(&self.name)).await?;
+        let model = read_text(Some(&*engine.network), &self.text, Path::new(&self.name)).await?;
         Ok(Checked {
             changes: changes(&engine.model, &model),
         })
@@ -132,11 +132,16 @@ pub async fn read_file(
     path: &Path,
 ) -> Result<(Model, Digest), Problem> {
     let bytes = config::bytes(path).map_err(|refused| self::refused(&refused))?;
-    let model = parse(network, &bytes, path).await?;
+    let model = read_text(network, &bytes, path).await?;
     Ok((model, Digest::of(&bytes)))
 }
 
-async fn parse(network: Option<&dyn Network>, bytes: &[u8], path: &Path) -> Result<Model, Problem> {
+/// What a text says that would be in a file of this name, checked as that is.
+pub async fn read_text(
+    network: Option<&dyn Network>,
+    bytes: &[u8],
+    path: &Path,
+) -> Result<Model, Problem> {
     // The rules, and which addresses it speaks of; then whether it fits the machine.
     let model = config::parse(bytes, path, &Anywhere).map_err(|refused| self::refused(&refused))?;
     let Some(network) = network else {

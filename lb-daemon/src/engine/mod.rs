@@ -37,7 +37,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 pub use command::{Handle, Jobs, Request};
-pub use config::{Check, Diff, Reload, Save, Text, read_file};
+pub use config::{Check, Diff, Reload, Save, Text, read_file, read_text};
 pub use doctor::Examine;
 pub use drain::{Drain, ReadRemaining, Remaining, Undrain};
 pub use explain::Explain;
@@ -151,6 +151,11 @@ impl Engine {
         self.put(&model).await?;
         self.remember();
         Ok(())
+    }
+
+    /// Whether everything was taken out of the kernel.
+    pub fn is_detached(&self) -> bool {
+        self.plane.is_none()
     }
 
     fn plane(&self) -> Result<&dyn Plane, Problem> {
