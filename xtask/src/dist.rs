@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::{compile, setup, sh, ui};
+use crate::{compile, install, setup, sh, ui};
 
 /// How to make it.
 #[derive(clap::Args)]
@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// Pack what was built without optimisation, to try the package out
     #[arg(long)]
     debug: bool,
+    /// Then install it in a fresh Debian, upgrade and purge it there, as root
+    #[arg(long = "try")]
+    tried: bool,
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -79,6 +82,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             lintian.args(["--fail-on", "error", "--allow-root"]);
             sh::run(lintian.arg(&package))
         })?;
+    }
+    if args.tried {
+        install::run(&package)?;
     }
     println!("{}", package.display());
     Ok(ExitCode::SUCCESS)

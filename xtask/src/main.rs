@@ -6,6 +6,7 @@ mod clean;
 mod compile;
 mod demo;
 mod dist;
+mod install;
 mod replay;
 mod setup;
 mod sh;

@@ -129,6 +129,14 @@ pub(crate) fn packaging() -> Result<()> {
     Ok(())
 }
 
+/// What unpacks a fresh Debian; installed when it is missing.
+pub(crate) fn fresh_debian() -> Result<()> {
+    if sh::find("debootstrap").is_none() {
+        apt_install(&["debootstrap"])?;
+    }
+    Ok(())
+}
+
 /// Debian's compiler, its sources, and a linker for its LLVM.
 fn install_toolchain(missing: &Missing) -> Result<()> {
     if missing.compiler {

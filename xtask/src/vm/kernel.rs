@@ -213,7 +213,7 @@ fn depends<'a>(text: &'a str, prefixes: &[&str]) -> Vec<&'a str> {
 }
 
 /// The mirror from which this machine's apt has Debian's packages.
-fn mirror() -> Result<String> {
+pub(crate) fn mirror() -> Result<String> {
     let all = sh::output(sh::command("apt-get").args([
         "indextargets",
         "--format",

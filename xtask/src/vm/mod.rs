@@ -20,7 +20,7 @@ use anyhow::{Result, bail};
 use crate::{compile, setup, sh, ui};
 pub(crate) use boot::Outcome;
 pub(crate) use guest::Guest;
-pub(crate) use kernel::{Choice, Kernel, parse};
+pub(crate) use kernel::{Choice, Kernel, mirror, parse};
 
 /// The exit status of a command that did not end in time, as that of timeout(1).
 const LATE: u8 = 124;
