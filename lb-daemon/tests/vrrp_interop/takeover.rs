@@ -6,6 +6,7 @@ use lb_daemon::core::vrrp::State;
 use nix::sys::signal::Signal;
 
 use super::keepalived::Keepalived;
+use super::ours::Ours;
 use super::site::*;
 
 /// keepalived is master; it is killed, comes back and takes over, is stopped, sleeps.
@@ -169,6 +170,76 @@ async fn we_are_master(case: Case) {
         case.skew(100)
     );
     no_complaint(&log, 0..0);
+}
+
+/// Without preemption a higher priority of either side waits for as long as the other is master.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_preemption_a_higher_priority_waits_on_either_side() {
+    if skipped() {
+        return;
+    }
+    let site = Site::new(V3);
+    let ours = site.start_ours(100, "").await;
+    site.addresses_with(true, 10 * SECOND).await;
+    let theirs = site.start_theirs(150, "nopreempt");
+    tokio::time::sleep(V3.master_down(100) + SECOND).await;
+    assert!(ours.is(State::Master).await);
+    assert_eq!(site.has_all(&site.theirs), Some(false));
+    ours.vrrp.stop();
+    site.addresses_with(false, SECOND).await;
+    let ours = site.start_ours(200, "preempt: false,").await;
+    tokio::time::sleep(V3.master_down(100) + SECOND).await;
+    assert!(ours.is(State::Backup).await);
+    assert_eq!(site.has_all(&site.theirs), Some(true));
+    theirs.stop();
+    site.addresses_with(true, SECOND).await;
+}
+
+/// Every number that there is, on one interface of each of two directors: all change hands together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_numbers_of_an_interface_are_handed_over_at_once() {
+    if skipped() {
+        return;
+    }
+    let site = Site::new(V3);
+    let routers = |priority: u8| {
+        let one = |n: u8| {
+            format!(
+                "{{name: VI_{n}, interface: eth0, virtual_router_id: {n}, version: 3, priority: {priority}, \
+                 addresses: [10.6.0.{n}/32]}}"
+            )
+        };
+        let all: Vec<String> = (1..=255).map(one).collect();
+        format!("vrrp: [{}]\n", all.join(", "))
+    };
+    let in_state = async |of: &Ours, state| {
+        let report = of.vrrp.report().await.unwrap();
+        report.routers.iter().filter(|r| r.state == state).count()
+    };
+    let second = site.start_ours(100, "").await;
+    second.configure_text(&routers(100)).await;
+    until("the second is master of all", 20 * SECOND, async || {
+        in_state(&second, State::Master).await == 255
+    })
+    .await;
+    let first = Ours::start(&site.theirs, site.plan_of_a_second(150)).await;
+    first.configure_text(&routers(150)).await;
+    let preempted = async || {
+        in_state(&first, State::Master).await == 255
+            && in_state(&second, State::Backup).await == 255
+    };
+    let took = until("the first is master of all", 20 * SECOND, preempted).await;
+    println!("255 virtual routers: preempted after {took:?}");
+    let left = std::time::Instant::now();
+    first.vrrp.stop();
+    let all = async || in_state(&second, State::Master).await == 255;
+    until("the second is master of all", 5 * SECOND, all).await;
+    println!("handed over after {:?}", left.elapsed());
+    let report = second.vrrp.report().await.unwrap();
+    println!(
+        "{} timers late, the worst by {:?}",
+        report.late, report.latest
+    );
 }
 
 /// keepalived says nothing against our advertisements. `without_link`: the bytes that it has logged while it had none.

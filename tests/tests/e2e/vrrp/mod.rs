@@ -1,9 +1,11 @@
 //! Who is master, and do clients get answers while one director takes over from another?
 
+mod belongings;
 mod figures;
 mod keepalived;
 mod partition;
 mod roles;
+mod tracking;
 mod virtual_mac;
 
 use std::time::Duration;

@@ -1,13 +1,13 @@
 //! Who serves what, while all is well?
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lb_daemon::api::types::Stats;
+use lb_daemon::api::types::{Stats, Vrrp as Answer};
 use tests::lab::{Pair, Vip, poll};
 use tests::needs_lab;
 
-use super::{SOON, answers, is, started};
+use super::{SOON, answers, configuration, is, router, started};
 
 const TENTH: Duration = Duration::from_millis(100);
 
@@ -81,4 +81,45 @@ fn two_directors_work_at_the_same_time() -> Result<()> {
         is(&pair.directors[0], "two", "master")
     })?;
     both(&pair).into_iter().collect()
+}
+
+/// A thousand services are read, checked and written while the second director listens for each advertisement of the first.
+#[test]
+fn a_huge_reload_delays_no_advertisement() -> Result<()> {
+    needs_lab!();
+    let pair = started(TENTH)?;
+    let [first, second] = &pair.directors;
+    let report = || -> Result<Answer> { first.ask(&["vrrp"]) };
+    let before = (report()?, router(second, "outside")?);
+    let reals: Vec<String> = (20..36).map(|n| format!("10.0.2.{n}")).collect();
+    let reals = reals.join(", ");
+    let mut yaml = configuration(&pair, 150, TENTH, "");
+    for n in 0..1_000 {
+        let (a, b) = (n / 250, n % 250 + 1);
+        yaml.push_str(&format!(
+            "  - {{name: s{n}, address: \"10.66.{a}.{b}:80\", method: dr, scheduler: rr, reals: [{reals}]}}\n"
+        ));
+    }
+    let began = Instant::now();
+    for yaml in [yaml, configuration(&pair, 150, TENTH, "")] {
+        first.configure(&yaml)?;
+        first.lbctl(&["reload"])?;
+    }
+    let took = began.elapsed();
+    let after = (report()?, router(second, "outside")?);
+    println!(
+        "1,000 services with 16,000 real servers came and went in {took:.1?}; {} timers of VRRP late, the worst ever by {} ms; \
+         the second heard {} advertisements",
+        after.0.late_timers - before.0.late_timers,
+        after.0.latest_timer,
+        after.1.heard - before.1.heard,
+    );
+    ensure!(after.1.state == "backup" && after.1.masterships == before.1.masterships);
+    // One more or less by when it was asked.
+    let intervals = took.as_millis() / TENTH.as_millis();
+    ensure!(
+        u128::from(after.1.heard - before.1.heard) + 2 >= intervals,
+        "some were not heard"
+    );
+    Ok(())
 }
