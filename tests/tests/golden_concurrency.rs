@@ -115,7 +115,8 @@ impl Numbers {
 /// Half of the clients are those of both threads, so that both open, use and close the same connections.
 #[test]
 fn no_count_is_left_of_a_million_connections() -> Result<()> {
-    const EACH: u32 = 500_000;
+    /// Every other SYN opens one: what is established stays, and a reset ends nothing that is half open.
+    const EACH: u32 = 1_000_000;
     const CLIENTS: u32 = 3_000;
     Program::with(|program| {
         program.configure(&service(Scheduler::Wlc, &[3, 2, 1]))?;
@@ -125,7 +126,7 @@ fn no_count_is_left_of_a_million_connections() -> Result<()> {
                 let client = numbers.next(CLIENTS);
                 let owner = if client.is_multiple_of(2) { 0 } else { thread };
                 runner.send(&segment(owner, client, "S"))?;
-                let flags = ["A", "R", "FA", "S"][numbers.next(4) as usize];
+                let flags = ["A", "R", "FA", "FA", "FA"][numbers.next(5) as usize];
                 runner.send(&segment(owner, client, flags))?;
             }
             Ok(())
@@ -138,7 +139,8 @@ fn no_count_is_left_of_a_million_connections() -> Result<()> {
             given += real.traffic.conns;
         }
         assert_eq!(counted, program.connections()?.len() as u64);
-        assert!(given > 100_000, "only {given} connections were opened");
+        println!("{given} connections were opened");
+        assert!(given >= 1_000_000, "only {given} connections were opened");
 
         program.advance(3_600)?;
         assert!(program.connections()?.is_empty());
