@@ -9,10 +9,10 @@
 //! stores. What must change together sits in one 64-bit word, or in a record written aside and made
 //! visible by one store ([`Generation`]).
 
-use crate::net::{Be16, Be32};
+use crate::net::{Address, Be16, Be32, Be128};
 
 /// Changes whenever a type here, or the meaning of a map, changes.
-pub const ABI: u32 = 5;
+pub const ABI: u32 = 6;
 
 /// How many real servers (over all services) an entry of the connection table can name.
 pub const MAX_REALS: u32 = (1 << 17) - 1;
@@ -29,8 +29,12 @@ pub mod map {
     pub const SETTINGS: &str = "SETTINGS";
     /// The IPv4 connection table: an array of [`Bucket`](crate::table::Bucket)s.
     pub const CONNS4: &str = "CONNS4";
+    /// The IPv6 connection table.
+    pub const CONNS6: &str = "CONNS6";
     /// [`ServiceKey4`](super::ServiceKey4) to service index.
     pub const SERVICES4: &str = "SERVICES4";
+    /// [`ServiceKey6`](super::ServiceKey6) to service index.
+    pub const SERVICES6: &str = "SERVICES6";
     /// Service index to the index of its current [`Generation`](super::Generation), as `u64`.
     pub const CURRENT: &str = "CURRENT";
     /// [`Generation`](super::Generation)s.
@@ -50,14 +54,20 @@ pub mod map {
     /// [`RealKey4`](super::RealKey4) of NAT real servers to the [`ServiceKey4`](super::ServiceKey4) that has it, all
     /// zero where several have: whom a reply without an entry in the connection table must come from.
     pub const NATREALS4: &str = "NATREALS4";
+    /// The same of [`RealKey6`](super::RealKey6) and [`ServiceKey6`](super::ServiceKey6).
+    pub const NATREALS6: &str = "NATREALS6";
     /// Which addresses may concern us: see [`filter_cell`](super::filter_cell).
     pub const FILTER: &str = "FILTER";
     /// Timeouts in ticks by profile and state: [`Timeouts`](super::Timeouts).
     pub const TIMEOUTS: &str = "TIMEOUTS";
     /// [`LocalityKey4`](super::LocalityKey4) to [`Locality`](super::Locality): what lblc and lblcr remember.
     pub const LOCALITY4: &str = "LOCALITY4";
+    /// The same by [`LocalityKey6`](super::LocalityKey6).
+    pub const LOCALITY6: &str = "LOCALITY6";
     /// [`TemplateKey4`](super::TemplateKey4) to [`Template`](crate::template::Template): persistent clients.
     pub const TEMPLATES4: &str = "TEMPLATES4";
+    /// The same by [`TemplateKey6`](super::TemplateKey6).
+    pub const TEMPLATES6: &str = "TEMPLATES6";
     /// By the number of a virtual router, a `u64`: not 0 while another director is its master, and new connections of its
     /// services are that one's.
     pub const STANDBY: &str = "STANDBY";
@@ -65,10 +75,20 @@ pub mod map {
     pub const CPU: &str = "CPU";
     /// Egress interfaces by slot.
     pub const EGRESS: &str = "EGRESS";
+    /// The programs that `lb` hands packets over to, by [`program`](super::program).
+    pub const PROGRAMS: &str = "PROGRAMS";
     /// On a real server: the addresses at which its tunnels end, with no meaning in the value.
     pub const TUNNELS: &str = "TUNNELS";
     /// On a real server: one `u64` per [`Decap`](crate::decap::Decap), per CPU.
     pub const DECAPS: &str = "DECAPS";
+}
+
+/// Where the programs are in `PROGRAMS`.
+pub mod program {
+    /// The one for IPv6.
+    pub const IPV6: u32 = 0;
+    /// How many there are.
+    pub const LEN: u32 = 1;
 }
 
 /// What holds for the whole data plane.
@@ -87,15 +107,86 @@ pub struct Settings {
     pub flags: u32,
     /// The most ICMP errors a second and CPU; 0 is no limit.
     pub icmp_per_second: u32,
-    /// Which [`ServiceKey4::host_bits`] there are, but for 0: the bit of each is set.
+    /// Which [`ServiceKey::host_bits`] there are with IPv4, but for 0: the bit of each is set.
     pub networks: u64,
+    /// Number of buckets of `CONNS6` less one; the number is a power of two.
+    pub bucket_mask6: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// Which of the settings a family of addresses goes by.
+pub trait Configured: Address {
+    /// Number of buckets of its connection table less one.
+    fn bucket_mask(settings: &Settings) -> u32;
+
+    /// Which sizes of virtual networks there are: a bit for each number of host bits.
+    fn networks(settings: &Settings) -> u64;
+
+    /// The bits of [`setting`] that say what it has.
+    const HAS_NAT: u32;
+
+    /// The address of a real server of the family.
+    fn of_real(real: &Real) -> Self;
+
+    /// The director's address towards it: the outer source in a tunnel.
+    fn tunnel_source(real: &Real) -> Self;
+}
+
+impl Configured for Be32 {
+    #[inline(always)]
+    fn bucket_mask(settings: &Settings) -> u32 {
+        settings.bucket_mask
+    }
+
+    #[inline(always)]
+    fn networks(settings: &Settings) -> u64 {
+        settings.networks
+    }
+
+    const HAS_NAT: u32 = setting::HAS_NAT;
+
+    #[inline(always)]
+    fn of_real(real: &Real) -> Self {
+        real.addr
+    }
+
+    #[inline(always)]
+    fn tunnel_source(real: &Real) -> Self {
+        real.tun_src
+    }
+}
+
+impl Configured for Be128 {
+    #[inline(always)]
+    fn bucket_mask(settings: &Settings) -> u32 {
+        settings.bucket_mask6
+    }
+
+    /// There are none: a virtual network is of IPv4.
+    #[inline(always)]
+    fn networks(_settings: &Settings) -> u64 {
+        0
+    }
+
+    const HAS_NAT: u32 = setting::HAS_NAT6;
+
+    #[inline(always)]
+    fn of_real(real: &Real) -> Self {
+        real.addr6
+    }
+
+    #[inline(always)]
+    fn tunnel_source(real: &Real) -> Self {
+        real.tun_src6
+    }
 }
 
 /// Bits of [`Settings::flags`].
 pub mod setting {
     /// A TCP segment without SYN may open a connection (`sloppy_tcp`).
     pub const SLOPPY_TCP: u32 = 1 << 0;
-    /// At least one real server is reached by NAT.
+    /// At least one real server with IPv4 is reached by NAT.
     pub const HAS_NAT: u32 = 1 << 1;
     /// At least one service schedules every datagram by itself.
     pub const HAS_ONE_PACKET: u32 = 1 << 2;
@@ -104,14 +195,16 @@ pub mod setting {
     /// A SYN ends the connection that its ports are of also in FIN_WAIT, where the real server's FIN is not seen
     /// (`conn_reuse_mode=2`).
     pub const REUSE_FIN_WAIT: u32 = 1 << 4;
+    /// At least one real server with IPv6 is reached by NAT.
+    pub const HAS_NAT6: u32 = 1 << 5;
 }
 
-/// Key of `SERVICES4`.
+/// Key of `SERVICES4` and `SERVICES6`.
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
-pub struct ServiceKey4 {
+pub struct ServiceKey<A> {
     /// The virtual address, or the first one of a virtual network.
-    pub vip: Be32,
+    pub vip: A,
     /// The virtual port; 0 stands for all ports.
     pub port: Be16,
     /// IP protocol number.
@@ -120,20 +213,17 @@ pub struct ServiceKey4 {
     pub host_bits: u8,
 }
 
-impl ServiceKey4 {
-    /// The first address of the network around an address whose last `host_bits` bits do not matter.
-    #[inline(always)]
-    pub const fn network(addr: Be32, host_bits: u32) -> Be32 {
-        Be32(((addr.to_host() as u64 >> host_bits << host_bits) as u32).to_be())
-    }
-}
+/// Key of `SERVICES4`.
+pub type ServiceKey4 = ServiceKey<Be32>;
+/// Key of `SERVICES6`.
+pub type ServiceKey6 = ServiceKey<Be128>;
 
-/// Key of `NATREALS4`: the source of a reply.
+/// Key of `NATREALS4` and `NATREALS6`: the source of a reply.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct RealKey4 {
+pub struct RealKey<A> {
     /// The real server's address.
-    pub addr: Be32,
+    pub addr: A,
     /// The real server's port.
     pub port: Be16,
     /// IP protocol number.
@@ -141,6 +231,11 @@ pub struct RealKey4 {
     /// Zero.
     pub pad: u8,
 }
+
+/// Key of `NATREALS4`.
+pub type RealKey4 = RealKey<Be32>;
+/// Key of `NATREALS6`.
+pub type RealKey6 = RealKey<Be128>;
 
 /// Everything a new connection of a service needs: a plan, and where rr and wrr are in it.
 ///
@@ -184,7 +279,7 @@ pub struct Plan {
     pub fallback_len: u32,
     /// Persistence timeout in ticks; 0 is none.
     pub persistence: u32,
-    /// Persistence netmask, in network order.
+    /// What tells persistent clients apart: with IPv4 a netmask in network order, with IPv6 how many leading bits.
     pub mask: u32,
     /// The service's index.
     pub service: u32,
@@ -236,7 +331,7 @@ pub struct Real {
     pub dst: u64,
     /// The egress interface's MAC in the low 48 bits, its MTU in the high 16 (65535 where greater).
     pub src: u64,
-    /// The real server's address (RIP).
+    /// The real server's address (RIP), if it is of IPv4.
     pub addr: Be32,
     /// The real server's port; with DR and TUN it is the service's.
     pub port: Be16,
@@ -244,7 +339,7 @@ pub struct Real {
     pub method: u8,
     /// Bits of [`real`].
     pub flags: u8,
-    /// The director's address towards the real server: the outer source in a tunnel.
+    /// The director's address towards a real server with IPv4: the outer source in a tunnel.
     pub tun_src: Be32,
     /// Index of the service it belongs to.
     pub service: u32,
@@ -258,8 +353,16 @@ pub struct Real {
     pub lower: u32,
     /// IP protocol number of the service.
     pub proto: u8,
+    /// 6 if its address is of IPv6, and then in [`addr6`](Self::addr6); else 0.
+    pub family: u8,
     /// Zero.
-    pub pad: [u8; 15],
+    pub pad: [u8; 14],
+    /// The real server's address (RIP), if it is of IPv6. In a cache line of its own, that DR does not need.
+    pub addr6: Be128,
+    /// The director's address towards a real server with IPv6.
+    pub tun_src6: Be128,
+    /// Zero.
+    pub pad6: [u64; 4],
 }
 
 /// Bits of [`Real::flags`].
@@ -398,28 +501,38 @@ impl Traffic {
     }
 }
 
-/// Key of `LOCALITY4`, a map that drops the destinations that were not asked for the longest.
+/// Key of `LOCALITY4` and `LOCALITY6`, maps that drop the destinations that were not asked for the longest.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct LocalityKey4 {
+pub struct LocalityKey<A> {
     /// The service's index.
     pub service: u32,
     /// The destination address.
-    pub destination: Be32,
+    pub destination: A,
 }
 
-/// Key of `TEMPLATES4`.
+/// Key of `LOCALITY4`.
+pub type LocalityKey4 = LocalityKey<Be32>;
+/// Key of `LOCALITY6`.
+pub type LocalityKey6 = LocalityKey<Be128>;
+
+/// Key of `TEMPLATES4` and `TEMPLATES6`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct TemplateKey4 {
+pub struct TemplateKey<A> {
     /// The service's index.
     pub service: u32,
     /// The client's address under the service's netmask.
-    pub client: Be32,
+    pub client: A,
     /// 0 for the template that connections are opened under; for one that was succeeded, and waits for its connections
     /// to end, 1 and its generation.
     pub orphan: u32,
 }
+
+/// Key of `TEMPLATES4`.
+pub type TemplateKey4 = TemplateKey<Be32>;
+/// Key of `TEMPLATES6`.
+pub type TemplateKey6 = TemplateKey<Be128>;
 
 /// How many real servers lblcr remembers for a destination. The kernel's sets have no limit; here the one that was
 /// added first leaves a full set.
@@ -566,18 +679,19 @@ pub const fn seconds_to_ticks(seconds: u64) -> u32 {
 }
 
 const _: () = {
-    assert!(size_of::<Settings>() == 48);
-    assert!(size_of::<ServiceKey4>() == 8);
-    assert!(size_of::<RealKey4>() == 8);
+    assert!(size_of::<Settings>() == 56);
+    assert!(size_of::<ServiceKey4>() == 8 && size_of::<ServiceKey6>() == 20);
+    assert!(size_of::<RealKey4>() == 8 && size_of::<RealKey6>() == 20);
     assert!(size_of::<Generation>() == 128 && size_of::<Plan>() == 64);
     assert!(core::mem::offset_of!(Generation, turn) == 64);
     assert!(size_of::<Member>() == 8);
-    assert!(size_of::<Real>() == 64);
+    assert!(size_of::<Real>() == 128 && core::mem::offset_of!(Real, addr6) == 64);
     assert!(size_of::<Load>() == 8);
     assert!(MEMBERS_LEN.is_power_of_two() && LOADS_LEN.is_power_of_two());
     assert!(size_of::<Traffic>() == 40);
-    assert!(size_of::<TemplateKey4>() == 12);
-    assert!(size_of::<LocalityKey4>() == 8 && size_of::<Locality>() == 64);
+    assert!(size_of::<TemplateKey4>() == 12 && size_of::<TemplateKey6>() == 24);
+    assert!(size_of::<LocalityKey4>() == 8 && size_of::<LocalityKey6>() == 20);
+    assert!(size_of::<Locality>() == 64);
     assert!(size_of::<CpuState>() == 16);
     assert!(size_of::<Timeouts>() == 64);
 };

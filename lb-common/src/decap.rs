@@ -32,7 +32,7 @@ const CE: u8 = 3;
 /// Takes a frame out of its tunnel, if it is in one to an address that `is_ours`.
 #[inline(always)]
 pub fn handle<B: Bytes>(frame: &mut B, is_ours: impl Fn(Be32) -> bool) -> Decap {
-    let Ok(outer) = Network::parse(frame) else {
+    let Ok(outer) = Network::<Be32>::parse(frame) else {
         return Decap::NotOurs;
     };
     let Some(ip) = frame.header::<Ipv4>(L3) else {
@@ -60,7 +60,7 @@ pub fn handle<B: Bytes>(frame: &mut B, is_ours: impl Fn(Be32) -> bool) -> Decap 
     if congested && !mark_congested(inner) {
         return Decap::Congested;
     }
-    match rewrite::decapsulate(frame, at) {
+    match rewrite::decapsulate::<Be32, _>(frame, at) {
         Some(()) => Decap::TakenOff,
         None => Decap::Left,
     }
@@ -89,7 +89,6 @@ mod tests {
     use crate::packet::build::Build;
     use crate::packet::checksum::of_bytes;
     use crate::packet::parse::Transport;
-    use crate::packet::rewrite::Tunnel;
     use crate::packet::wire::MacPair;
     use proptest::prelude::*;
 
@@ -104,8 +103,8 @@ mod tests {
         let mut buffer = vec![0; IPV4_LEN];
         buffer.extend_from_slice(&packet);
         let mut frame = SliceFrame::new(&mut buffer, IPV4_LEN);
-        let transport = Transport::parse(&frame).unwrap();
-        let tunnel = Tunnel {
+        let transport = Transport::parse::<Be32, _>(&frame).unwrap();
+        let tunnel = Network {
             src: Be32::from_host(0x0a00_00fe),
             dst: RIP,
         };

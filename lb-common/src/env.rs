@@ -4,21 +4,21 @@
 //! over vectors, and [`forward`](crate::forward) is the same code in both.
 
 use crate::abi::{
-    CpuState, LOADS_LEN, Locality, LocalityKey4, MEMBERS_LEN, Member, Plan, Real, RealKey4,
-    ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic,
+    CpuState, LOADS_LEN, Locality, LocalityKey, MEMBERS_LEN, Member, Plan, Real, RealKey,
+    ServiceKey, Settings, TemplateKey, Timeouts, Traffic,
 };
 use crate::atomic::Atoms;
 use crate::conn::{Loads, Tick};
-use crate::net::Be32;
+use crate::packet::Ip;
 use crate::packet::wire::MacPair;
 use crate::sched::{Pool, Step};
 use crate::table::Buckets;
 use crate::template::Template;
 
-/// The maps, clock and routes that packets meet.
+/// The maps, clock and routes that packets of one family of addresses meet.
 ///
 /// A map that has no such entry answers `None`; indices are never trusted.
-pub trait Env: Buckets + Loads {
+pub trait Env: Buckets<Addr: Ip> + Loads {
     /// What holds for the whole data plane.
     fn settings(&self) -> Option<&Settings>;
 
@@ -43,7 +43,7 @@ pub trait Env: Buckets + Loads {
     fn timeouts(&self, profile: u32) -> Option<&Timeouts>;
 
     /// The index of a service.
-    fn service(&self, key: &ServiceKey4) -> Option<u32>;
+    fn service(&self, key: &ServiceKey<Self::Addr>) -> Option<u32>;
 
     /// The index of a service's current generation.
     fn current(&self, service: u32) -> Option<u32>;
@@ -67,22 +67,22 @@ pub trait Env: Buckets + Loads {
     fn loads(&self) -> Option<&[<Self::Atoms as Atoms>::U64; LOADS_LEN as usize]>;
 
     /// What lblc and lblcr remember of a destination.
-    fn locality(&self, key: &LocalityKey4) -> Option<Locality>;
+    fn locality(&self, key: &LocalityKey<Self::Addr>) -> Option<Locality>;
 
     /// Remembers this of a destination.
-    fn remember(&self, key: &LocalityKey4, locality: &Locality);
+    fn remember(&self, key: &LocalityKey<Self::Addr>, locality: &Locality);
 
     /// A persistent client's template.
-    fn template(&self, key: &TemplateKey4) -> Option<Template>;
+    fn template(&self, key: &TemplateKey<Self::Addr>) -> Option<Template>;
 
     /// Keeps a template under a key that has none; whether there was room, and none.
-    fn add_template(&self, key: &TemplateKey4, template: Template) -> bool;
+    fn add_template(&self, key: &TemplateKey<Self::Addr>, template: Template) -> bool;
 
     /// Keeps a template under a key, whatever it had; whether there was room.
-    fn put_template(&self, key: &TemplateKey4, template: Template) -> bool;
+    fn put_template(&self, key: &TemplateKey<Self::Addr>, template: Template) -> bool;
 
     /// The service of a NAT real server, all zero where it has several.
-    fn nat_real(&self, key: &RealKey4) -> Option<ServiceKey4>;
+    fn nat_real(&self, key: &RealKey<Self::Addr>) -> Option<ServiceKey<Self::Addr>>;
 
     /// Changes what is counted of a real server on this CPU.
     fn traffic(&self, real: u32, change: impl FnOnce(&mut Traffic));
@@ -94,7 +94,7 @@ pub trait Env: Buckets + Loads {
     fn ingress(&self) -> u32;
 
     /// Where the kernel would send a packet.
-    fn route(&self, query: &Query) -> Route;
+    fn route(&self, query: &Query<Self::Addr>) -> Route;
 
     /// Calls `step` with 0, 1, … below `times` until it answers `false`, and gives it back.
     fn repeat<P: Pool, S: Step<P>>(&self, pool: &P, times: u32, step: S) -> S;
@@ -102,11 +102,11 @@ pub trait Env: Buckets + Loads {
 
 /// A question to the routing table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Query {
+pub struct Query<A> {
     /// Source of the packet.
-    pub src: Be32,
+    pub src: A,
     /// Destination of the packet.
-    pub dst: Be32,
+    pub dst: A,
     /// TOS byte.
     pub tos: u8,
     /// Length of the IP packet.

@@ -5,8 +5,8 @@
 //! cell of the block that a destination is in, too. So a network of 16 bits takes 256 of the 65,536 cells, not all of
 //! them, and the packets of other destinations still are told apart by two bits.
 
-use crate::abi::{FILTER_VIP, FILTER_WORDS, ServiceKey4, filter_cell};
-use crate::net::Be32;
+use crate::abi::{FILTER_VIP, FILTER_WORDS, ServiceKey, filter_cell};
+use crate::net::{Address, Be32};
 
 /// How many trailing bits of an address do not matter within a block.
 pub const BLOCK_BITS: u32 = 8;
@@ -16,12 +16,12 @@ const MOST_BITS: u32 = 24;
 
 /// The block that an address is in, as its first address.
 #[inline(always)]
-pub const fn block(addr: Be32) -> Be32 {
-    ServiceKey4::network(addr, BLOCK_BITS)
+pub fn block<A: Address>(addr: A) -> A {
+    addr.network(BLOCK_BITS)
 }
 
-/// The bits of a service's key to be set in `FILTER`: words, and what each must have.
-pub fn cells(key: &ServiceKey4) -> impl Iterator<Item = (u32, u64)> {
+/// The bits of a service's key to be set in `FILTER`: words, and what each must have. Of IPv6 there are single addresses only.
+pub fn cells<A: Address>(key: &ServiceKey<A>) -> impl Iterator<Item = (u32, u64)> {
     let host_bits = u32::from(key.host_bits);
     let step = if host_bits < BLOCK_BITS {
         0
@@ -29,7 +29,10 @@ pub fn cells(key: &ServiceKey4) -> impl Iterator<Item = (u32, u64)> {
         BLOCK_BITS
     };
     let is_all = host_bits > MOST_BITS;
-    let (first, count) = (key.vip.to_host(), 1u32 << host_bits.min(MOST_BITS) >> step);
+    let (first, count) = (
+        key.vip.folded().to_host(),
+        1u32 << host_bits.min(MOST_BITS) >> step,
+    );
     let some = (0..if is_all { 0 } else { count }).map(move |n| {
         let (word, shift) = filter_cell(Be32::from_host(first.wrapping_add(n << step)));
         (word, FILTER_VIP << shift)
@@ -42,6 +45,7 @@ pub fn cells(key: &ServiceKey4) -> impl Iterator<Item = (u32, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::ServiceKey4;
     use crate::net::Be16;
 
     fn key(addr: [u8; 4], prefix: u8) -> ServiceKey4 {

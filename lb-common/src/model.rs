@@ -11,8 +11,8 @@ use std::vec;
 use std::vec::Vec;
 
 use crate::abi::{
-    CpuState, FILTER_REAL, FILTER_WORDS, LOADS_LEN, Load, Locality, LocalityKey4, MEMBERS_LEN,
-    Member, Method, Plan, Real, RealKey4, ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic,
+    CpuState, FILTER_REAL, FILTER_WORDS, LOADS_LEN, Load, Locality, LocalityKey, MEMBERS_LEN,
+    Member, Method, Plan, Real, RealKey, ServiceKey, Settings, TemplateKey, Timeouts, Traffic,
     filter_cell, service, setting,
 };
 use crate::atomic::Host;
@@ -22,8 +22,8 @@ use crate::filter;
 use crate::forward::{self, Outcome};
 use crate::load;
 use crate::net::Be32;
-use crate::packet::SliceFrame;
 use crate::packet::wire::MacPair;
+use crate::packet::{Ip, SliceFrame};
 use crate::sched::{Pool, Scheduler, Step};
 use crate::table::{Bucket, Buckets, Table};
 use crate::template::Template;
@@ -53,9 +53,9 @@ pub struct Lists<'a> {
     pub fallback: &'a [u64],
 }
 
-/// The surroundings of the data plane, in memory.
+/// The surroundings of the data plane for one family of addresses, in memory.
 #[derive(Debug)]
-pub struct World {
+pub struct World<A: Ip = Be32> {
     /// What holds for the whole data plane.
     pub settings: Settings,
     /// The clock, in nanoseconds: it stands still until it is moved.
@@ -63,11 +63,11 @@ pub struct World {
     /// The interface by which packets come.
     pub ingress: Cell<u32>,
     /// Ways by destination; all others are the stack's.
-    pub routes: HashMap<Be32, Path>,
+    pub routes: HashMap<A, Path>,
     /// Real servers by slot.
     pub reals: Vec<Real>,
     /// Services by key.
-    pub services: HashMap<ServiceKey4, u32>,
+    pub services: HashMap<ServiceKey<A>, u32>,
     /// The plans of generations.
     pub plans: Vec<Plan>,
     /// The turns of generations.
@@ -83,25 +83,26 @@ pub struct World {
     /// Timeouts by profile.
     pub timeouts: Vec<Timeouts>,
     /// The services of NAT real servers.
-    pub nat_reals: HashMap<RealKey4, ServiceKey4>,
+    pub nat_reals: HashMap<RealKey<A>, ServiceKey<A>>,
     /// Which addresses concern us.
     pub filter: Vec<u64>,
-    buckets: Vec<Bucket<Host>>,
+    buckets: Vec<Bucket<Host, A>>,
     loads: Box<[AtomicU64; LOADS_LEN as usize]>,
-    locality: RefCell<HashMap<LocalityKey4, Locality>>,
-    templates: RefCell<HashMap<TemplateKey4, Template>>,
+    locality: RefCell<HashMap<LocalityKey<A>, Locality>>,
+    templates: RefCell<HashMap<TemplateKey<A>, Template>>,
     traffic: RefCell<HashMap<u32, Traffic>>,
     cpu: RefCell<CpuState>,
     random: Cell<u32>,
 }
 
-impl World {
+impl<A: Ip> World<A> {
     /// A director without a service, whose connection table has so many buckets (a power of two).
     pub fn new(buckets: u32) -> Self {
         Self {
             settings: Settings {
                 abi: crate::abi::ABI,
                 bucket_mask: buckets - 1,
+                bucket_mask6: buckets - 1,
                 hash_key: [0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344],
                 ..Settings::default()
             },
@@ -131,7 +132,7 @@ impl World {
 
     /// Adds a service with a scheduler that needs no schedule, and its real servers in the order in which it lists them (the
     /// newest first), each with its weight. The service's fallback table has each of them once.
-    pub fn add_service(&mut self, key: ServiceKey4, scheduler: Scheduler, reals: &[(Real, u16)]) {
+    pub fn add_service(&mut self, key: ServiceKey<A>, scheduler: Scheduler, reals: &[(Real, u16)]) {
         let members: Vec<Member> = reals
             .iter()
             .map(|(real, weight)| Member {
@@ -160,7 +161,7 @@ impl World {
     }
 
     /// The index of a service, which is added without a generation if there is none.
-    pub fn index_of(&mut self, key: ServiceKey4) -> u32 {
+    pub fn index_of(&mut self, key: ServiceKey<A>) -> u32 {
         let next = self.current.len() as u32;
         let index = *self.services.entry(key).or_insert(next);
         if index == next {
@@ -168,13 +169,15 @@ impl World {
             for (word, bits) in filter::cells(&key) {
                 self.filter[word as usize] |= bits;
             }
-            self.settings.networks |= 1 << key.host_bits & !1;
+            if key.host_bits != 0 {
+                self.settings.networks |= 1 << key.host_bits;
+            }
         }
         index
     }
 
     /// Adds a real server to a service, which does not list it yet: its slot.
-    pub fn add_real(&mut self, key: ServiceKey4, real: &Real) -> u32 {
+    pub fn add_real(&mut self, key: ServiceKey<A>, real: &Real) -> u32 {
         let slot = self.reals.len() as u32;
         let service = self.index_of(key);
         self.reals.push(Real {
@@ -189,7 +192,7 @@ impl World {
     }
 
     /// Makes a plan a service's current one, its lists laid out behind those of all plans so far.
-    pub fn set_generation(&mut self, key: ServiceKey4, plan: Plan, lists: Lists<'_>) {
+    pub fn set_generation(&mut self, key: ServiceKey<A>, plan: Plan, lists: Lists<'_>) {
         let service = self.index_of(key);
         let members_off = self.plans.iter().map(|plan| plan.members_len).sum::<u32>();
         let first = members_off as usize..members_off as usize + lists.members.len();
@@ -214,19 +217,19 @@ impl World {
         });
     }
 
-    fn add_nat_real(&mut self, service: ServiceKey4, real: &Real) {
-        let key = RealKey4 {
-            addr: real.addr,
+    fn add_nat_real(&mut self, service: ServiceKey<A>, real: &Real) {
+        let key = RealKey {
+            addr: A::of_real(real),
             port: real.port,
             proto: service.proto,
             pad: 0,
         };
         self.nat_reals
             .entry(key)
-            .and_modify(|of| *of = ServiceKey4::default())
+            .and_modify(|of| *of = ServiceKey::default())
             .or_insert(service);
-        self.settings.flags |= setting::HAS_NAT;
-        let (word, shift) = filter_cell(real.addr);
+        self.settings.flags |= A::HAS_NAT;
+        let (word, shift) = filter_cell(key.addr.folded());
         self.filter[word as usize] |= FILTER_REAL << shift;
     }
 
@@ -246,7 +249,7 @@ impl World {
 
     /// The connection table.
     pub fn table(&self) -> Table<'_, Self> {
-        Table::new(self, self.settings.bucket_mask, self.settings.hash_key)
+        Table::new(self, A::bucket_mask(&self.settings), self.settings.hash_key)
     }
 
     /// The connections of a real server.
@@ -256,7 +259,7 @@ impl World {
     }
 
     /// The persistent clients that are kept.
-    pub fn templates(&self) -> Vec<(TemplateKey4, Template)> {
+    pub fn templates(&self) -> Vec<(TemplateKey<A>, Template)> {
         let templates = self.templates.borrow();
         templates.iter().map(|(key, kept)| (*key, *kept)).collect()
     }
@@ -283,15 +286,16 @@ fn zeroed<T, const N: usize>(make: impl Fn(usize) -> T) -> Box<[T; N]> {
     }
 }
 
-impl Buckets for World {
+impl<A: Ip> Buckets for World<A> {
     type Atoms = Host;
+    type Addr = A;
 
-    fn bucket(&self, index: u32) -> Option<&Bucket<Host>> {
+    fn bucket(&self, index: u32) -> Option<&Bucket<Host, A>> {
         self.buckets.get(index as usize)
     }
 }
 
-impl Loads for World {
+impl<A: Ip> Loads for World<A> {
     fn add(&self, real: u32, change: u64) {
         if let Some(record) = self.real(real) {
             load::add(
@@ -303,7 +307,7 @@ impl Loads for World {
     }
 }
 
-impl Env for World {
+impl<A: Ip> Env for World<A> {
     fn settings(&self) -> Option<&Settings> {
         Some(&self.settings)
     }
@@ -334,7 +338,7 @@ impl Env for World {
         self.timeouts.get(profile as usize)
     }
 
-    fn service(&self, key: &ServiceKey4) -> Option<u32> {
+    fn service(&self, key: &ServiceKey<A>) -> Option<u32> {
         self.services.get(key).copied()
     }
 
@@ -366,19 +370,19 @@ impl Env for World {
         Some(&self.loads)
     }
 
-    fn locality(&self, key: &LocalityKey4) -> Option<Locality> {
+    fn locality(&self, key: &LocalityKey<A>) -> Option<Locality> {
         self.locality.borrow().get(key).copied()
     }
 
-    fn remember(&self, key: &LocalityKey4, locality: &Locality) {
+    fn remember(&self, key: &LocalityKey<A>, locality: &Locality) {
         self.locality.borrow_mut().insert(*key, *locality);
     }
 
-    fn template(&self, key: &TemplateKey4) -> Option<Template> {
+    fn template(&self, key: &TemplateKey<A>) -> Option<Template> {
         self.templates.borrow().get(key).copied()
     }
 
-    fn add_template(&self, key: &TemplateKey4, template: Template) -> bool {
+    fn add_template(&self, key: &TemplateKey<A>, template: Template) -> bool {
         let mut templates = self.templates.borrow_mut();
         let has_room = !templates.contains_key(key) && templates.len() < MAX_TEMPLATES;
         if has_room {
@@ -387,7 +391,7 @@ impl Env for World {
         has_room
     }
 
-    fn put_template(&self, key: &TemplateKey4, template: Template) -> bool {
+    fn put_template(&self, key: &TemplateKey<A>, template: Template) -> bool {
         let mut templates = self.templates.borrow_mut();
         let has_room = templates.contains_key(key) || templates.len() < MAX_TEMPLATES;
         if has_room {
@@ -396,7 +400,7 @@ impl Env for World {
         has_room
     }
 
-    fn nat_real(&self, key: &RealKey4) -> Option<ServiceKey4> {
+    fn nat_real(&self, key: &RealKey<A>) -> Option<ServiceKey<A>> {
         self.nat_reals.get(key).copied()
     }
 
@@ -412,7 +416,7 @@ impl Env for World {
         self.ingress.get()
     }
 
-    fn route(&self, query: &Query) -> Route {
+    fn route(&self, query: &Query<A>) -> Route {
         match self.routes.get(&query.dst) {
             Some(path) if query.len > path.mtu => Route::TooBig,
             Some(Path { ifindex, macs, .. }) => Route::Via {

@@ -5,7 +5,7 @@
 //!
 //! # Where a flow is
 //!
-//! A keyed hash of the *client's* address, port and protocol names a home bucket of two cache lines, three flows
+//! A keyed hash of the *client's* address, port and protocol names a home bucket of two lines, three flows
 //! each, which of the two is tried first, and an alternate bucket for when the home is full ([`Place`]). A real server's
 //! reply names the client too, so the one entry serves both directions of NAT. The home bucket counts the flows that
 //! sit in their alternate: as long as it has none, which is usual, a miss touches one bucket.
@@ -29,12 +29,14 @@ mod bucket;
 mod change;
 mod find;
 mod insert;
+mod pair;
 mod place;
 mod walk;
 
 pub use bucket::{Bucket, LINES, Line, SLOTS_PER_BUCKET, SLOTS_PER_LINE, Slot};
 pub use find::{Fit, Hit, Lookup, Reply};
 pub use insert::Insert;
+pub use pair::Recorded;
 pub use place::Place;
 pub use walk::Swept;
 
@@ -45,15 +47,19 @@ pub trait Buckets {
     /// The kind of atomic words the buckets are made of.
     type Atoms: Atoms;
 
+    /// The family of addresses of the flows in them.
+    type Addr: Recorded;
+
     /// The bucket of an index; `None` past the end.
-    fn bucket(&self, index: u32) -> Option<&Bucket<Self::Atoms>>;
+    fn bucket(&self, index: u32) -> Option<&Bucket<Self::Atoms, Self::Addr>>;
 }
 
-impl<A: Atoms> Buckets for [Bucket<A>] {
+impl<A: Atoms, N: Recorded> Buckets for [Bucket<A, N>] {
     type Atoms = A;
+    type Addr = N;
 
     #[inline(always)]
-    fn bucket(&self, index: u32) -> Option<&Bucket<A>> {
+    fn bucket(&self, index: u32) -> Option<&Bucket<A, N>> {
         self.get(index as usize)
     }
 }
@@ -82,7 +88,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     }
 
     #[inline(always)]
-    fn bucket(&self, index: u32) -> Option<&'t Bucket<B::Atoms>> {
+    fn bucket(&self, index: u32) -> Option<&'t Bucket<B::Atoms, B::Addr>> {
         self.buckets.bucket(index)
     }
 }

@@ -4,9 +4,9 @@
 //! server. Its time runs anew with each connection opened under it. It does not end while one of them lasts;
 //! whoever puts ended templates away sees to that, so a program that finds one need not look at the time.
 
-use crate::abi::{MAX_REALS, TemplateKey4};
+use crate::abi::{MAX_REALS, TemplateKey};
 use crate::conn::Tick;
-use crate::net::Be32;
+use crate::net::Address;
 
 const REAL: u32 = 32;
 const GENERATION: u32 = 49;
@@ -67,13 +67,13 @@ impl Template {
     }
 }
 
-impl TemplateKey4 {
-    /// The template that a client's connections are opened under.
+impl<A: Address> TemplateKey<A> {
+    /// The template that a client's connections are opened under; `mask` is [`Plan::mask`](crate::abi::Plan::mask).
     #[inline(always)]
-    pub const fn current(service: u32, client: Be32, mask: Be32) -> Self {
+    pub fn current(service: u32, client: A, mask: u32) -> Self {
         Self {
             service,
-            client: Be32(client.0 & mask.0),
+            client: client.masked(mask),
             orphan: 0,
         }
     }
@@ -81,7 +81,7 @@ impl TemplateKey4 {
     /// A template of the same client that was succeeded, and waits for its connections to end.
     #[inline(always)]
     #[must_use]
-    pub const fn orphan(self, template: Template) -> Self {
+    pub fn orphan(self, template: Template) -> Self {
         Self {
             orphan: 1 + template.generation(),
             ..self
@@ -92,6 +92,8 @@ impl TemplateKey4 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::TemplateKey4;
+    use crate::net::Be32;
 
     #[test]
     fn a_word_keeps_its_parts() {
@@ -112,7 +114,7 @@ mod tests {
     fn the_mask_makes_clients_one() {
         let key = |last| {
             let client = Be32::from_bytes([192, 0, 2, last]);
-            TemplateKey4::current(1, client, Be32::from_bytes([255, 255, 255, 240]))
+            TemplateKey4::current(1, client, Be32::from_bytes([255, 255, 255, 240]).0)
         };
         assert_eq!(key(17), key(30));
         assert_ne!(key(17), key(32));

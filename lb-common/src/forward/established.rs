@@ -1,7 +1,6 @@
 //! A packet to a VIP: which connection is it of, and does anything change in it?
 
 use super::journey::{Journey, Next, Outcome, Packet};
-use super::related::is_icmp;
 use super::send::{self, To};
 use super::{may_be_reply, may_be_request, now, table};
 use crate::abi::{Real, Settings, Timeouts, real, setting};
@@ -9,7 +8,7 @@ use crate::conn::{Meta, State, Tick};
 use crate::counter::Counter;
 use crate::env::Env;
 use crate::net::Proto;
-use crate::packet::{Bytes, Network, parse};
+use crate::packet::{Bytes, Ip, Network, parse};
 use crate::table::Lookup;
 use crate::tcp::{self, Event, View};
 
@@ -26,16 +25,16 @@ pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> 
     };
     let settings = env.settings()?;
     if !may_be_request(env, settings, network) {
-        let concerns_us = may_be_reply(env, settings, network) || is_icmp(frame);
+        let concerns_us = may_be_reply(env, settings, network) || E::Addr::is_icmp(frame);
         return (!concerns_us).then_some(Outcome::end(Counter::PassNoService));
     }
     // Where headers are is known beforehand then, and so is much else.
-    if !parse::is_plain(frame) {
+    if !parse::is_plain::<E::Addr, B>(frame) {
         return None;
     }
-    let packet = match Packet::parse(frame, network) {
+    let packet = match Packet::parse_plain(frame, network) {
         Ok(packet) => packet,
-        Err(Counter::PassProtocol) if is_icmp(frame) => return None,
+        Err(Counter::PassProtocol) if E::Addr::is_icmp(frame) => return None,
         Err(counter) => return Some(Outcome::end(counter)),
     };
     let now = now(env, settings);
@@ -57,7 +56,7 @@ pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> 
 
 /// Finds out what a packet is that takes more: its connection is to be changed in a way that counts, or is over, or it has none.
 #[inline(always)]
-pub fn look<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
+pub fn look<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey<E::Addr>) {
     let network = match Network::parse(frame) {
         Ok(network) => network,
         Err(counter) => return journey.end(Outcome::end(counter)),
@@ -66,7 +65,7 @@ pub fn look<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
         return journey.end(Outcome::end(Counter::DropInternal));
     };
     if !may_be_request(env, settings, network) {
-        journey.next = if is_icmp(frame) {
+        journey.next = if E::Addr::is_icmp(frame) {
             Next::Quote
         } else {
             Next::Reply
@@ -75,7 +74,7 @@ pub fn look<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
     }
     let packet = match Packet::parse(frame, network) {
         Ok(packet) => packet,
-        Err(Counter::PassProtocol) if is_icmp(frame) => {
+        Err(Counter::PassProtocol) if E::Addr::is_icmp(frame) => {
             journey.next = Next::Quote;
             return;
         }
@@ -118,7 +117,7 @@ pub fn look<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
 ///   to the stack, which resets the connection for the VIP.
 /// - A slot no longer in use means that the real server was removed by force.
 #[inline(always)]
-fn is_over(packet: &Packet, meta: Meta, real: &Real, settings: &Settings) -> bool {
+fn is_over<A: Ip>(packet: &Packet<A>, meta: Meta, real: &Real, settings: &Settings) -> bool {
     if !packet.opens() {
         return real.flags & (real::USED | real::RESET) != real::USED;
     }
@@ -151,7 +150,7 @@ fn reopens(meta: Meta, settings: &Settings) -> bool {
 
 /// The word of a connection after a packet from its client.
 #[inline(always)]
-fn next(packet: &Packet, seen: Meta, timeouts: &Timeouts, now: Tick) -> Meta {
+fn next<A: Ip>(packet: &Packet<A>, seen: Meta, timeouts: &Timeouts, now: Tick) -> Meta {
     let state = match packet.transport.proto {
         Proto::Udp => State::UdpAssured as u32,
         Proto::Tcp => {

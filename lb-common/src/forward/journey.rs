@@ -2,10 +2,10 @@
 
 use crate::conn::Tick;
 use crate::counter::Counter;
-use crate::net::{Be16, Be32, Flow4, Proto};
+use crate::net::{Be16, Be32, Be128, Flow, Proto};
 use crate::packet::icmp::{Error, Kind};
 use crate::packet::wire::tcp_flag;
-use crate::packet::{Bytes, Network, Transport};
+use crate::packet::{Bytes, Ip, Network, Transport};
 
 /// What to do with the frame.
 #[repr(u8)]
@@ -99,8 +99,8 @@ pub enum Next {
 /// written.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct Journey {
-    pub(super) packet: Packet,
+pub struct Journey<A: Ip = Be32> {
+    pub(super) packet: Packet<A>,
     /// Which step is next.
     pub next: Next,
     /// The connection table may have had no place for the flow: then a segment within a connection is not left to the
@@ -123,7 +123,7 @@ pub struct Journey {
     /// The slot of the real server that was chosen, or that a reply is from.
     pub(super) slot: u32,
     /// The address that a reply is to come from.
-    pub(super) vip: Be32,
+    pub(super) vip: A,
     /// Its service keeps clients at their real server.
     pub(super) is_persistent: bool,
     /// It is scheduled by itself, and not recorded.
@@ -146,13 +146,14 @@ pub struct Journey {
 }
 
 const _: () = {
-    assert!(size_of::<Journey>() == 68 && size_of::<Packet>() == 28 && size_of::<Outcome>() == 24);
+    assert!(size_of::<Journey>() == 68 && size_of::<Packet<Be32>>() == 28);
+    assert!(size_of::<Journey<Be128>>() == 104 && size_of::<Outcome>() == 24);
 };
 
-impl Journey {
+impl<A: Ip> Journey<A> {
     /// A packet that nothing is known of.
     #[inline(always)]
-    pub(super) const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             packet: Packet::of_len(0),
             next: Next::Nothing,
@@ -167,7 +168,7 @@ impl Journey {
             slot: 0,
             is_persistent: false,
             is_one_packet: false,
-            vip: Be32(0),
+            vip: A::default(),
             contended: 0,
             is_unkept: false,
             vip_port: Be16(0),
@@ -207,29 +208,36 @@ impl Journey {
 /// A whole TCP segment or UDP datagram, as it came.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Packet {
-    pub(super) network: Network,
+pub(super) struct Packet<A> {
+    pub(super) network: Network<A>,
     pub(super) transport: Transport,
 }
 
-impl Packet {
+impl<A: Ip> Packet<A> {
     /// An IP packet of this length of which nothing else is known.
     #[inline(always)]
-    pub(super) const fn of_len(len: u32) -> Self {
+    pub(super) fn of_len(len: u32) -> Self {
         let mut transport = Transport::NONE;
         transport.len = len;
         Self {
             network: Network {
-                src: Be32(0),
-                dst: Be32(0),
+                src: A::default(),
+                dst: A::default(),
             },
             transport,
         }
     }
 
     #[inline(always)]
-    pub(super) fn parse<B: Bytes>(frame: &B, network: Network) -> Result<Self, Counter> {
-        let transport = Transport::parse(frame)?;
+    pub(super) fn parse<B: Bytes>(frame: &B, network: Network<A>) -> Result<Self, Counter> {
+        let transport = Transport::parse::<A, B>(frame)?;
+        Ok(Self { network, transport })
+    }
+
+    /// The same of a packet whose transport header is right behind the IP header.
+    #[inline(always)]
+    pub(super) fn parse_plain<B: Bytes>(frame: &B, network: Network<A>) -> Result<Self, Counter> {
+        let transport = Transport::parse_plain::<A, B>(frame)?;
         Ok(Self { network, transport })
     }
 
@@ -245,8 +253,8 @@ impl Packet {
 
     /// The flow of a packet that a client sent.
     #[inline(always)]
-    pub(super) const fn flow(&self) -> Flow4 {
-        Flow4 {
+    pub(super) const fn flow(&self) -> Flow<A> {
+        Flow {
             client: self.network.src,
             vip: self.network.dst,
             client_port: self.source_port(),
@@ -272,10 +280,9 @@ impl Packet {
         self.transport.tcp_flags as u8 & tcp_flag::RST != 0
     }
 
-    /// Whether its source is no host's: nothing, loopback, multicast and above (RFC 1812 5.3.7), or the VIP itself.
+    /// Whether its source is no host's, or the VIP itself.
     #[inline(always)]
-    pub(super) const fn is_martian(&self) -> bool {
-        let [first, ..] = self.network.src.to_bytes();
-        first == 0 || first == 127 || first >= 224 || self.network.src.0 == self.network.dst.0
+    pub(super) fn is_martian(&self) -> bool {
+        self.network.src.is_martian() || self.network.src == self.network.dst
     }
 }

@@ -39,42 +39,45 @@ pub use reject::refuse;
 pub use related::{quote, related};
 pub use reply::{give_back, reply};
 
-use crate::abi::{FILTER_REAL, FILTER_VIP, Settings, filter_cell, setting};
+use crate::abi::{Configured, FILTER_REAL, FILTER_VIP, Settings, filter_cell};
 use crate::conn::Tick;
 use crate::env::Env;
 use crate::filter::{BLOCK_BITS, block};
-use crate::net::Be32;
-use crate::packet::{Bytes, Network};
+use crate::net::Address;
+use crate::packet::{Bytes, Ip, Network};
 use crate::table::Table;
 
 /// The steps that a packet may need; each does what the function of its name in this module does.
 pub trait Steps {
+    /// The packet's family of addresses.
+    type Addr: Ip;
+
     /// Finds out what a packet is that takes more.
-    fn look(&mut self, journey: &mut Journey);
+    fn look(&mut self, journey: &mut Journey<Self::Addr>);
     /// Finds out whether a packet may open a connection.
-    fn open(&mut self, journey: &mut Journey);
+    fn open(&mut self, journey: &mut Journey<Self::Addr>);
     /// Finds the real server that a persistent client is kept at.
-    fn recall(&mut self, journey: &mut Journey);
+    fn recall(&mut self, journey: &mut Journey<Self::Addr>);
     /// Has a scheduler choose a real server.
-    fn schedule(&mut self, journey: &mut Journey);
+    fn schedule(&mut self, journey: &mut Journey<Self::Addr>);
     /// Chooses a real server by the flow's hash.
-    fn hash(&mut self, journey: &mut Journey);
+    fn hash(&mut self, journey: &mut Journey<Self::Addr>);
     /// Keeps a persistent client at the real server that was chosen.
-    fn bind(&mut self, journey: &mut Journey);
+    fn bind(&mut self, journey: &mut Journey<Self::Addr>);
     /// Records a new connection.
-    fn record(&mut self, journey: &mut Journey);
+    fn record(&mut self, journey: &mut Journey<Self::Addr>);
     /// Sends a packet to the real server that was chosen.
-    fn deliver(&mut self, journey: &mut Journey);
+    fn deliver(&mut self, journey: &mut Journey<Self::Addr>);
     /// Tells the sender that its packet goes no further.
-    fn refuse(&mut self, journey: &mut Journey);
+    fn refuse(&mut self, journey: &mut Journey<Self::Addr>);
     /// Finds the connection of a packet from a NAT real server.
-    fn reply(&mut self, journey: &mut Journey);
+    fn reply(&mut self, journey: &mut Journey<Self::Addr>);
     /// Forwards a packet from a NAT real server.
-    fn give_back(&mut self, journey: &mut Journey);
+    fn give_back(&mut self, journey: &mut Journey<Self::Addr>);
     /// Finds out which packet an ICMP error quotes.
-    fn quote(&mut self, journey: &mut Journey);
+    fn quote(&mut self, journey: &mut Journey<Self::Addr>);
     /// Sends an ICMP error on to whom it concerns.
-    fn related(&mut self, journey: &mut Journey);
+    fn related(&mut self, journey: &mut Journey<Self::Addr>);
 }
 
 /// Decides what becomes of a frame for which [`established()`] had no answer, and changes it accordingly.
@@ -87,7 +90,7 @@ pub fn travel(steps: &mut impl Steps) -> Outcome {
 
 /// Takes a packet from step to step to its end.
 #[inline(always)]
-fn walk(steps: &mut impl Steps, journey: &mut Journey) {
+fn walk<S: Steps>(steps: &mut S, journey: &mut Journey<S::Addr>) {
     // No step leads back, so one way down is enough: a choice by hash follows a record that had no place, or leads to one.
     // (Only a record may be tried again.)
     steps.look(journey);
@@ -133,7 +136,7 @@ const RECORD_TRIES: u8 = 2;
 
 /// Records the flow, if that is next.
 #[inline(always)]
-fn record_in_tries(steps: &mut impl Steps, journey: &mut Journey) {
+fn record_in_tries<S: Steps>(steps: &mut S, journey: &mut Journey<S::Addr>) {
     for _ in 0..RECORD_TRIES {
         if journey.next == Next::Record {
             steps.record(journey);
@@ -153,83 +156,86 @@ struct Direct<'a, E, B> {
 }
 
 impl<E: Env, B: Bytes> Steps for Direct<'_, E, B> {
-    fn look(&mut self, journey: &mut Journey) {
+    type Addr = E::Addr;
+
+    fn look(&mut self, journey: &mut Journey<Self::Addr>) {
         look(self.env, self.frame, journey);
     }
 
-    fn open(&mut self, journey: &mut Journey) {
+    fn open(&mut self, journey: &mut Journey<Self::Addr>) {
         open(self.env, journey);
     }
 
-    fn recall(&mut self, journey: &mut Journey) {
+    fn recall(&mut self, journey: &mut Journey<Self::Addr>) {
         recall(self.env, journey);
     }
 
-    fn schedule(&mut self, journey: &mut Journey) {
+    fn schedule(&mut self, journey: &mut Journey<Self::Addr>) {
         schedule(self.env, journey);
     }
 
-    fn hash(&mut self, journey: &mut Journey) {
+    fn hash(&mut self, journey: &mut Journey<Self::Addr>) {
         hash(self.env, journey);
     }
 
-    fn bind(&mut self, journey: &mut Journey) {
+    fn bind(&mut self, journey: &mut Journey<Self::Addr>) {
         bind(self.env, journey);
     }
 
-    fn record(&mut self, journey: &mut Journey) {
+    fn record(&mut self, journey: &mut Journey<Self::Addr>) {
         record(self.env, journey);
     }
 
-    fn deliver(&mut self, journey: &mut Journey) {
+    fn deliver(&mut self, journey: &mut Journey<Self::Addr>) {
         deliver(self.env, self.frame, journey);
     }
 
-    fn refuse(&mut self, journey: &mut Journey) {
+    fn refuse(&mut self, journey: &mut Journey<Self::Addr>) {
         refuse(self.env, self.frame, journey);
     }
 
-    fn reply(&mut self, journey: &mut Journey) {
+    fn reply(&mut self, journey: &mut Journey<Self::Addr>) {
         reply(self.env, self.frame, journey);
     }
 
-    fn give_back(&mut self, journey: &mut Journey) {
+    fn give_back(&mut self, journey: &mut Journey<Self::Addr>) {
         give_back(self.env, self.frame, journey);
     }
 
-    fn quote(&mut self, journey: &mut Journey) {
+    fn quote(&mut self, journey: &mut Journey<Self::Addr>) {
         quote(self.env, self.frame, journey);
     }
 
-    fn related(&mut self, journey: &mut Journey) {
+    fn related(&mut self, journey: &mut Journey<Self::Addr>) {
         related(self.env, self.frame, journey);
     }
 }
 
 /// Whether a packet may be from a NAT real server.
 #[inline(always)]
-fn may_be_reply<E: Env>(env: &E, settings: &Settings, network: Network) -> bool {
-    settings.flags & setting::HAS_NAT != 0 && concerns(env, network.src, FILTER_REAL)
+fn may_be_reply<E: Env>(env: &E, settings: &Settings, network: Network<E::Addr>) -> bool {
+    settings.flags & E::Addr::HAS_NAT != 0 && concerns(env, network.src, FILTER_REAL)
 }
 
 /// Whether a packet may be to a virtual address, or into a virtual network.
 #[inline(always)]
-fn may_be_request<E: Env>(env: &E, settings: &Settings, network: Network) -> bool {
+fn may_be_request<E: Env>(env: &E, settings: &Settings, network: Network<E::Addr>) -> bool {
     concerns(env, network.dst, FILTER_VIP)
-        || settings.networks >> BLOCK_BITS != 0 && concerns(env, block(network.dst), FILTER_VIP)
+        || E::Addr::networks(settings) >> BLOCK_BITS != 0
+            && concerns(env, block(network.dst), FILTER_VIP)
 }
 
 /// Whether the filter says that an address may be of a kind.
 #[inline(always)]
-fn concerns<E: Env>(env: &E, addr: Be32, kind: u64) -> bool {
-    let (word, shift) = filter_cell(addr);
+fn concerns<E: Env>(env: &E, addr: E::Addr, kind: u64) -> bool {
+    let (word, shift) = filter_cell(addr.folded());
     env.filter(word) >> shift & kind != 0
 }
 
 /// The connection table under the current settings.
 #[inline(always)]
-const fn table<'e, E: Env>(env: &'e E, settings: &Settings) -> Table<'e, E> {
-    Table::new(env, settings.bucket_mask, settings.hash_key)
+fn table<'e, E: Env>(env: &'e E, settings: &Settings) -> Table<'e, E> {
+    Table::new(env, E::Addr::bucket_mask(settings), settings.hash_key)
 }
 
 /// The time that connections go by.

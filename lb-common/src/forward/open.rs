@@ -4,20 +4,20 @@ use super::journey::{Journey, Next, Outcome, Packet};
 use super::pool::Service;
 use super::send::{self, To};
 use super::{RECORD_TRIES, table};
-use crate::abi::{Method, Plan, Real, ServiceKey4, service, setting};
+use crate::abi::{Configured, Method, Plan, Real, ServiceKey, service, setting};
 use crate::conn::{Meta, Spare, State};
 use crate::counter::Counter;
 use crate::env::Env;
-use crate::net::{Be16, Flow4, Proto};
-use crate::packet::Bytes;
+use crate::net::{Address, Be16, Flow, Proto};
 use crate::packet::icmp::Error;
+use crate::packet::{Bytes, Ip};
 use crate::sched::{self, Choice, Pool, Request, Scheduler};
 use crate::table::Insert;
 use crate::tcp::{self, Event, View};
 
 /// Finds out whether a packet may open a connection, and how its real server is to be chosen.
 #[inline(always)]
-pub fn open<E: Env>(env: &E, journey: &mut Journey) {
+pub fn open<E: Env>(env: &E, journey: &mut Journey<E::Addr>) {
     let Some(service) = service_of(env, &journey.packet) else {
         journey.next = Next::Reply;
         return;
@@ -30,7 +30,7 @@ pub fn open<E: Env>(env: &E, journey: &mut Journey) {
 
 /// Finds how the real server of a packet is to be chosen, or how the packet ends.
 #[inline(always)]
-fn admit<E: Env>(env: &E, journey: &mut Journey) -> Result<(), Counter> {
+fn admit<E: Env>(env: &E, journey: &mut Journey<E::Addr>) -> Result<(), Counter> {
     let packet = &journey.packet;
     let settings = env.settings().ok_or(Counter::DropInternal)?;
     let plan = current_plan(env, journey.service).ok_or(Counter::DropInternal)?;
@@ -67,7 +67,7 @@ pub(super) fn is_standby<E: Env>(env: &E, plan: &Plan) -> bool {
     plan.router != 0 && env.standby(plan.router)
 }
 
-impl Journey {
+impl<A: Ip> Journey<A> {
     /// The next step of a packet whose client is not kept at a real server.
     #[inline(always)]
     pub(super) const fn unbound(&self) -> Next {
@@ -91,7 +91,7 @@ impl Journey {
 
 /// Has the service's scheduler choose a real server.
 #[inline(always)]
-pub fn schedule<E: Env>(env: &E, journey: &mut Journey) {
+pub fn schedule<E: Env>(env: &E, journey: &mut Journey<E::Addr>) {
     choose(env, journey, |pool, request| {
         by_scheduler(
             Scheduler::from_number(pool.plan().scheduler)?,
@@ -126,7 +126,7 @@ fn run<E: Env, const NUMBER: u8>(pool: &Service<'_, E>, request: &Request) -> Op
 
 /// Chooses a real server by the flow's hash.
 #[inline(always)]
-pub fn hash<E: Env>(env: &E, journey: &mut Journey) {
+pub fn hash<E: Env>(env: &E, journey: &mut Journey<E::Addr>) {
     let hash = flow_hash(&journey.packet.flow());
     journey.is_by_hash = true;
     choose(env, journey, |pool, _| sched::fallback(pool, hash));
@@ -136,7 +136,7 @@ pub fn hash<E: Env>(env: &E, journey: &mut Journey) {
 #[inline(always)]
 fn choose<E: Env>(
     env: &E,
-    journey: &mut Journey,
+    journey: &mut Journey<E::Addr>,
     how: impl FnOnce(&Service<'_, E>, &Request) -> Option<Choice>,
 ) {
     let flow = journey.packet.flow();
@@ -161,7 +161,7 @@ fn choose<E: Env>(
 
 /// Records the connection that a packet opens with the real server that was chosen, or finds that there is no place.
 #[inline(always)]
-pub fn record<E: Env>(env: &E, journey: &mut Journey) {
+pub fn record<E: Env>(env: &E, journey: &mut Journey<E::Addr>) {
     match insert(env, journey) {
         Recorded::With(slot) => {
             journey.slot = slot;
@@ -192,7 +192,7 @@ enum Recorded {
 
 /// Records a connection.
 #[inline(always)]
-fn insert<E: Env>(env: &E, journey: &Journey) -> Recorded {
+fn insert<E: Env>(env: &E, journey: &Journey<E::Addr>) -> Recorded {
     let (Some(real), Some(settings)) = (env.real(journey.slot), env.settings()) else {
         return Recorded::NoPlace;
     };
@@ -228,7 +228,7 @@ fn insert<E: Env>(env: &E, journey: &Journey) -> Recorded {
 
 /// Sends a packet to the real server that was chosen.
 #[inline(always)]
-pub fn deliver<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
+pub fn deliver<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey<E::Addr>) {
     let slot = journey.slot;
     let Some(real) = env.real(slot) else {
         return journey.end(Outcome::end(Counter::DropInternal));
@@ -252,11 +252,11 @@ pub fn deliver<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) 
 /// The service that a packet is for: that of its address, or else of the smallest network around it; of its port, or else of all
 /// ports.
 #[inline(always)]
-fn service_of<E: Env>(env: &E, packet: &Packet) -> Option<u32> {
+fn service_of<E: Env>(env: &E, packet: &Packet<E::Addr>) -> Option<u32> {
     if let Some(service) = service_around(env, packet, 0) {
         return Some(service);
     }
-    let networks = env.settings()?.networks;
+    let networks = E::Addr::networks(env.settings()?);
     if networks == 0 {
         return None;
     }
@@ -274,9 +274,9 @@ fn service_of<E: Env>(env: &E, packet: &Packet) -> Option<u32> {
 
 /// The service of the network of this size around a packet's destination.
 #[inline(always)]
-fn service_around<E: Env>(env: &E, packet: &Packet, host_bits: u32) -> Option<u32> {
-    let key = |port| ServiceKey4 {
-        vip: ServiceKey4::network(packet.network.dst, host_bits),
+fn service_around<E: Env>(env: &E, packet: &Packet<E::Addr>, host_bits: u32) -> Option<u32> {
+    let key = |port| ServiceKey {
+        vip: packet.network.dst.network(host_bits),
         port,
         proto: packet.transport.proto as u8,
         host_bits: host_bits as u8,
@@ -287,7 +287,7 @@ fn service_around<E: Env>(env: &E, packet: &Packet, host_bits: u32) -> Option<u3
 
 /// The state of a connection after its first packet.
 #[inline(always)]
-fn first_state(packet: &Packet, real: &Real) -> State {
+fn first_state<A: Ip>(packet: &Packet<A>, real: &Real) -> State {
     match packet.transport.proto {
         Proto::Udp => State::UdpOnce,
         Proto::Tcp => {
@@ -313,12 +313,12 @@ const fn no_output(real: &Real) -> bool {
 
 /// The hash by which a flow without a record goes: the same on every CPU and every director.
 #[inline(always)]
-fn flow_hash(flow: &Flow4) -> u32 {
+fn flow_hash<A: Address>(flow: &Flow<A>) -> u32 {
     const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
     let ports =
         u64::from(flow.client_port.to_host()) << 32 | u64::from(flow.vip_port.to_host()) << 48;
-    let mut x = (u64::from(flow.client.to_host()) | ports).wrapping_mul(MIX);
+    let mut x = (u64::from(flow.client.folded().to_host()) | ports).wrapping_mul(MIX);
     x ^= x >> 32;
-    x = (x ^ u64::from(flow.vip.to_host()) ^ (flow.proto as u64) << 32).wrapping_mul(MIX);
+    x = (x ^ u64::from(flow.vip.folded().to_host()) ^ (flow.proto as u64) << 32).wrapping_mul(MIX);
     (x >> 32) as u32
 }

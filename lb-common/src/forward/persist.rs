@@ -6,16 +6,16 @@
 
 use super::journey::{Journey, Outcome};
 use super::open::{current_plan, is_standby};
-use crate::abi::{Plan, Real, TemplateKey4, real, service};
+use crate::abi::{Plan, Real, TemplateKey, real, service};
 use crate::conn::Tick;
 use crate::counter::Counter;
 use crate::env::Env;
-use crate::net::Be32;
+use crate::packet::Ip;
 use crate::template::Template;
 
 /// Finds the real server that a packet's client is kept at; its time begins anew.
 #[inline(always)]
-pub fn recall<E: Env>(env: &E, journey: &mut Journey) {
+pub fn recall<E: Env>(env: &E, journey: &mut Journey<E::Addr>) {
     let Some(plan) = current_plan(env, journey.service) else {
         journey.next = journey.unbound();
         return;
@@ -41,7 +41,7 @@ pub fn recall<E: Env>(env: &E, journey: &mut Journey) {
 /// Where another CPU did that a moment ago for another connection of the client, this one goes there too. Where there is no
 /// room for a template, the connection is one of no persistent client's.
 #[inline(always)]
-pub fn bind<E: Env>(env: &E, journey: &mut Journey) {
+pub fn bind<E: Env>(env: &E, journey: &mut Journey<E::Addr>) {
     journey.next = journey.settled();
     let Some(plan) = current_plan(env, journey.service) else {
         return;
@@ -78,7 +78,7 @@ pub fn bind<E: Env>(env: &E, journey: &mut Journey) {
 
 /// Takes a packet where its client's template leads.
 #[inline(always)]
-fn follow(journey: &mut Journey, template: Template) {
+fn follow<A: Ip>(journey: &mut Journey<A>, template: Template) {
     journey.slot = template.real();
     journey.template = 1 + template.generation() as u8;
     journey.next = journey.settled();
@@ -86,13 +86,13 @@ fn follow(journey: &mut Journey, template: Template) {
 
 /// The template that a packet's client is under.
 #[inline(always)]
-fn key(journey: &Journey, plan: &Plan) -> TemplateKey4 {
-    TemplateKey4::current(journey.service, journey.packet.network.src, Be32(plan.mask))
+fn key<A: Ip>(journey: &Journey<A>, plan: &Plan) -> TemplateKey<A> {
+    TemplateKey::current(journey.service, journey.packet.network.src, plan.mask)
 }
 
 /// When a template ends that leads a connection now.
 #[inline(always)]
-const fn expires(journey: &Journey, plan: &Plan) -> Tick {
+const fn expires<A: Ip>(journey: &Journey<A>, plan: &Plan) -> Tick {
     journey.now.plus(plan.persistence)
 }
 

@@ -1,10 +1,9 @@
 //! A service's real servers as its scheduler sees them.
 
-use crate::abi::{LOADS_LEN, Load, Locality, LocalityKey4, MEMBERS_LEN, Member, Plan};
+use crate::abi::{LOADS_LEN, Load, Locality, LocalityKey, MEMBERS_LEN, Member, Plan};
 use crate::atomic::{Atoms, Word};
 use crate::conn::Tick;
 use crate::env::Env;
-use crate::net::Be32;
 use crate::sched::{self, CHUNK, Pool, Step};
 
 /// The current generation of a service, and what a choice depends on.
@@ -12,17 +11,17 @@ pub(super) struct Service<'e, E: Env> {
     env: &'e E,
     plan: &'e Plan,
     turn: &'e <E::Atoms as Atoms>::U64,
-    key: LocalityKey4,
+    key: LocalityKey<E::Addr>,
     now: Tick,
 }
 
 impl<'e, E: Env> Service<'e, E> {
     /// The service of an index, asked for a connection to `destination`.
     #[inline(always)]
-    pub(super) fn of(env: &'e E, service: u32, destination: Be32, now: Tick) -> Option<Self> {
+    pub(super) fn of(env: &'e E, service: u32, destination: E::Addr, now: Tick) -> Option<Self> {
         let generation = env.current(service)?;
         let (plan, turn) = (env.plan(generation)?, env.turn(generation)?);
-        let key = LocalityKey4 {
+        let key = LocalityKey {
             service,
             destination,
         };

@@ -10,13 +10,13 @@ use crate::packet::wire::Ethernet;
 
 /// Answers a packet with an ICMP error, from the address it was sent to.
 #[inline(always)]
-pub fn refuse<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
+pub fn refuse<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey<E::Addr>) {
     let outcome = answer(env, frame, journey);
     journey.end(outcome);
 }
 
 #[inline(always)]
-fn answer<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey) -> Outcome {
+fn answer<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey<E::Addr>) -> Outcome {
     let packet = &journey.packet;
     if packet.is_martian() || is_to_many(frame) {
         return Outcome::end(Counter::DropMartian);
@@ -33,7 +33,7 @@ fn answer<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey) -> Outcom
         kind: journey.refusal,
         mtu: journey.mtu,
     };
-    match icmp::reply(frame, packet.transport.len as u16, error, ident(env)) {
+    match icmp::reply::<E::Addr, B>(frame, packet.transport.len as u16, error, ident(env)) {
         Some(()) => Outcome::new(Verdict::Tx, counter, 0),
         None => Outcome::end(Counter::DropResize),
     }

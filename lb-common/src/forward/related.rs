@@ -16,24 +16,14 @@ use super::{may_be_reply, may_be_request, now, table};
 use crate::abi::{Method, Real, Settings, real};
 use crate::counter::Counter;
 use crate::env::{Env, Query, Route};
-use crate::net::{Be16, Flow4};
-use crate::packet::parse::L3;
+use crate::net::{Be16, Flow};
 use crate::packet::quote::{Quote, TunnelError};
-use crate::packet::wire::{IPV4_LEN, Ipv4, PROTO_ICMP};
-use crate::packet::{Bytes, Network};
+use crate::packet::{Bytes, Ip, Network};
 use crate::table::Lookup;
-
-/// Whether a frame that holds an IPv4 header carries ICMP.
-#[inline(always)]
-pub(super) fn is_icmp<B: Bytes>(frame: &B) -> bool {
-    frame
-        .header::<Ipv4>(L3)
-        .is_some_and(|ip| ip.proto() == PROTO_ICMP)
-}
 
 /// Finds out which packet an ICMP error quotes. Any other ICMP is the stack's, echo requests for a VIP among it.
 #[inline(always)]
-pub fn quote<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
+pub fn quote<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey<E::Addr>) {
     let Some(quote) = Quote::parse(frame) else {
         return journey.end(Outcome::end(left_to_stack(env, frame)));
     };
@@ -49,7 +39,7 @@ pub fn quote<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
 
 /// Sends an ICMP error on to whom it concerns; what it quotes is the journey's packet.
 #[inline(always)]
-pub fn related<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
+pub fn related<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey<E::Addr>) {
     let quote = journey.quoted();
     if pass_on(env, frame, &quote, journey).is_none() {
         journey.end(Outcome::end(left_to_stack(env, frame)));
@@ -71,8 +61,8 @@ fn left_to_stack<E: Env, B: Bytes>(env: &E, frame: &B) -> Counter {
 fn pass_on<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
-    quote: &Quote,
-    journey: &mut Journey,
+    quote: &Quote<E::Addr>,
+    journey: &mut Journey<E::Addr>,
 ) -> Option<()> {
     let settings = env.settings()?;
     if !quote.is_tunnelled() && !may_be_request(env, settings, answer_to(quote)) {
@@ -93,7 +83,7 @@ fn pass_on<E: Env, B: Bytes>(
 
 /// The flow of what is quoted, as its client names it: in a tunnel is what the client sent, else what the real server did.
 #[inline(always)]
-const fn client_flow(quote: &Quote) -> Flow4 {
+const fn client_flow<A: Ip>(quote: &Quote<A>) -> Flow<A> {
     let (src, dst) = (quote.network.src, quote.network.dst);
     let (from, to) = (quote.source_port(), quote.destination_port());
     let (client, client_port, vip, vip_port) = if quote.is_tunnelled() {
@@ -101,7 +91,7 @@ const fn client_flow(quote: &Quote) -> Flow4 {
     } else {
         (dst, to, src, from)
     };
-    Flow4 {
+    Flow {
         client,
         vip,
         client_port,
@@ -112,7 +102,7 @@ const fn client_flow(quote: &Quote) -> Flow4 {
 
 /// The real server of a flow, and its slot.
 #[inline(always)]
-fn real_of<'e, E: Env>(env: &'e E, settings: &Settings, flow: &Flow4) -> Option<To<'e>> {
+fn real_of<'e, E: Env>(env: &'e E, settings: &Settings, flow: &Flow<E::Addr>) -> Option<To<'e>> {
     let table = table(env, settings);
     match table.lookup(flow, &table.place(flow), now(env, settings)) {
         Lookup::Hit(hit) => {
@@ -129,14 +119,18 @@ fn real_of<'e, E: Env>(env: &'e E, settings: &Settings, flow: &Flow4) -> Option<
 fn to_real<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
-    quote: &Quote,
+    quote: &Quote<E::Addr>,
     vip_port: Be16,
     to: To<'_>,
-    journey: &mut Journey,
+    journey: &mut Journey<E::Addr>,
 ) -> Option<()> {
     let packet = Packet::of_len(quote.len.into());
     let method = Method::from_number(to.real.method)?;
-    let header = if method == Method::Tun { IPV4_LEN } else { 0 };
+    let header = if method == Method::Tun {
+        E::Addr::LEN
+    } else {
+        0
+    };
     // Nobody is told of an error that does not arrive (RFC 1122 3.2.2).
     send::admit(frame, &packet, to.real, header as u16).ok()?;
     if method != Method::Nat {
@@ -156,8 +150,8 @@ fn to_real<E: Env, B: Bytes>(
 fn to_client<E: Env>(
     env: &E,
     settings: &Settings,
-    quote: &Quote,
-    journey: &mut Journey,
+    quote: &Quote<E::Addr>,
+    journey: &mut Journey<E::Addr>,
 ) -> Option<()> {
     journey.packet.network = answer_to(quote);
     journey.packet.transport.ports = quote.ports.rotate_left(16);
@@ -168,7 +162,7 @@ fn to_client<E: Env>(
     Some(())
 }
 
-impl Journey {
+impl<A: Ip> Journey<A> {
     /// Whether the packet is an ICMP error, and the journey's packet what it quotes.
     #[inline(always)]
     pub(super) const fn is_error(&self) -> bool {
@@ -177,7 +171,7 @@ impl Journey {
 
     /// What is quoted, if the journey's packet is an answer to that.
     #[inline(always)]
-    pub(super) const fn quoted_by_answer(&self) -> Quote {
+    pub(super) const fn quoted_by_answer(&self) -> Quote<A> {
         Quote {
             network: Network {
                 src: self.packet.network.dst,
@@ -190,7 +184,7 @@ impl Journey {
 
     /// What is quoted, if that is the journey's packet.
     #[inline(always)]
-    const fn quoted(&self) -> Quote {
+    const fn quoted(&self) -> Quote<A> {
         let Packet { network, transport } = &self.packet;
         Quote {
             network: *network,
@@ -206,7 +200,7 @@ impl Journey {
 
 /// The addresses of an answer to what is quoted.
 #[inline(always)]
-const fn answer_to(quote: &Quote) -> Network {
+const fn answer_to<A: Ip>(quote: &Quote<A>) -> Network<A> {
     Network {
         src: quote.network.dst,
         dst: quote.network.src,
@@ -220,9 +214,9 @@ const fn answer_to(quote: &Quote) -> Network {
 fn tell_client<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
-    quote: &Quote,
-    error: &TunnelError,
-    flow: &Flow4,
+    quote: &Quote<E::Addr>,
+    error: &TunnelError<E::Addr>,
+    flow: &Flow<E::Addr>,
 ) -> Option<Outcome> {
     if !reject::is_due(env) {
         return Some(Outcome::end(Counter::DropIcmpRate));
@@ -249,8 +243,8 @@ fn tell_client<E: Env, B: Bytes>(
 
 /// Whether a real server is behind a tunnel with these ends.
 #[inline(always)]
-fn is_tunnel_of(real: &Real, tunnel: Network) -> bool {
+fn is_tunnel_of<A: Ip>(real: &Real, tunnel: Network<A>) -> bool {
     real.method == Method::Tun as u8
-        && real.addr.0 == tunnel.dst.0
-        && real.tun_src.0 == tunnel.src.0
+        && A::of_real(real) == tunnel.dst
+        && A::tunnel_source(real) == tunnel.src
 }

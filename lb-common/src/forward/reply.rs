@@ -3,15 +3,15 @@
 use super::journey::{Journey, Next, Outcome, Packet, Verdict};
 use super::open::current_plan;
 use super::{may_be_reply, now, table};
-use crate::abi::{Method, Real, RealKey4, ServiceKey4, Settings, service, setting};
+use crate::abi::{Method, Real, RealKey, ServiceKey, Settings, service, setting};
 use crate::conn::{Meta, State, Tick};
 use crate::counter::Counter;
 use crate::env::{Env, Query, Route};
 use crate::net::{Be16, Proto};
 use crate::packet::parse::L3;
 use crate::packet::rewrite::{Endpoint, Onward, Translate};
-use crate::packet::wire::{Ipv4, tcp_flag};
-use crate::packet::{Bytes, Network};
+use crate::packet::wire::tcp_flag;
+use crate::packet::{Bytes, Ip, Network};
 use crate::table::{Fit, Reply};
 use crate::tcp::{self, Event, View};
 
@@ -20,7 +20,7 @@ use crate::tcp::{self, Event, View};
 ///
 /// A packet of a real server that belongs to no connection is left to the stack as it is, as IPVS does (`nat_icmp_send=0`).
 #[inline(always)]
-pub fn reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
+pub fn reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey<E::Addr>) {
     if is_reply(env, frame, journey).is_some() {
         journey.next = Next::Return;
     } else {
@@ -30,7 +30,7 @@ pub fn reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) {
 
 /// Finds out what a packet is to come from; `None` when it is no reply.
 #[inline(always)]
-fn is_reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) -> Option<()> {
+fn is_reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey<E::Addr>) -> Option<()> {
     let settings = env.settings()?;
     if !journey.is_error() {
         let network = Network::parse(frame).ok()?;
@@ -74,9 +74,9 @@ fn is_reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey) -> Opti
 fn find<'e, E: Env>(
     env: &'e E,
     settings: &Settings,
-    packet: &Packet,
+    packet: &Packet<E::Addr>,
     now: Tick,
-) -> Option<Reply<'e, E::Atoms>> {
+) -> Option<Reply<'e, E::Atoms, E::Addr>> {
     let fit = |meta: Meta, vip_port| match env.real(meta.real()) {
         Some(real) if is_source(packet, real, vip_port) => fit(packet, meta, now),
         _ => Fit::NONE,
@@ -92,13 +92,13 @@ fn find<'e, E: Env>(
 
 /// Whether a real server of a connection to a virtual port is the packet's source, and reached by NAT.
 #[inline(always)]
-fn is_source(packet: &Packet, real: &Real, vip_port: Be16) -> bool {
+fn is_source<A: Ip>(packet: &Packet<A>, real: &Real, vip_port: Be16) -> bool {
     let port = if real.port.0 == 0 {
         vip_port
     } else {
         real.port
     };
-    real.addr == packet.network.src
+    A::of_real(real) == packet.network.src
         && port == packet.source_port()
         && real.method == Method::Nat as u8
 }
@@ -109,7 +109,7 @@ fn is_source(packet: &Packet, real: &Real, vip_port: Be16) -> bool {
 /// the reply tells which it is for; IPVS takes the connection that was made last. Here it is the one that the reply can be for by
 /// its state, and among those the one used last.
 #[inline(always)]
-fn fit(packet: &Packet, meta: Meta, now: Tick) -> Fit {
+fn fit<A: Ip>(packet: &Packet<A>, meta: Meta, now: Tick) -> Fit {
     let state = meta.state();
     let likely = match packet.transport.proto {
         Proto::Udp => LIKELY,
@@ -140,15 +140,15 @@ const MOST_TICKS: u32 = (1 << 29) - 1;
 fn stateless<E: Env>(
     env: &E,
     settings: &Settings,
-    packet: &Packet,
+    packet: &Packet<E::Addr>,
     turned_away: bool,
-) -> Option<Endpoint> {
+) -> Option<Endpoint<E::Addr>> {
     let may_be_one_packet =
         packet.transport.proto == Proto::Udp && settings.flags & setting::HAS_ONE_PACKET != 0;
     if !turned_away && !may_be_one_packet {
         return None;
     }
-    let source = |port| RealKey4 {
+    let source = |port| RealKey {
         addr: packet.network.src,
         port,
         proto: packet.transport.proto as u8,
@@ -157,7 +157,7 @@ fn stateless<E: Env>(
     let key = env
         .nat_real(&source(packet.source_port()))
         .or_else(|| env.nat_real(&source(Be16(0))))?;
-    if key == ServiceKey4::default() {
+    if key == ServiceKey::default() {
         return None;
     }
     if !turned_away {
@@ -183,8 +183,8 @@ fn stateless<E: Env>(
 fn keep<E: Env>(
     env: &E,
     settings: &Settings,
-    packet: &Packet,
-    reply: &Reply<'_, E::Atoms>,
+    packet: &Packet<E::Addr>,
+    reply: &Reply<'_, E::Atoms, E::Addr>,
     now: Tick,
 ) -> Option<()> {
     let real = env.real(reply.hit.meta.real())?;
@@ -211,31 +211,31 @@ fn keep<E: Env>(
 /// error quotes that. Where it has to find the client, it gets the packet as the client shall see it; its
 /// source is then an address of the director, which the stack takes from outside only with `accept_local=1`.
 #[inline(always)]
-pub fn give_back<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey) {
+pub fn give_back<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey<E::Addr>) {
     let outcome = send(env, frame, journey);
     journey.end(outcome);
 }
 
 /// Sends what a journey says that it is a reply on to its client from the VIP.
 #[inline(always)]
-fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey) -> Outcome {
+fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey<E::Addr>) -> Outcome {
     let (packet, transport) = (&journey.packet, &journey.packet.transport);
     let vip = Endpoint {
         addr: journey.vip,
         port: journey.vip_port,
     };
     let is_recorded = !journey.has_no_place;
-    let Some(ip) = frame.header::<Ipv4>(L3) else {
+    let Some(ip) = frame.header::<<E::Addr as Ip>::Header>(L3) else {
         return Outcome::end(Counter::DropInternal);
     };
-    if ip.ttl() <= 1 {
+    if E::Addr::hop_limit(ip) <= 1 {
         return Outcome::new(Verdict::Pass, Counter::RejectTtl, 0);
     }
-    let dont_fragment = ip.dont_fragment();
+    let dont_fragment = E::Addr::dont_fragment(ip);
     let route = env.route(&Query {
         src: vip.addr,
         dst: packet.network.dst,
-        tos: ip.tos(),
+        tos: E::Addr::traffic_class(ip),
         len: transport.len as u16,
     });
     let (onward, outcome) = match route {
@@ -281,7 +281,7 @@ mod tests {
 
     const NOW: Tick = Tick(u32::MAX - 5);
 
-    fn reply(proto: Proto, tcp_flags: u8) -> Packet {
+    fn reply(proto: Proto, tcp_flags: u8) -> Packet<Be32> {
         let mut transport = Transport::NONE;
         transport.proto = proto;
         transport.tcp_flags = tcp_flags.into();

@@ -2,15 +2,15 @@
 
 use super::journey::{Outcome, Packet, Verdict};
 use super::reject;
-use crate::abi::{Method, Real};
+use crate::abi::{Configured, Method, Real};
 use crate::counter::Counter;
 use crate::env::Env;
 use crate::net::Be16;
-use crate::packet::Bytes;
 use crate::packet::icmp::Error;
 use crate::packet::parse::L3;
-use crate::packet::rewrite::{self, Endpoint, Onward, Translate, Tunnel};
-use crate::packet::wire::{IPV4_LEN, Ipv4, MAC_MASK, MacPair};
+use crate::packet::rewrite::{self, Endpoint, Onward, Translate};
+use crate::packet::wire::{MAC_MASK, MacPair};
+use crate::packet::{Bytes, Ip, Network};
 
 /// A real server.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ pub(super) struct To<'e> {
 pub(super) fn forward<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
-    packet: &Packet,
+    packet: &Packet<E::Addr>,
     to: To<'_>,
 ) -> Result<Outcome, Error> {
     let sent = match Method::from_number(to.real.method) {
@@ -100,14 +100,14 @@ impl Hop {
 /// A packet that is too big is refused even where its sender allows fragments, which IPVS would make: a program that is given
 /// one frame has one frame to send.
 #[inline(always)]
-pub(super) fn admit<B: Bytes>(
+pub(super) fn admit<A: Ip, B: Bytes>(
     frame: &B,
-    packet: &Packet,
+    packet: &Packet<A>,
     real: &Real,
     more: u16,
 ) -> Result<(), Obstacle> {
-    let ip = frame.header::<Ipv4>(L3).ok_or(LOST)?;
-    if ip.ttl() <= 1 {
+    let ip = frame.header::<A::Header>(L3).ok_or(LOST)?;
+    if A::hop_limit(ip) <= 1 {
         return Err(Obstacle::Refused(Error::TIME_EXCEEDED));
     }
     let mtu = (real.src >> 48) as u16;
@@ -124,12 +124,12 @@ const LOST: Obstacle = Obstacle::Lost(Counter::DropResize);
 fn dr<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
-    packet: &Packet,
+    packet: &Packet<E::Addr>,
     real: &Real,
 ) -> Result<Outcome, Obstacle> {
     admit(frame, packet, real, 0)?;
     let hop = Hop::of(env, real).ok_or(Obstacle::Lost(Counter::DropUnresolved))?;
-    rewrite::dr(frame, hop.macs).ok_or(LOST)?;
+    rewrite::dr::<E::Addr, B>(frame, hop.macs).ok_or(LOST)?;
     Ok(hop.outcome(Counter::ForwardedDr))
 }
 
@@ -137,14 +137,14 @@ fn dr<E: Env, B: Bytes>(
 fn tun<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
-    packet: &Packet,
+    packet: &Packet<E::Addr>,
     real: &Real,
 ) -> Result<Outcome, Obstacle> {
-    admit(frame, packet, real, IPV4_LEN as u16)?;
+    admit(frame, packet, real, E::Addr::LEN as u16)?;
     let hop = Hop::of(env, real).ok_or(Obstacle::Lost(Counter::DropUnresolved))?;
-    let tunnel = Tunnel {
-        src: real.tun_src,
-        dst: real.addr,
+    let tunnel = Network {
+        src: E::Addr::tunnel_source(real),
+        dst: E::Addr::of_real(real),
     };
     let id = || reject::ident(env);
     rewrite::tun(frame, &packet.transport, tunnel, id, hop.macs).ok_or(LOST)?;
@@ -158,14 +158,14 @@ fn tun<E: Env, B: Bytes>(
 pub(super) fn nat<E: Env, B: Bytes>(
     env: &E,
     frame: &mut B,
-    packet: &Packet,
+    packet: &Packet<E::Addr>,
     real: &Real,
     port: Be16,
-    translate: &impl Translate,
+    translate: &impl Translate<E::Addr>,
 ) -> Result<Outcome, Obstacle> {
     admit(frame, packet, real, 0)?;
     let to = Endpoint {
-        addr: real.addr,
+        addr: E::Addr::of_real(real),
         // A real server without a port of its own keeps the one that the client chose.
         port: if real.port.0 == 0 { port } else { real.port },
     };

@@ -28,6 +28,13 @@ impl Sum {
         self.add(!old).add(new)
     }
 
+    /// Adds the words of another sum.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with(self, words: Self) -> Self {
+        Self(self.0 + words.0)
+    }
+
     /// Takes away words that are in the sum.
     #[inline(always)]
     #[must_use]

@@ -1,25 +1,15 @@
 //! Which ICMP error tells a sender that its packet goes no further?
 //!
-//! The offending frame itself becomes the error: cut to what is quoted, grown in front by an IPv4 and an ICMP header, its
-//! Ethernet addresses exchanged. The bytes are those of Linux: TOS 0xc0 (network control), TTL 64, no DF, a quote that
-//! fills at most 576 bytes.
+//! The offending frame itself becomes the error: cut to what is quoted, grown in front by an IP and an ICMP header, its
+//! Ethernet addresses exchanged. The bytes are those of Linux: with IPv4 TOS 0xc0 (network control), TTL 64, no DF, a quote that
+//! fills at most 576 bytes; with IPv6 no traffic class and one that fills at most 1280.
 
 use super::bytes::Bytes;
 use super::checksum::Sum;
-use super::parse::L3;
-use super::wire::{
-    Byte, ETHERTYPE_IPV4, Ethernet, ICMP_LEN, IPV4_LEN, Icmp, Ipv4, Ipv4Fields, PROTO_ICMP, Word32,
-};
+use super::ip::Ip;
+use super::parse::{L3, Network};
+use super::wire::{Byte, Ethernet, ICMP_LEN, Icmp, Word32};
 use crate::net::Be16;
-
-/// The most of the offending packet that is quoted: 576 bytes less the two headers (RFC 1812 4.3.2.3).
-pub const QUOTE: usize = 548;
-/// Length of the headers in front of the quote.
-pub(super) const HEADERS: usize = IPV4_LEN + ICMP_LEN;
-/// DSCP CS6 (RFC 1812 4.3.2.5).
-pub(super) const TOS: u8 = 0xc0;
-/// What Linux sends.
-pub(super) const TTL: u8 = 64;
 
 /// What is wrong with a packet.
 #[repr(u8)]
@@ -62,16 +52,17 @@ impl Error {
             mtu,
         }
     }
+}
 
-    /// Type, code, and the word behind the checksum as it stands in the packet.
-    #[inline(always)]
-    const fn fields(self) -> (u8, u8, u32) {
-        match self.kind {
-            Kind::TimeExceeded => (11, 0, 0),
-            Kind::PortUnreachable => (3, 3, 0),
-            Kind::FragmentationNeeded => (3, 4, (self.mtu as u32).to_be()),
-        }
-    }
+/// What an ICMP header says, without its checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// The type.
+    pub kind: u8,
+    /// The code.
+    pub code: u8,
+    /// The word behind the checksum, as it stands in the packet.
+    pub rest: u32,
 }
 
 /// Turns a frame whose IP packet has length `len` into an error to its sender, from the address it was sent to.
@@ -79,45 +70,38 @@ impl Error {
 /// With [`Kind::FragmentationNeeded`] the quote shows the TTL counted down: IPVS finds the size wrong only after that.
 ///
 /// `None` where the frame is not what was parsed, or has no room; it is then to be dropped.
-pub fn reply<B: Bytes>(frame: &mut B, len: u16, error: Error, id: Be16) -> Option<()> {
-    let ip = frame.header_mut::<Ipv4>(L3)?;
+pub fn reply<A: Ip, B: Bytes>(frame: &mut B, len: u16, error: Error, id: Be16) -> Option<()> {
+    let ip = frame.header_mut::<A::Header>(L3)?;
     if error.kind == Kind::FragmentationNeeded {
-        ip.decrement_ttl();
+        A::count_down(ip);
     }
-    let (sender, from) = (ip.src(), ip.dst());
+    let Network { src, dst } = A::addresses(ip);
+    let network = Network { src: dst, dst: src };
     let macs = frame.header::<Ethernet>(0)?.macs().swapped();
-    let quote = usize::from(len).min(QUOTE);
+    let quote = usize::from(len).min(A::QUOTE);
     let surplus = frame.len().checked_sub(L3 + quote)?;
     if surplus > 0 {
         frame.cut_end(surplus as u16)?;
     }
-    frame.grow_front(HEADERS as u16)?;
+    frame.grow_front((A::LEN + ICMP_LEN) as u16)?;
 
-    let (kind, code, rest) = error.fields();
-    let sum = sum_quote(frame, quote);
+    let Message { kind, code, rest } = A::error(error);
+    let len = (ICMP_LEN + quote) as u16;
+    let sum = sum_quote::<A, B>(frame, quote, A::pseudo(network, len));
     frame
-        .header_mut::<Icmp>(L3 + IPV4_LEN)?
+        .header_mut::<Icmp>(L3 + A::LEN)?
         .write(kind, code, rest, sum);
-    frame.header_mut::<Ipv4>(L3)?.write(Ipv4Fields {
-        tos: TOS,
-        total_len: (HEADERS + quote) as u16,
-        id,
-        dont_fragment: false,
-        ttl: TTL,
-        proto: PROTO_ICMP,
-        src: from,
-        dst: sender,
-    });
-    frame.header_mut::<Ethernet>(0)?.write(macs, ETHERTYPE_IPV4);
+    A::write_icmp(frame.header_mut::<A::Header>(L3)?, network, len, id);
+    frame.header_mut::<Ethernet>(0)?.write(macs, A::ETHERTYPE);
     Some(())
 }
 
-/// The sum of the quoted bytes, which are the frame's last.
+/// A sum with that of the quoted bytes, which are the frame's last.
 #[inline(always)]
-fn sum_quote<B: Bytes>(frame: &B, quote: usize) -> Sum {
-    let mut sum = Sum::default();
-    let mut at = L3 + HEADERS;
-    for _ in 0..QUOTE / size_of::<Word32>() {
+fn sum_quote<A: Ip, B: Bytes>(frame: &B, quote: usize, sum: Sum) -> Sum {
+    let mut sum = sum;
+    let mut at = L3 + A::LEN + ICMP_LEN;
+    for _ in 0..A::QUOTE / size_of::<Word32>() {
         let Some(word) = frame.header::<Word32>(at) else {
             break;
         };
@@ -141,6 +125,7 @@ fn sum_quote<B: Bytes>(frame: &B, quote: usize) -> Sum {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Be32;
     use crate::packet::build::{Build, checksums_hold};
     use crate::packet::bytes::SliceFrame;
     use proptest::prelude::*;
@@ -149,7 +134,7 @@ mod tests {
         let mut buffer = [&[0u8; 64][..], bytes].concat();
         let mut frame = SliceFrame::new(&mut buffer, 64);
         let len = u16::from_be_bytes([bytes[16], bytes[17]]);
-        reply(&mut frame, len, error, Be16::from_host(0x7761)).unwrap();
+        reply::<Be32, _>(&mut frame, len, error, Be16::from_host(0x7761)).unwrap();
         frame.as_slice().to_vec()
     }
 

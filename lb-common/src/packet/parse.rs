@@ -5,55 +5,53 @@
 //! would cost more than that.
 
 use super::bytes::Bytes;
-use super::wire::{ETH_LEN, ETHERTYPE_IPV4, Ethernet, Ipv4, Tcp, Udp};
+use super::ip::{Ip, Upper};
+use super::wire::{ETH_LEN, Ethernet, Tcp, Udp};
 use crate::bound::masked;
 use crate::counter::Counter;
 use crate::net::{Be32, Proto};
 
-/// Where the IPv4 header is.
+/// Where the IP header is.
 pub const L3: usize = ETH_LEN;
 
 /// What the network header says.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Network {
+pub struct Network<A = Be32> {
     /// Source address.
-    pub src: Be32,
+    pub src: A,
     /// Destination address.
-    pub dst: Be32,
+    pub dst: A,
 }
 
-impl Network {
-    /// The addresses of an IPv4 packet.
+impl<A: Ip> Network<A> {
+    /// The addresses of an IP packet of the family.
     ///
     /// # Errors
     ///
-    /// The counter of a packet that is left to the stack: not IPv4, or too short to be.
+    /// The counter of a packet that is left to the stack: of another protocol, or too short to be.
     #[inline(always)]
     pub fn parse<B: Bytes>(frame: &B) -> Result<Self, Counter> {
-        let Some(ip) = frame.header::<Ipv4>(L3) else {
+        let Some(ip) = frame.header::<A::Header>(L3) else {
             return Err(match frame.header::<Ethernet>(0) {
-                Some(eth) if eth.ethertype() == ETHERTYPE_IPV4 => Counter::PassMalformed,
+                Some(eth) if eth.ethertype() == A::ETHERTYPE => Counter::PassMalformed,
                 _ => Counter::PassNotIp,
             });
         };
         let eth = frame.header::<Ethernet>(0).ok_or(Counter::PassMalformed)?;
-        if eth.ethertype() != ETHERTYPE_IPV4 {
+        if eth.ethertype() != A::ETHERTYPE {
             return Err(Counter::PassNotIp);
         }
-        Ok(Self {
-            src: ip.src(),
-            dst: ip.dst(),
-        })
+        Ok(A::addresses(ip))
     }
 }
 
-/// Whether a packet has the IPv4 header that nearly all have: one without options.
+/// Whether a packet has the IP header that nearly all have: one without options or extensions.
 #[inline(always)]
-pub fn is_plain<B: Bytes>(frame: &B) -> bool {
+pub fn is_plain<A: Ip, B: Bytes>(frame: &B) -> bool {
     frame
-        .header::<Ipv4>(L3)
-        .is_some_and(|ip| ip.version_ihl() == 0x45)
+        .header::<A::Header>(L3)
+        .is_some_and(|ip| A::is_plain(ip))
 }
 
 /// What the network and transport headers say of a whole TCP segment or UDP datagram.
@@ -91,28 +89,30 @@ impl Transport {
         masked::<0xff>(self.l4) as usize
     }
 
-    /// The transport header behind an IPv4 header that [`Network::parse`] found.
+    /// The transport header behind an IP header that [`Network::parse`] found.
     ///
     /// # Errors
     ///
     /// The counter of a packet that is left to the stack: malformed, a fragment, or of another protocol.
     #[inline(always)]
-    pub fn parse<B: Bytes>(frame: &B) -> Result<Self, Counter> {
-        let ip = frame.header::<Ipv4>(L3).ok_or(Counter::PassMalformed)?;
-        let len = ip.total_len().to_host();
-        let ihl = usize::from(ip.version_ihl() & 0x0f) * 4;
-        if ip.version_ihl() >> 4 != 4
-            || ihl < size_of::<Ipv4>()
-            || frame.len() < L3 + usize::from(len)
-        {
-            return Err(Counter::PassMalformed);
-        }
-        let fragment = ip.fragment().to_host();
-        if fragment & (Ipv4::MF | Ipv4::OFFSET) != 0 {
-            return Err(Counter::PassFragment);
-        }
-        let proto = Proto::from_number(ip.proto()).ok_or(Counter::PassProtocol)?;
-        let l4 = L3 + ihl;
+    pub fn parse<A: Ip, B: Bytes>(frame: &B) -> Result<Self, Counter> {
+        Self::behind(frame, A::upper(frame)?)
+    }
+
+    /// The same of a packet that [`is_plain`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`parse`](Self::parse).
+    #[inline(always)]
+    pub fn parse_plain<A: Ip, B: Bytes>(frame: &B) -> Result<Self, Counter> {
+        Self::behind(frame, A::plain(frame)?)
+    }
+
+    #[inline(always)]
+    fn behind<B: Bytes>(frame: &B, upper: Upper) -> Result<Self, Counter> {
+        let Upper { at: l4, len, .. } = upper;
+        let proto = Proto::from_number(upper.proto).ok_or(Counter::PassProtocol)?;
         let (ports, tcp_flags, l4_len) = match proto {
             Proto::Tcp => {
                 let tcp = frame.header::<Tcp>(l4).ok_or(Counter::PassMalformed)?;
@@ -123,7 +123,7 @@ impl Transport {
                 (udp.ports(), 0, size_of::<Udp>())
             }
         };
-        if usize::from(len) < ihl + l4_len {
+        if L3 + usize::from(len) < l4 + l4_len {
             return Err(Counter::PassMalformed);
         }
         Ok(Self {
@@ -145,7 +145,10 @@ mod tests {
 
     fn parse(bytes: &mut [u8]) -> Result<(Network, Transport), Counter> {
         let frame = SliceFrame::new(bytes, 0);
-        Ok((Network::parse(&frame)?, Transport::parse(&frame)?))
+        Ok((
+            Network::parse(&frame)?,
+            Transport::parse::<Be32, _>(&frame)?,
+        ))
     }
 
     #[test]

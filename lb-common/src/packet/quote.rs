@@ -6,35 +6,22 @@
 
 use super::bytes::Bytes;
 use super::checksum::Sum;
-use super::icmp::{HEADERS, TOS, TTL};
+use super::icmp::Message;
+use super::ip::Ip;
 use super::parse::L3;
 use super::rewrite::{
-    Endpoint, Onward, Translate, ports_with_destination, ports_with_source, set_ethernet,
-    set_network,
+    Endpoint, Onward, Translate, count_down, ports_with_destination, ports_with_source,
+    set_ethernet,
 };
-use super::wire::{
-    ETHERTYPE_IPV4, Ethernet, ICMP_LEN, IPV4_LEN, Icmp, Ipv4, Ipv4Fields, MacPair, PROTO_ICMP,
-    PROTO_IPIP, Word32,
-};
-use crate::net::{Be16, Be32, Proto};
+use super::wire::{Ethernet, ICMP_LEN, Icmp, MacPair, Word32};
+use crate::net::{Be16, Proto};
 use crate::packet::Network;
-
-/// A destination cannot be reached.
-const UNREACHABLE: u8 = 3;
-/// Send less (deprecated, RFC 6633).
-const SOURCE_QUENCH: u8 = 4;
-/// The TTL ran out.
-const TIME_EXCEEDED: u8 = 11;
-/// The code of [`UNREACHABLE`] that tells of a packet too big.
-const FRAGMENTATION_NEEDED: u8 = 4;
-/// The least MTU of a link (RFC 791).
-const LEAST_MTU: u32 = 68;
 
 /// The packet that an ICMP error quotes.
 #[derive(Clone, Copy, Debug)]
-pub struct Quote {
+pub struct Quote<A> {
     /// Its addresses.
-    pub network: Network,
+    pub network: Network<A>,
     /// Its ports as they stand in it, the source port in the first two bytes.
     pub ports: u32,
     /// Its protocol.
@@ -51,82 +38,50 @@ pub struct Quote {
 
 /// What an error says of a tunnel.
 #[derive(Clone, Copy, Debug)]
-pub struct TunnelError {
+pub struct TunnelError<A> {
     /// The tunnel's ends.
-    pub ends: Network,
-    /// The sum of its header.
+    pub ends: Network<A>,
+    /// Between whom the error went.
+    told: Network<A>,
+    /// The sum of the tunnel's header.
     header: Sum,
-    kind: u8,
-    code: u8,
+    message: Message,
     checksum: u16,
-    rest: u32,
 }
 
-/// What one of the quoted IP headers says.
-struct Quoted {
-    network: Network,
-    proto: u8,
-    next: usize,
-}
-
-impl Quoted {
-    /// The header at `at`; `None` for what is none, and for a fragment without the ports.
-    #[inline(always)]
-    fn parse<B: Bytes>(frame: &B, at: usize) -> Option<Self> {
-        let ip = frame.header::<Ipv4>(at)?;
-        let ihl = usize::from(ip.version_ihl() & 0x0f) * 4;
-        let is_first = ip.fragment().to_host() & Ipv4::OFFSET == 0;
-        (ip.version_ihl() >> 4 == 4 && ihl >= IPV4_LEN && is_first).then(|| Self {
-            network: Network {
-                src: ip.src(),
-                dst: ip.dst(),
-            },
-            proto: ip.proto(),
-            next: at + ihl,
-        })
-    }
-}
-
-impl Quote {
-    /// What a frame quotes, if it is an ICMP error about a TCP segment or a UDP datagram: destination unreachable, source quench
-    /// or time exceeded, the ones that IPVS knows.
+impl<A: Ip> Quote<A> {
+    /// What a frame quotes, if it is an ICMP error about a TCP segment or a UDP datagram, of the ones that IPVS knows: with IPv4
+    /// destination unreachable, source quench and time exceeded, with IPv6 the four that there are.
     #[inline(always)]
     pub fn parse<B: Bytes>(frame: &B) -> Option<Self> {
-        let ip = frame.header::<Ipv4>(L3)?;
-        let len = ip.total_len().to_host();
-        let is_whole = ip.fragment().to_host() & (Ipv4::MF | Ipv4::OFFSET) == 0;
-        let outer = Quoted::parse(frame, L3)?;
-        if outer.proto != PROTO_ICMP || !is_whole || frame.len() < L3 + usize::from(len) {
-            return None;
-        }
-        let icmp = outer.next;
-        let kind = frame.header::<Icmp>(icmp)?.kind();
-        if !matches!(kind, UNREACHABLE | SOURCE_QUENCH | TIME_EXCEEDED) {
+        let outer = A::upper(frame).ok()?;
+        let to = A::addresses(frame.header::<A::Header>(L3)?).dst;
+        let icmp = outer.at;
+        if outer.proto != A::ICMP || !A::is_error(frame.header::<Icmp>(icmp)?.kind()) {
             return None;
         }
         let mut l3 = icmp + ICMP_LEN;
-        let mut quoted = Quoted::parse(frame, l3)?;
-        let mut sender = quoted.network.src;
-        if quoted.proto == PROTO_IPIP {
+        let mut quoted = A::quoted(frame, l3)?;
+        // An error is for the sender of what it quotes.
+        let sender = quoted.network.src;
+        if quoted.proto == A::IN_TUNNEL {
             // Our own tunnels have no options.
-            if quoted.next != l3 + IPV4_LEN {
+            if quoted.next != l3 + A::LEN {
                 return None;
             }
-            sender = quoted.network.src;
             l3 = quoted.next;
-            quoted = Quoted::parse(frame, l3)?;
+            quoted = A::quoted(frame, l3)?;
         }
-        // An error is for the sender of what it quotes.
         let l4 = quoted.next;
         let ports = frame.header::<Word32>(l4)?.word();
-        if sender.0 != outer.network.dst.0 || L3 + usize::from(len) < l4 + size_of::<Word32>() {
+        if sender != to || L3 + usize::from(outer.len) < l4 + size_of::<Word32>() {
             return None;
         }
         Some(Self {
             network: quoted.network,
             ports,
             proto: Proto::from_number(quoted.proto)?,
-            len,
+            len: outer.len,
             icmp: icmp as u8,
             l3: l3 as u8,
             l4: l4 as u8,
@@ -141,21 +96,28 @@ impl Quote {
 
     /// The error as it is told of the tunnel that the quoted packet was in.
     #[inline(always)]
-    pub fn tunnel<B: Bytes>(&self, frame: &B) -> Option<TunnelError> {
+    pub fn tunnel<B: Bytes>(&self, frame: &B) -> Option<TunnelError<A>> {
         let at = usize::from(self.icmp);
+        let told = A::addresses(frame.header::<A::Header>(L3)?);
         let icmp = frame.header::<Icmp>(at)?;
-        let ip = frame.header::<Ipv4>(at + ICMP_LEN)?;
+        let ip = frame.header::<A::Header>(at + ICMP_LEN)?;
         Some(TunnelError {
-            ends: Network {
-                src: ip.src(),
-                dst: ip.dst(),
+            ends: A::addresses(ip),
+            told,
+            header: A::sum(ip),
+            message: Message {
+                kind: icmp.kind(),
+                code: icmp.code(),
+                rest: icmp.rest(),
             },
-            header: ip.sum(),
-            kind: icmp.kind(),
-            code: icmp.code(),
             checksum: icmp.checksum(),
-            rest: icmp.rest(),
         })
+    }
+
+    /// Length of the ICMP message, in an IP packet of length `len`.
+    #[inline(always)]
+    const fn message_len(&self, len: u16) -> u16 {
+        len.wrapping_sub((self.icmp as u16).wrapping_sub(L3 as u16))
     }
 
     /// The port that the quoted packet came from.
@@ -172,30 +134,27 @@ impl Quote {
         Be16(u16::from_ne_bytes([c, d]))
     }
 
-    /// Writes the quoted ports, and what the change of them and of a quoted address makes of the checksums of the quoted header and of
-    /// the message. The quoted transport checksum stays, as with IPVS: mostly what it covers is cut off.
+    /// Writes the quoted ports, and what the change of them and of addresses makes of the checksum of the message. The quoted
+    /// transport checksum stays, as with IPVS: mostly what it covers is cut off.
     #[inline(always)]
-    fn set_quoted<B: Bytes>(
-        &self,
-        frame: &mut B,
-        checksum: u16,
-        old: Be32,
-        new: Be32,
-        ports: u32,
-    ) -> Option<()> {
-        let quoted = frame.header_mut::<Ipv4>(self.l3.into())?;
-        let before = quoted.checksum();
-        let after = Sum::of_checksum(before).replace(old.0, new.0).checksum();
-        quoted.set_checksum(after);
+    fn set_quoted<B: Bytes>(&self, frame: &mut B, sum: Sum, ports: u32) -> Option<()> {
         frame.header_mut::<Word32>(self.l4.into())?.set_word(ports);
-        let icmp = frame.header_mut::<Icmp>(self.icmp.into())?;
-        let checksum = Sum::of_checksum(checksum)
-            .replace(old.0, new.0)
-            .replace16(before, after)
-            .replace(self.ports, ports)
-            .checksum();
-        icmp.set_checksum(checksum);
+        let checksum = sum.replace(self.ports, ports).checksum();
+        frame
+            .header_mut::<Icmp>(self.icmp.into())?
+            .set_checksum(checksum);
         Some(())
+    }
+
+    /// The sum of the message, if its own addresses count, after one of them was replaced.
+    #[inline(always)]
+    fn sum_without<B: Bytes>(&self, frame: &B, old: A, new: A) -> Option<Sum> {
+        let sum = Sum::of_checksum(frame.header::<Icmp>(self.icmp.into())?.checksum());
+        Some(if A::ICMP_HAS_ADDRESSES {
+            A::replace(sum, old, new)
+        } else {
+            sum
+        })
     }
 
     /// Makes of an error about a tunnel the error that tells the tunnelled packet's sender the same: from whom that packet was for,
@@ -206,88 +165,91 @@ impl Quote {
     pub fn without_tunnel<B: Bytes>(
         &self,
         frame: &mut B,
-        error: &TunnelError,
+        error: &TunnelError<A>,
         macs: MacPair,
         id: Be16,
     ) -> Option<()> {
-        let TunnelError {
-            kind, code, rest, ..
-        } = *error;
-        let told = if kind == UNREACHABLE && code == FRAGMENTATION_NEEDED {
-            less_a_header(rest)
+        let Message { kind, code, rest } = error.message;
+        let told = if A::tells_mtu(kind, code) {
+            less_a_header::<A>(rest)
         } else {
             rest
         };
-        let sum = Sum::of_checksum(error.checksum)
+        let surplus = usize::from(self.l3).checked_sub(L3 + A::LEN + ICMP_LEN)? as u16;
+        let before = self.message_len(self.len);
+        let after = before.checked_sub(A::LEN as u16)?;
+        let network = Network {
+            src: self.network.dst,
+            dst: self.network.src,
+        };
+        let mut sum = Sum::of_checksum(error.checksum)
             .replace(rest, told)
             .without(error.header);
-        let surplus = usize::from(self.l3).checked_sub(L3 + HEADERS)? as u16;
-        let total_len = self.len.checked_sub(surplus)?;
+        if A::ICMP_HAS_ADDRESSES {
+            sum = sum
+                .without(A::pseudo(error.told, before))
+                .with(A::pseudo(network, after));
+        }
         frame.cut_front(surplus)?;
 
-        let icmp = frame.header_mut::<Icmp>(L3 + IPV4_LEN)?;
+        let icmp = frame.header_mut::<Icmp>(L3 + A::LEN)?;
         icmp.set_kind(kind);
         icmp.set_code(code);
         icmp.set_checksum(sum.checksum());
         icmp.set_rest(told);
-        frame.header_mut::<Ipv4>(L3)?.write(Ipv4Fields {
-            tos: TOS,
-            total_len,
-            id,
-            dont_fragment: false,
-            ttl: TTL,
-            proto: PROTO_ICMP,
-            src: self.network.dst,
-            dst: self.network.src,
-        });
-        frame.header_mut::<Ethernet>(0)?.write(macs, ETHERTYPE_IPV4);
+        A::write_icmp(frame.header_mut::<A::Header>(L3)?, network, after, id);
+        frame.header_mut::<Ethernet>(0)?.write(macs, A::ETHERTYPE);
         Some(())
     }
 }
 
-impl Translate for Quote {
+impl<A: Ip> Translate<A> for Quote<A> {
     /// NAT towards a real server, whose packet came from `real` before it came from the virtual service.
     #[inline(always)]
     fn nat_destination<B: Bytes>(
         &self,
         frame: &mut B,
-        real: Endpoint,
+        real: Endpoint<A>,
         onward: Onward,
     ) -> Option<()> {
-        let checksum = frame.header::<Icmp>(self.icmp.into())?.checksum();
-        let ip = frame.header_mut::<Ipv4>(L3)?;
-        let old = ip.dst();
-        ip.set_dst(real.addr);
-        set_network(ip, old, real.addr, onward);
-        let quoted = frame.header_mut::<Ipv4>(self.l3.into())?;
-        quoted.set_src(real.addr);
-        let ports = ports_with_source(self.ports, real.port);
-        self.set_quoted(frame, checksum, self.network.src, real.addr, ports)?;
+        let ip = frame.header_mut::<A::Header>(L3)?;
+        let old = A::addresses(ip).dst;
+        A::set_dst(ip, real.addr);
+        count_down::<A>(ip, onward);
+        let sum = self.sum_without(frame, old, real.addr)?;
+        let quoted = frame.header_mut::<A::Header>(self.l3.into())?;
+        let before = A::checksum(quoted);
+        A::set_src(quoted, real.addr);
+        let sum =
+            A::replace(sum, self.network.src, real.addr).replace16(before, A::checksum(quoted));
+        self.set_quoted(frame, sum, ports_with_source(self.ports, real.port))?;
         set_ethernet(frame, onward)
     }
 
     /// NAT towards a client, who sent the packet to `vip` before it went to the real server.
     #[inline(always)]
-    fn nat_source<B: Bytes>(&self, frame: &mut B, vip: Endpoint, onward: Onward) -> Option<()> {
-        let checksum = frame.header::<Icmp>(self.icmp.into())?.checksum();
-        let ip = frame.header_mut::<Ipv4>(L3)?;
-        let old = ip.src();
-        ip.set_src(vip.addr);
-        set_network(ip, old, vip.addr, onward);
-        let quoted = frame.header_mut::<Ipv4>(self.l3.into())?;
-        quoted.set_dst(vip.addr);
-        let ports = ports_with_destination(self.ports, vip.port);
-        self.set_quoted(frame, checksum, self.network.dst, vip.addr, ports)?;
+    fn nat_source<B: Bytes>(&self, frame: &mut B, vip: Endpoint<A>, onward: Onward) -> Option<()> {
+        let ip = frame.header_mut::<A::Header>(L3)?;
+        let old = A::addresses(ip).src;
+        A::set_src(ip, vip.addr);
+        count_down::<A>(ip, onward);
+        let sum = self.sum_without(frame, old, vip.addr)?;
+        let quoted = frame.header_mut::<A::Header>(self.l3.into())?;
+        let before = A::checksum(quoted);
+        A::set_dst(quoted, vip.addr);
+        let sum =
+            A::replace(sum, self.network.dst, vip.addr).replace16(before, A::checksum(quoted));
+        self.set_quoted(frame, sum, ports_with_destination(self.ports, vip.port))?;
         set_ethernet(frame, onward)
     }
 }
 
 /// The word of an error that tells an MTU, for packets that a tunnel makes longer.
 #[inline(always)]
-const fn less_a_header(rest: u32) -> u32 {
+fn less_a_header<A: Ip>(rest: u32) -> u32 {
     let mtu = u32::from_be(rest) & 0xffff;
-    if mtu > LEAST_MTU + IPV4_LEN as u32 {
-        (mtu - IPV4_LEN as u32).to_be()
+    if mtu > A::LEAST_MTU {
+        mtu.saturating_sub(A::LEN as u32).max(A::LEAST_MTU).to_be()
     } else {
         rest
     }
@@ -296,6 +258,7 @@ const fn less_a_header(rest: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Be32;
     use crate::packet::build::{Build, checksums_hold};
     use crate::packet::bytes::SliceFrame;
     use crate::packet::icmp::{self, Error};
@@ -311,11 +274,11 @@ mod tests {
         let mut buffer = [&[0u8; 64][..], &bytes].concat();
         let mut frame = SliceFrame::new(&mut buffer, 64);
         let len = (bytes.len() - L3) as u16;
-        icmp::reply(&mut frame, len, Error::TIME_EXCEEDED, Be16(0)).unwrap();
+        icmp::reply::<Be32, _>(&mut frame, len, Error::TIME_EXCEEDED, Be16(0)).unwrap();
         frame.as_slice().to_vec()
     }
 
-    fn endpoint(text: &str) -> Endpoint {
+    fn endpoint(text: &str) -> Endpoint<Be32> {
         let socket: std::net::SocketAddrV4 = text.parse().unwrap();
         Endpoint {
             addr: Be32::from_bytes(socket.ip().octets()),
@@ -326,7 +289,7 @@ mod tests {
     #[test]
     fn the_flow_of_a_quoted_packet_is_read() {
         let mut bytes = error_about(&Build::udp(VIP, CLIENT).options(&[1; 8]));
-        let quote = Quote::parse(&SliceFrame::new(&mut bytes, 0)).unwrap();
+        let quote = Quote::<Be32>::parse(&SliceFrame::new(&mut bytes, 0)).unwrap();
         assert_eq!(quote.network.src.to_bytes(), [203, 0, 113, 10]);
         assert_eq!(quote.source_port().to_host(), 80);
         assert_eq!(quote.destination_port().to_host(), 1025);
@@ -344,7 +307,7 @@ mod tests {
             ] {
                 let mut bytes = error_about(&before);
                 let mut frame = SliceFrame::new(&mut bytes, 0);
-                let quote = Quote::parse(&frame).unwrap();
+                let quote = Quote::<Be32>::parse(&frame).unwrap();
                 if is_source {
                     quote.nat_destination(&mut frame, endpoint(RIP), onward).unwrap();
                 } else {
@@ -364,7 +327,7 @@ mod tests {
             bytes.truncate(cut);
             let len = bytes.len();
             let mut frame = SliceFrame::new(&mut bytes, 0);
-            if let Some(quote) = Quote::parse(&frame) {
+            if let Some(quote) = Quote::<Be32>::parse(&frame) {
                 prop_assert!(usize::from(quote.l4) + 4 <= len);
                 if let Some(error) = quote.tunnel(&frame) {
                     let _ = quote.without_tunnel(&mut frame, &error, MacPair::default(), Be16(0));

@@ -5,11 +5,10 @@
 
 use super::bytes::Bytes;
 use super::checksum::Sum;
-use super::parse::{L3, Transport};
-use super::wire::{
-    ETHERTYPE_IPV4, Ethernet, IPV4_LEN, Ipv4, Ipv4Fields, MacPair, PROTO_IPIP, Tcp, Udp,
-};
-use crate::net::{Be16, Be32, Proto};
+use super::ip::{Ip, Outer};
+use super::parse::{L3, Network, Transport};
+use super::wire::{Ethernet, MacPair, Tcp, Udp};
+use crate::net::{Be16, Proto};
 
 /// The ECN bits of the TOS byte.
 const ECN: u8 = 3;
@@ -18,62 +17,51 @@ const ECT_0: u8 = 2;
 
 /// Direct routing: the frame goes to the real server as it is.
 #[inline(always)]
-pub fn dr<B: Bytes>(frame: &mut B, macs: MacPair) -> Option<()> {
-    frame.header_mut::<Ipv4>(L3)?.decrement_ttl();
+pub fn dr<A: Ip, B: Bytes>(frame: &mut B, macs: MacPair) -> Option<()> {
+    A::count_down(frame.header_mut::<A::Header>(L3)?);
     frame.header_mut::<Ethernet>(0)?.set_macs(macs);
     Some(())
 }
 
-/// The ends of a tunnel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Tunnel {
-    /// The director's address.
-    pub src: Be32,
-    /// The real server's address.
-    pub dst: Be32,
-}
-
-/// IP-in-IP: the packet goes inside another one.
+/// IP-in-IP: the packet goes inside another one, between the ends of `tunnel`.
 ///
 /// `id` is asked for the identification of an outer packet that may be fragmented; where it may not, zero is sent.
 ///
 /// The outer header says what IPVS says: TOS with "congestion experienced" as ECT(0) (RFC 3168 9.1.1), DF and the TTL of the inner.
 #[inline(always)]
-pub fn tun<B: Bytes>(
+pub fn tun<A: Ip, B: Bytes>(
     frame: &mut B,
     packet: &Transport,
-    tunnel: Tunnel,
+    tunnel: Network<A>,
     id: impl FnOnce() -> Be16,
     macs: MacPair,
 ) -> Option<()> {
-    let ip = frame.header_mut::<Ipv4>(L3)?;
-    let (tos, ttl) = (ip.tos(), ip.ttl().wrapping_sub(1));
-    let dont_fragment = ip.dont_fragment();
-    ip.decrement_ttl();
-    frame.grow_front(IPV4_LEN as u16)?;
-    frame.header_mut::<Ipv4>(L3)?.write(Ipv4Fields {
-        tos: if tos & ECN == ECN {
-            tos & !ECN | ECT_0
+    let ip = frame.header_mut::<A::Header>(L3)?;
+    let class = A::traffic_class(ip);
+    let outer = Outer {
+        network: tunnel,
+        traffic_class: if class & ECN == ECN {
+            class & !ECN | ECT_0
         } else {
-            tos
+            class
         },
-        total_len: (packet.len as u16).wrapping_add(IPV4_LEN as u16),
-        id: if dont_fragment { Be16(0) } else { id() },
-        dont_fragment,
-        ttl,
-        proto: PROTO_IPIP,
-        src: tunnel.src,
-        dst: tunnel.dst,
-    });
-    frame.header_mut::<Ethernet>(0)?.write(macs, ETHERTYPE_IPV4);
+        hop_limit: A::hop_limit(ip).wrapping_sub(1),
+        dont_fragment: A::dont_fragment(ip),
+        len: packet.len as u16,
+        proto: A::IN_TUNNEL,
+    };
+    A::count_down(ip);
+    frame.grow_front(A::LEN as u16)?;
+    A::write_tunnel(frame.header_mut::<A::Header>(L3)?, outer, id);
+    frame.header_mut::<Ethernet>(0)?.write(macs, A::ETHERTYPE);
     Some(())
 }
 
 /// An address and a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Endpoint {
+pub struct Endpoint<A> {
     /// The address.
-    pub addr: Be32,
+    pub addr: A,
     /// The port.
     pub port: Be16,
 }
@@ -88,95 +76,66 @@ pub enum Onward {
 }
 
 /// What NAT changes in a packet, whatever it is.
-pub trait Translate {
+pub trait Translate<A: Ip> {
     /// Towards a real server: the destination becomes `to`.
-    fn nat_destination<B: Bytes>(&self, frame: &mut B, to: Endpoint, onward: Onward) -> Option<()>;
+    fn nat_destination<B: Bytes>(
+        &self,
+        frame: &mut B,
+        to: Endpoint<A>,
+        onward: Onward,
+    ) -> Option<()>;
 
     /// Towards a client: the source becomes `from`, the virtual service.
-    fn nat_source<B: Bytes>(&self, frame: &mut B, from: Endpoint, onward: Onward) -> Option<()>;
+    fn nat_source<B: Bytes>(&self, frame: &mut B, from: Endpoint<A>, onward: Onward) -> Option<()>;
 }
 
-impl Translate for Transport {
-    #[inline(always)]
-    fn nat_destination<B: Bytes>(&self, frame: &mut B, to: Endpoint, onward: Onward) -> Option<()> {
-        nat_destination(frame, self, to, onward)
-    }
-
-    #[inline(always)]
-    fn nat_source<B: Bytes>(&self, frame: &mut B, from: Endpoint, onward: Onward) -> Option<()> {
-        nat_source(frame, self, from, onward)
-    }
-}
-
-/// NAT towards a real server: the destination becomes `to`.
-///
 /// A UDP checksum of zero (none) stays zero.
-#[inline(always)]
-pub fn nat_destination<B: Bytes>(
-    frame: &mut B,
-    packet: &Transport,
-    to: Endpoint,
-    onward: Onward,
-) -> Option<()> {
-    let ip = frame.header_mut::<Ipv4>(L3)?;
-    let old = ip.dst();
-    ip.set_dst(to.addr);
-    set_network(ip, old, to.addr, onward);
-    set_transport(
-        frame,
-        packet,
-        ports_with_destination(packet.ports, to.port),
-        old,
-        to.addr,
-    )?;
-    set_ethernet(frame, onward)
+impl<A: Ip> Translate<A> for Transport {
+    #[inline(always)]
+    fn nat_destination<B: Bytes>(
+        &self,
+        frame: &mut B,
+        to: Endpoint<A>,
+        onward: Onward,
+    ) -> Option<()> {
+        let ip = frame.header_mut::<A::Header>(L3)?;
+        let old = A::addresses(ip).dst;
+        A::set_dst(ip, to.addr);
+        count_down::<A>(ip, onward);
+        let ports = ports_with_destination(self.ports, to.port);
+        set_transport(frame, self, ports, old, to.addr)?;
+        set_ethernet(frame, onward)
+    }
+
+    #[inline(always)]
+    fn nat_source<B: Bytes>(&self, frame: &mut B, from: Endpoint<A>, onward: Onward) -> Option<()> {
+        let ip = frame.header_mut::<A::Header>(L3)?;
+        let old = A::addresses(ip).src;
+        A::set_src(ip, from.addr);
+        count_down::<A>(ip, onward);
+        let ports = ports_with_source(self.ports, from.port);
+        set_transport(frame, self, ports, old, from.addr)?;
+        set_ethernet(frame, onward)
+    }
 }
 
-/// NAT towards a client: the source becomes `from`, the virtual service.
-#[inline(always)]
-pub fn nat_source<B: Bytes>(
-    frame: &mut B,
-    packet: &Transport,
-    from: Endpoint,
-    onward: Onward,
-) -> Option<()> {
-    let ip = frame.header_mut::<Ipv4>(L3)?;
-    let old = ip.src();
-    ip.set_src(from.addr);
-    set_network(ip, old, from.addr, onward);
-    set_transport(
-        frame,
-        packet,
-        ports_with_source(packet.ports, from.port),
-        old,
-        from.addr,
-    )?;
-    set_ethernet(frame, onward)
-}
-
-/// Takes the outer header of a tunnel off, whose inner packet is IPv4 at `inner`.
+/// Takes the outer header of a tunnel off, whose inner packet is of the family and at `inner`.
 ///
 /// The Ethernet addresses stay, as the packet goes on to this host's own stack.
 #[inline(always)]
-pub fn decapsulate<B: Bytes>(frame: &mut B, inner: usize) -> Option<()> {
+pub fn decapsulate<A: Ip, B: Bytes>(frame: &mut B, inner: usize) -> Option<()> {
     let macs = frame.header::<Ethernet>(0)?.macs();
     frame.cut_front((inner - L3) as u16)?;
-    frame.header_mut::<Ethernet>(0)?.write(macs, ETHERTYPE_IPV4);
+    frame.header_mut::<Ethernet>(0)?.write(macs, A::ETHERTYPE);
     Some(())
 }
 
-/// Writes TTL and header checksum after a change of one address.
+/// Counts the hops of a packet down that leaves here.
 #[inline(always)]
-pub(super) fn set_network(ip: &mut Ipv4, old: Be32, new: Be32, onward: Onward) {
-    let sum = Sum::of_checksum(ip.checksum()).replace(old.0, new.0);
-    let sum = match onward {
-        Onward::Send(_) => {
-            ip.set_ttl(ip.ttl().wrapping_sub(1));
-            sum.ttl_decremented()
-        }
-        Onward::Stack => sum,
-    };
-    ip.set_checksum(sum.checksum());
+pub(super) fn count_down<A: Ip>(ip: &mut A::Header, onward: Onward) {
+    if let Onward::Send(_) = onward {
+        A::count_down(ip);
+    }
 }
 
 /// Writes the Ethernet addresses, if the packet leaves here.
@@ -190,16 +149,15 @@ pub(super) fn set_ethernet<B: Bytes>(frame: &mut B, onward: Onward) -> Option<()
 
 /// Writes the ports, and the transport checksum for the change of them and of one address.
 #[inline(always)]
-fn set_transport<B: Bytes>(
+fn set_transport<A: Ip, B: Bytes>(
     frame: &mut B,
     packet: &Transport,
     ports: u32,
-    old: Be32,
-    new: Be32,
+    old: A,
+    new: A,
 ) -> Option<()> {
     let changed = |checksum| {
-        Sum::of_checksum(checksum)
-            .replace(old.0, new.0)
+        A::replace(Sum::of_checksum(checksum), old, new)
             .replace(packet.ports, ports)
             .checksum()
     };
@@ -244,9 +202,10 @@ pub(super) const fn ports_with_source(ports: u32, port: Be16) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Be32;
     use crate::packet::build::{Build, checksums_hold};
     use crate::packet::bytes::SliceFrame;
-    use crate::packet::parse::Network;
+    use crate::packet::wire::IPV4_LEN;
     use crate::packet::wire::mac_word;
     use proptest::prelude::*;
 
@@ -263,13 +222,13 @@ mod tests {
     ) -> Vec<u8> {
         let mut buffer = [&[0u8; ROOM][..], bytes].concat();
         let mut frame = SliceFrame::new(&mut buffer, ROOM);
-        Network::parse(&frame).unwrap();
-        let transport = Transport::parse(&frame).unwrap();
+        Network::<Be32>::parse(&frame).unwrap();
+        let transport = Transport::parse::<Be32, _>(&frame).unwrap();
         change(&mut frame, &transport).unwrap();
         frame.as_slice().to_vec()
     }
 
-    fn endpoint(addr: u32, port: u16) -> Endpoint {
+    fn endpoint(addr: u32, port: u16) -> Endpoint<Be32> {
         Endpoint {
             addr: Be32::from_host(addr),
             port: Be16::from_host(port),
@@ -290,20 +249,20 @@ mod tests {
         fn every_rewrite_leaves_right_checksums(bytes in any_packet(), addr: u32, port: u16, send: bool) {
             let onward = if send { Onward::Send(MACS) } else { Onward::Stack };
             prop_assert!(checksums_hold(&bytes));
-            let zero = bytes[23] == 17 && Transport::parse(&SliceFrame::new(&mut bytes.clone(), 0)).is_ok_and(|t| bytes[t.l4() + 6..][..2] == [0, 0]);
+            let zero = bytes[23] == 17 && Transport::parse::<Be32, _>(&SliceFrame::new(&mut bytes.clone(), 0)).is_ok_and(|t| bytes[t.l4() + 6..][..2] == [0, 0]);
 
-            let dr = rewritten(&bytes, |f, _| dr(f, MACS));
+            let dr = rewritten(&bytes, |f, _| dr::<Be32, _>(f, MACS));
             prop_assert!(checksums_hold(&dr));
             prop_assert_eq!(dr[22], bytes[22] - 1);
 
-            let tunnel = Tunnel { src: Be32(1), dst: Be32(addr) };
+            let tunnel = Network { src: Be32(1), dst: Be32(addr) };
             let tun = rewritten(&bytes, |f, t| tun(f, t, tunnel, || Be16(port), MACS));
             prop_assert!(checksums_hold(&tun));
             prop_assert_eq!(&tun[34..], &dr[14..]);
 
             for out in [
-                rewritten(&bytes, |f, t| nat_destination(f, t, endpoint(addr, port), onward)),
-                rewritten(&bytes, |f, t| nat_source(f, t, endpoint(addr, port), onward)),
+                rewritten(&bytes, |f, t| t.nat_destination(f, endpoint(addr, port), onward)),
+                rewritten(&bytes, |f, t| t.nat_source(f, endpoint(addr, port), onward)),
             ] {
                 prop_assert!(checksums_hold(&out));
                 prop_assert_eq!(out[22], bytes[22] - u8::from(send));
@@ -314,23 +273,23 @@ mod tests {
 
         #[test]
         fn decapsulation_undoes_the_tunnel(bytes in any_packet()) {
-            let tunnel = Tunnel { src: Be32(1), dst: Be32(2) };
+            let tunnel = Network { src: Be32(1), dst: Be32(2) };
             let through = rewritten(&bytes, |f, t| {
                 tun(f, t, tunnel, || Be16(3), MACS)?;
-                decapsulate(f, L3 + IPV4_LEN)
+                decapsulate::<Be32, _>(f, L3 + IPV4_LEN)
             });
-            prop_assert_eq!(through, rewritten(&bytes, |f, _| dr(f, MACS)));
+            prop_assert_eq!(through, rewritten(&bytes, |f, _| dr::<Be32, _>(f, MACS)));
         }
 
         #[test]
         fn nat_there_and_back_is_what_was_sent(bytes in any_packet(), addr: u32, port: u16) {
-            let there = rewritten(&bytes, |f, t| nat_destination(f, t, endpoint(addr, port), Onward::Stack));
+            let there = rewritten(&bytes, |f, t| t.nat_destination(f, endpoint(addr, port), Onward::Stack));
             let mut copy = bytes.clone();
             let frame = SliceFrame::new(&mut copy, 0);
-            let (network, transport) = (Network::parse(&frame).unwrap(), Transport::parse(&frame).unwrap());
+            let (network, transport) = (Network::<Be32>::parse(&frame).unwrap(), Transport::parse::<Be32, _>(&frame).unwrap());
             let [.., c, d] = transport.ports.to_ne_bytes();
             let vip = Endpoint { addr: network.dst, port: Be16(u16::from_ne_bytes([c, d])) };
-            let back = rewritten(&there, |f, t| nat_destination(f, t, vip, Onward::Stack));
+            let back = rewritten(&there, |f, t| t.nat_destination(f, vip, Onward::Stack));
             let udp_zero_renamed = bytes[23] == 17;
             prop_assert!(back == bytes || udp_zero_renamed && checksums_hold(&back));
         }

@@ -4,12 +4,14 @@
 
 use super::checksum::Sum;
 use super::word::Word;
-use crate::net::{Be16, Be32};
+use crate::net::{Be16, Be32, Be128};
 
 /// Length of an Ethernet header.
 pub const ETH_LEN: usize = 14;
 /// Length of an IPv4 header without options.
 pub const IPV4_LEN: usize = 20;
+/// Length of an IPv6 header.
+pub const IPV6_LEN: usize = 40;
 /// Length of a TCP header without options.
 pub const TCP_LEN: usize = 20;
 /// Length of a UDP header.
@@ -21,10 +23,31 @@ pub const ICMP_LEN: usize = 8;
 /// EtherType of IPv4.
 pub const ETHERTYPE_IPV4: Be16 = Be16::from_host(0x0800);
 
+/// EtherType of IPv6.
+pub const ETHERTYPE_IPV6: Be16 = Be16::from_host(0x86dd);
+
 /// IP protocol number of ICMP.
 pub const PROTO_ICMP: u8 = 1;
-/// IP protocol number of IP-in-IP.
+/// IP protocol number of IPv4 in a tunnel.
 pub const PROTO_IPIP: u8 = 4;
+/// IP protocol number of IPv6 in a tunnel.
+pub const PROTO_IPV6: u8 = 41;
+/// IP protocol number of ICMPv6.
+pub const PROTO_ICMPV6: u8 = 58;
+
+/// Extension headers of IPv6, by their number as the next header.
+pub mod extension {
+    /// For every router on the way.
+    pub const HOP_BY_HOP: u8 = 0;
+    /// By way of other hosts.
+    pub const ROUTING: u8 = 43;
+    /// A fragment.
+    pub const FRAGMENT: u8 = 44;
+    /// An authentication header: its length is in other units.
+    pub const AUTHENTICATION: u8 = 51;
+    /// For the destination.
+    pub const DESTINATION: u8 = 60;
+}
 
 /// Flags of the 13th byte of a TCP header.
 pub mod tcp_flag {
@@ -143,6 +166,30 @@ headers! {
         src, set_src: Be32 = 12;
         /// Destination.
         dst, set_dst: Be32 = 16;
+    }
+
+    /// IPv6.
+    Ipv6 [IPV6_LEN] {
+        /// Version, traffic class and flow label.
+        start, set_start: u32 = 0;
+        /// Length of all that follows.
+        payload_len, set_payload_len: Be16 = 4;
+        /// What follows.
+        next, set_next: u8 = 6;
+        /// How many more hops.
+        hop_limit, set_hop_limit: u8 = 7;
+        /// Source.
+        src, set_src: Be128 = 8;
+        /// Destination.
+        dst, set_dst: Be128 = 24;
+    }
+
+    /// The beginning of an extension header of IPv6.
+    Extension [2] {
+        /// What follows it.
+        next, set_next: u8 = 0;
+        /// How long it is, in units of eight bytes, without the first eight.
+        len, set_len: u8 = 1;
     }
 
     /// TCP, without its options.
@@ -267,6 +314,68 @@ impl Ipv4 {
         self.set_ttl(self.ttl().wrapping_sub(1));
         self.set_checksum(checksum);
     }
+}
+
+/// What an IPv6 header says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ipv6Fields {
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+    /// Length of all that follows.
+    pub payload_len: u16,
+    /// What follows.
+    pub next: u8,
+    /// How many more hops.
+    pub hop_limit: u8,
+    /// Source.
+    pub src: Be128,
+    /// Destination.
+    pub dst: Be128,
+}
+
+impl Ipv6 {
+    /// DSCP in the high six bits, ECN in the low two.
+    #[inline(always)]
+    pub fn traffic_class(&self) -> u8 {
+        (u32::from_be(self.start()) >> 20) as u8
+    }
+
+    /// The version, which is 6.
+    #[inline(always)]
+    pub fn version(&self) -> u8 {
+        (u32::from_be(self.start()) >> 28) as u8
+    }
+
+    /// Writes all of the header, with no flow label.
+    #[inline(always)]
+    pub fn write(&mut self, fields: Ipv6Fields) {
+        self.set_start((6 << 28 | u32::from(fields.traffic_class) << 20).to_be());
+        self.set_payload_len(Be16::from_host(fields.payload_len));
+        self.set_next(fields.next);
+        self.set_hop_limit(fields.hop_limit);
+        self.set_src(fields.src);
+        self.set_dst(fields.dst);
+    }
+
+    /// The sum of its words.
+    #[inline(always)]
+    pub fn sum(&self) -> Sum {
+        let rest = words(
+            self.payload_len().0,
+            u16::from_ne_bytes([self.next(), self.hop_limit()]),
+        );
+        add_address(
+            add_address(Sum::default().add(self.start()).add(rest), self.src()),
+            self.dst(),
+        )
+    }
+}
+
+/// A sum with the words of an address.
+#[inline(always)]
+pub(super) const fn add_address(sum: Sum, addr: Be128) -> Sum {
+    let [a, b, c, d] = addr.0;
+    sum.add(a).add(b).add(c).add(d)
 }
 
 impl Icmp {

@@ -9,7 +9,7 @@
     reason = "one instruction each, under the conditions of the trait"
 )]
 
-use crate::net::{Be16, Be32};
+use crate::net::{Be16, Be32, Be128};
 
 /// A number that lies in a packet, in the packet's byte order.
 pub(super) trait Word: Copy {
@@ -39,6 +39,36 @@ impl Word for u8 {
     unsafe fn store<const AT: usize>(self, base: *mut u8) {
         // SAFETY: the byte is there, by the trait's contract.
         unsafe { base.add(AT).write(self) }
+    }
+}
+
+/// Each of its words by itself: the machine has none that is as wide.
+impl Word for Be128 {
+    #[inline(always)]
+    unsafe fn load<const AT: usize>(base: *const u8) -> Self {
+        // SAFETY: the words are among the bytes that are there, by the trait's contract.
+        unsafe {
+            let base = base.add(AT);
+            Self([
+                u32::load::<0>(base),
+                u32::load::<4>(base),
+                u32::load::<8>(base),
+                u32::load::<12>(base),
+            ])
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store<const AT: usize>(self, base: *mut u8) {
+        let [a, b, c, d] = self.0;
+        // SAFETY: the words are among the bytes that are there, by the trait's contract.
+        unsafe {
+            let base = base.add(AT);
+            a.store::<0>(base);
+            b.store::<4>(base);
+            c.store::<8>(base);
+            d.store::<12>(base);
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub use hashed::BUCKETS;
 pub use least::{expected, overhead};
 pub use pool::{CHUNK, Lists, NOBODY, Pool, Step};
 
-use crate::net::Flow4;
+use crate::net::{Address, Flow};
 
 macro_rules! schedulers {
     ($($(#[doc = $doc:literal])+ $name:ident = $number:literal $label:literal;)+) => {
@@ -109,12 +109,12 @@ pub struct Request {
     pub client_port: u16,
 }
 
-impl From<&Flow4> for Request {
+impl<A: Address> From<&Flow<A>> for Request {
     #[inline(always)]
-    fn from(flow: &Flow4) -> Self {
+    fn from(flow: &Flow<A>) -> Self {
         Self {
-            client: flow.client.to_host(),
-            destination: flow.vip.to_host(),
+            client: flow.client.folded().to_host(),
+            destination: flow.vip.folded().to_host(),
             client_port: flow.client_port.to_host(),
         }
     }

@@ -1,10 +1,11 @@
-//! How flows lie in memory: two cache lines a bucket, three flows a line.
+//! How flows lie in memory: two lines a bucket, three flows a line. With IPv4 a line is a cache line, with IPv6 three.
 
+use super::Recorded;
 use crate::{
     atomic::{Atoms, Word},
     bound::masked,
     conn::{Meta, REFRESH, Tick},
-    net::{Be16, Be32, Flow4, Proto},
+    net::{Be16, Be32, Flow, Proto},
 };
 
 /// Lines in a bucket.
@@ -14,35 +15,37 @@ pub const SLOTS_PER_LINE: usize = 3;
 /// Flows in a bucket.
 pub const SLOTS_PER_BUCKET: usize = LINES * SLOTS_PER_LINE;
 
-/// One cache line: three flows, field by field, and a note.
+/// Three flows, field by field, and a note. What tells nearly all flows apart, without their addresses, is in its first cache line.
 #[repr(C, align(64))]
-pub struct Line<A: Atoms> {
+pub struct Line<A: Atoms, N: Recorded = Be32> {
     /// The flows' [`Meta`] words.
     pub metas: [A::U64; SLOTS_PER_LINE],
-    /// The flows' addresses as in the packet: the client's in the low half, the virtual one in the high half.
-    pub addrs: [A::U64; SLOTS_PER_LINE],
     /// The flows' ports as in the packet: the client's in the low half, the service's in the high half.
     pub ports: [A::U32; SLOTS_PER_LINE],
     /// In the first line: how many flows whose home this is sit in their alternate bucket. In the second: the tick until
     /// which a flow may be under way that was turned away here, or 0.
     pub note: A::U32,
+    /// The flows' addresses as in the packet.
+    pub addrs: [N::Cells<A>; SLOTS_PER_LINE],
 }
 
 /// One element of the table.
 #[repr(C, align(128))]
-pub struct Bucket<A: Atoms> {
+pub struct Bucket<A: Atoms, N: Recorded = Be32> {
     /// Its two lines.
-    pub lines: [Line<A>; LINES],
+    pub lines: [Line<A, N>; LINES],
 }
 
 #[cfg(target_has_atomic = "64")]
 const _: () = {
     use crate::atomic::Host;
+    use crate::net::Be128;
     assert!(size_of::<Line<Host>>() == 64);
-    assert!(core::mem::offset_of!(Line<Host>, addrs) == 24);
-    assert!(core::mem::offset_of!(Line<Host>, ports) == 48);
-    assert!(core::mem::offset_of!(Line<Host>, note) == 60);
+    assert!(core::mem::offset_of!(Line<Host>, ports) == 24);
+    assert!(core::mem::offset_of!(Line<Host>, note) == 36);
+    assert!(core::mem::offset_of!(Line<Host>, addrs) == 40);
     assert!(size_of::<Bucket<Host>>() == 128);
+    assert!(size_of::<Bucket<Host, Be128>>() == 384);
     assert!(core::mem::offset_of!(Bucket<Host>, lines) == 0);
 };
 
@@ -123,27 +126,27 @@ pub(super) const fn lowest(bits: u32) -> u32 {
 
 /// A flow as the words of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Key {
-    pub(super) addrs: u64,
+pub(super) struct Key<N: Recorded> {
+    pub(super) addrs: N::Pair,
     pub(super) ports: u32,
     pub(super) tag: u32,
 }
 
-impl Key {
+impl<N: Recorded> Key<N> {
     #[inline(always)]
-    pub(super) const fn of(flow: &Flow4) -> Self {
+    pub(super) fn of(flow: &Flow<N>) -> Self {
         Self {
-            addrs: flow.client.0 as u64 | (flow.vip.0 as u64) << 32,
+            addrs: N::pair(flow.client, flow.vip),
             ports: flow.client_port.0 as u32 | (flow.vip_port.0 as u32) << 16,
             tag: Meta::tag_of(flow.proto),
         }
     }
 
     /// The flow of a key, of the protocol that its tag says.
-    pub(super) const fn flow(self, proto: Proto) -> Flow4 {
+    pub(super) fn flow(self, proto: Proto) -> Flow<N> {
         let (client, client_port) = self.client();
         let (vip, vip_port) = self.service();
-        Flow4 {
+        Flow {
             client,
             vip,
             client_port,
@@ -154,21 +157,18 @@ impl Key {
 
     /// The client's address and port.
     #[inline(always)]
-    pub(super) const fn client(self) -> (Be32, Be16) {
-        (Be32(self.addrs as u32), Be16(self.ports as u16))
+    pub(super) fn client(self) -> (N, Be16) {
+        (N::client(self.addrs), Be16(self.ports as u16))
     }
 
     /// The virtual address and port.
     #[inline(always)]
-    pub(super) const fn service(self) -> (Be32, Be16) {
-        (
-            Be32((self.addrs >> 32) as u32),
-            Be16((self.ports >> 16) as u16),
-        )
+    pub(super) fn service(self) -> (N, Be16) {
+        (N::vip(self.addrs), Be16((self.ports >> 16) as u16))
     }
 }
 
-impl<A: Atoms> core::fmt::Debug for Bucket<A> {
+impl<A: Atoms, N: Recorded> core::fmt::Debug for Bucket<A, N> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_list()
             .entries(Slot::ALL.iter().map(|&slot| self.meta(slot)))
@@ -176,18 +176,18 @@ impl<A: Atoms> core::fmt::Debug for Bucket<A> {
     }
 }
 
-impl<A: Atoms> Line<A> {
+impl<A: Atoms, N: Recorded> Line<A, N> {
     fn new() -> Self {
         Self {
             metas: core::array::from_fn(|_| A::U64::new(0)),
-            addrs: core::array::from_fn(|_| A::U64::new(0)),
             ports: core::array::from_fn(|_| A::U32::new(0)),
             note: A::U32::new(0),
+            addrs: core::array::from_fn(|_| N::empty()),
         }
     }
 }
 
-impl<A: Atoms> Bucket<A> {
+impl<A: Atoms, N: Recorded> Bucket<A, N> {
     /// An empty bucket: all zero.
     pub fn empty() -> Self {
         Self {
@@ -218,20 +218,20 @@ impl<A: Atoms> Bucket<A> {
 
     /// Writes the key of a slot that the caller has claimed.
     #[inline(always)]
-    pub(super) fn set_key(&self, slot: Slot, key: Key) {
+    pub(super) fn set_key(&self, slot: Slot, key: Key<N>) {
         let line = &self.lines[slot.line()];
         let flow = slot.flow();
-        line.addrs[flow].store(key.addrs);
+        N::store(&line.addrs[flow], key.addrs);
         line.ports[flow].store(key.ports);
     }
 
     /// The key of a slot, as one of the protocol of `tag`; whole only while the slot's word does not change.
     #[inline(always)]
-    pub(super) fn key(&self, slot: Slot, tag: u32) -> Key {
+    pub(super) fn key(&self, slot: Slot, tag: u32) -> Key<N> {
         let line = &self.lines[slot.line()];
         let flow = slot.flow();
         Key {
-            addrs: line.addrs[flow].load(),
+            addrs: N::load(&line.addrs[flow]),
             ports: line.ports[flow].load(),
             tag,
         }

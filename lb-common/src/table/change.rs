@@ -1,7 +1,7 @@
 //! Changing and removing an entry that was found.
 
 use super::{
-    Buckets, Hit, Table,
+    Buckets, Hit, Recorded, Table,
     bucket::{Bucket, Key, Slot},
 };
 use crate::{
@@ -20,7 +20,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     ///
     /// This is what nearly every packet needs, in as few instructions as can be.
     #[inline(always)]
-    pub fn renew(&self, hit: &Hit<'t, B::Atoms>, to: Meta) -> bool {
+    pub fn renew(&self, hit: &Hit<'t, B::Atoms, B::Addr>, to: Meta) -> bool {
         !hit.meta.is_worth(to)
             || hit.meta.counts_as(to) && hit.bucket.swap(hit.slot, hit.meta, to).is_ok()
     }
@@ -35,7 +35,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     #[inline(always)]
     pub fn update(
         &self,
-        hit: &Hit<'t, B::Atoms>,
+        hit: &Hit<'t, B::Atoms, B::Addr>,
         next: impl Fn(Meta) -> Meta,
         loads: &impl Loads,
     ) -> Option<Meta> {
@@ -59,7 +59,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     #[inline(always)]
     fn change(
         &self,
-        bucket: &Bucket<B::Atoms>,
+        bucket: &Bucket<B::Atoms, B::Addr>,
         slot: Slot,
         old: Meta,
         new: Meta,
@@ -90,7 +90,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
 
     /// Takes an entry out; whether it was this call that did.
     #[inline(always)]
-    pub fn remove(&self, hit: &Hit<'t, B::Atoms>, loads: &impl Loads) -> bool {
+    pub fn remove(&self, hit: &Hit<'t, B::Atoms, B::Addr>, loads: &impl Loads) -> bool {
         self.home_of(hit.key, hit.meta)
             .is_some_and(|home| hit.end(home, loads))
     }
@@ -101,13 +101,13 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     #[inline(always)]
     pub(super) fn claim(
         &self,
-        bucket: &'t Bucket<B::Atoms>,
+        bucket: &'t Bucket<B::Atoms, B::Addr>,
         slot: Slot,
         old: Meta,
         alternate: bool,
         now: Tick,
         loads: &impl Loads,
-    ) -> Option<Claim<'t, B::Atoms>> {
+    ) -> Option<Claim<'t, B::Atoms, B::Addr>> {
         let busy = old.claimed(now.plus(CLAIM), alternate);
         bucket.swap(slot, old, busy).ok()?;
         if old.is_live() {
@@ -122,7 +122,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     }
 
     #[inline(always)]
-    fn home_of(&self, key: Key, meta: Meta) -> Option<&'t Bucket<B::Atoms>> {
+    fn home_of(&self, key: Key<B::Addr>, meta: Meta) -> Option<&'t Bucket<B::Atoms, B::Addr>> {
         let (client, port) = key.client();
         self.bucket(self.place_of(client, port, meta.proto()?).home)
     }
@@ -132,13 +132,13 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
 const CLAIM: u32 = crate::abi::seconds_to_ticks(16);
 
 /// A slot that this CPU has claimed.
-pub(super) struct Claim<'t, A: Atoms> {
-    pub(super) bucket: &'t Bucket<A>,
+pub(super) struct Claim<'t, A: Atoms, N: Recorded> {
+    pub(super) bucket: &'t Bucket<A, N>,
     pub(super) slot: Slot,
     pub(super) busy: Meta,
 }
 
-impl<A: Atoms> Claim<'_, A> {
+impl<A: Atoms, N: Recorded> Claim<'_, A, N> {
     /// Leaves the slot free.
     pub(super) fn free(self) {
         // Fails only if the claim was so old that another CPU took it.
@@ -146,10 +146,10 @@ impl<A: Atoms> Claim<'_, A> {
     }
 }
 
-impl<A: Atoms> Hit<'_, A> {
+impl<A: Atoms, N: Recorded> Hit<'_, A, N> {
     /// Takes an entry out whose home bucket is `home`; whether it was this call that did.
     #[inline(always)]
-    pub(super) fn end(&self, home: &Bucket<A>, loads: &impl Loads) -> bool {
+    pub(super) fn end(&self, home: &Bucket<A, N>, loads: &impl Loads) -> bool {
         let mut seen = self.meta;
         let mut tries = 0;
         while tries < TRIES {

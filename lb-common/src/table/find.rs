@@ -1,38 +1,38 @@
 //! Finding a flow.
 
 use super::{
-    Buckets, Place, Table,
+    Buckets, Place, Recorded, Table,
     bucket::{Bucket, Key, Line, SLOTS_PER_LINE, Slot, Slots, lowest},
 };
 use crate::{
     atomic::{Atoms, Word},
     conn::{Meta, Tick, is_zero},
-    net::{Be16, Be32, Flow4, Proto},
+    net::{Be16, Be32, Flow, Proto},
 };
 
 /// An entry as it was found.
 #[derive(Debug)]
-pub struct Hit<'t, A: Atoms> {
-    pub(super) bucket: &'t Bucket<A>,
+pub struct Hit<'t, A: Atoms, N: Recorded = Be32> {
+    pub(super) bucket: &'t Bucket<A, N>,
     pub(super) slot: Slot,
-    pub(super) key: Key,
+    pub(super) key: Key<N>,
     /// Its word when it was found.
     pub meta: Meta,
 }
 
-impl<A: Atoms> Clone for Hit<'_, A> {
+impl<A: Atoms, N: Recorded> Clone for Hit<'_, A, N> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<A: Atoms> Copy for Hit<'_, A> {}
+impl<A: Atoms, N: Recorded> Copy for Hit<'_, A, N> {}
 
 /// What a lookup finds.
 #[derive(Debug)]
-pub enum Lookup<'t, A: Atoms> {
+pub enum Lookup<'t, A: Atoms, N: Recorded = Be32> {
     /// The flow's entry, not expired.
-    Hit(Hit<'t, A>),
+    Hit(Hit<'t, A, N>),
     /// The flow has none.
     Miss {
         /// A flow that belongs here was turned away and may still be under way: a segment of no connection may be its.
@@ -42,11 +42,11 @@ pub enum Lookup<'t, A: Atoms> {
 
 /// The connection that a reply belongs to.
 #[derive(Debug)]
-pub struct Reply<'t, A: Atoms> {
+pub struct Reply<'t, A: Atoms, N: Recorded = Be32> {
     /// Its entry.
-    pub hit: Hit<'t, A>,
+    pub hit: Hit<'t, A, N>,
     /// The virtual address, that the reply must come from.
-    pub vip: Be32,
+    pub vip: N,
     /// The virtual service's port.
     pub vip_port: Be16,
 }
@@ -87,34 +87,34 @@ impl Best {
 
 /// The part of a flow that a reply names.
 #[derive(Clone, Copy)]
-struct Client {
-    addr: Be32,
+struct Client<N> {
+    addr: N,
     port: Be16,
     tag: u32,
 }
 
-impl<A: Atoms> Line<A> {
+impl<A: Atoms, N: Recorded> Line<A, N> {
     /// The word of a flow if it is `key`, whole.
     #[inline(always)]
-    fn confirm(&self, flow: usize, key: Key) -> Option<Meta> {
+    fn confirm(&self, flow: usize, key: Key<N>) -> Option<Meta> {
         let before = Meta(self.metas[flow].load());
-        let addrs = self.addrs[flow].load();
+        let addrs = N::load(&self.addrs[flow]);
         let ports = self.ports[flow].load();
         let after = Meta(self.metas[flow].load());
         let whole = before.tag() == key.tag && before.is_same(after);
-        (whole && addrs == key.addrs && ports == key.ports).then_some(after)
+        (whole && N::is_same(addrs, key.addrs) && ports == key.ports).then_some(after)
     }
 
     /// Which of the three flows look like `key`.
     #[inline(always)]
-    fn like(&self, key: Key) -> u32 {
+    fn like(&self, key: Key<N>) -> u32 {
         let mut found = 0;
         let mut i = 0;
         while i < SLOTS_PER_LINE {
             let tag = Meta(self.metas[i].load()).tag() ^ key.tag;
-            let addrs = self.addrs[i].load() ^ key.addrs;
+            let addrs = N::difference(N::load(&self.addrs[i]), key.addrs);
             let ports = self.ports[i].load() ^ key.ports;
-            found |= is_zero(addrs as u32 | (addrs >> 32) as u32 | ports | tag) << i;
+            found |= is_zero(addrs | ports | tag) << i;
             i += 1;
         }
         found
@@ -122,12 +122,12 @@ impl<A: Atoms> Line<A> {
 
     /// Which of the three flows look like one of this client's port, with whatever service.
     #[inline(always)]
-    fn like_client(&self, client: Client) -> u32 {
+    fn like_client(&self, client: Client<N>) -> u32 {
         let mut found = 0;
         let mut i = 0;
         while i < SLOTS_PER_LINE {
             let tag = Meta(self.metas[i].load()).tag() ^ client.tag;
-            let addr = self.addrs[i].load() as u32 ^ client.addr.0;
+            let addr = N::client_difference(N::load(&self.addrs[i]), client.addr);
             let port = (self.ports[i].load() ^ u32::from(client.port.0)) & 0xFFFF;
             found |= is_zero(tag | addr | port) << i;
             i += 1;
@@ -136,22 +136,22 @@ impl<A: Atoms> Line<A> {
     }
 }
 
-impl<A: Atoms> Bucket<A> {
+impl<A: Atoms, N: Recorded> Bucket<A, N> {
     /// Which slots look like `key`.
     #[inline(always)]
-    pub(super) fn like(&self, key: Key) -> Slots {
+    pub(super) fn like(&self, key: Key<N>) -> Slots {
         Slots(self.lines[0].like(key) | self.lines[1].like(key) << 4)
     }
 
     /// The word of a slot if it holds `key`, whole.
     #[inline(always)]
-    pub(super) fn confirm(&self, slot: Slot, key: Key) -> Option<Meta> {
+    pub(super) fn confirm(&self, slot: Slot, key: Key<N>) -> Option<Meta> {
         self.lines[slot.line()].confirm(slot.flow(), key)
     }
 
     /// The first entry of `key` in lookup order, expired or not.
     #[inline(always)]
-    fn find(&self, first: u32, key: Key) -> Option<(Slot, Meta)> {
+    fn find(&self, first: u32, key: Key<N>) -> Option<(Slot, Meta)> {
         // Not a loop: the verifier could not tell that it ends, as it does not know `first`.
         match self.find_in(first & 1, key) {
             None => self.find_in(first & 1 ^ 1, key),
@@ -161,7 +161,7 @@ impl<A: Atoms> Bucket<A> {
 
     /// The ports come first: they alone tell nearly all flows of a bucket apart.
     #[inline(always)]
-    fn find_in(&self, line: u32, key: Key) -> Option<(Slot, Meta)> {
+    fn find_in(&self, line: u32, key: Key<N>) -> Option<(Slot, Meta)> {
         let flows = &self.lines[line as usize & 1];
         let mut flow = 0;
         while flow < SLOTS_PER_LINE {
@@ -180,7 +180,7 @@ impl<A: Atoms> Bucket<A> {
     fn find_reply(
         &self,
         first: u32,
-        client: Client,
+        client: Client<N>,
         now: Tick,
         fit: &impl Fn(Meta, Be16) -> Fit,
     ) -> Best {
@@ -195,7 +195,7 @@ impl<A: Atoms> Bucket<A> {
     fn find_reply_in(
         &self,
         line: u32,
-        client: Client,
+        client: Client<N>,
         now: Tick,
         fit: &impl Fn(Meta, Be16) -> Fit,
     ) -> Best {
@@ -218,7 +218,7 @@ impl<A: Atoms> Bucket<A> {
 
     /// The entry in a slot if it is one of this client's port, whole.
     #[inline(always)]
-    fn of_client(&self, slot: Slot, client: Client) -> Option<(Meta, Key)> {
+    fn of_client(&self, slot: Slot, client: Client<N>) -> Option<(Meta, Key<N>)> {
         let before = self.meta(slot);
         let key = self.key(slot, client.tag);
         let after = self.meta(slot);
@@ -232,7 +232,12 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     ///
     /// An expired entry is as good as gone.
     #[inline(always)]
-    pub fn lookup(&self, flow: &Flow4, place: &Place, now: Tick) -> Lookup<'t, B::Atoms> {
+    pub fn lookup(
+        &self,
+        flow: &Flow<B::Addr>,
+        place: &Place,
+        now: Tick,
+    ) -> Lookup<'t, B::Atoms, B::Addr> {
         let key = Key::of(flow);
         let Some(home) = self.bucket(place.home) else {
             return Lookup::Miss { turned_away: false };
@@ -266,7 +271,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
 
     /// Whether a flow of this client's port was turned away that may still be under way.
     #[inline(always)]
-    pub fn turned_away(&self, client: Be32, port: Be16, proto: Proto, now: Tick) -> bool {
+    pub fn turned_away(&self, client: B::Addr, port: Be16, proto: Proto, now: Tick) -> bool {
         let home = self.place_of(client, port, proto).home;
         self.bucket(home)
             .is_some_and(|bucket| bucket.turned_away(now))
@@ -277,12 +282,12 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     #[inline(always)]
     pub fn lookup_reply(
         &self,
-        client: Be32,
+        client: B::Addr,
         port: Be16,
         proto: Proto,
         now: Tick,
         fit: impl Fn(Meta, Be16) -> Fit,
-    ) -> Option<Reply<'t, B::Atoms>> {
+    ) -> Option<Reply<'t, B::Atoms, B::Addr>> {
         let place = self.place_of(client, port, proto);
         let wanted = Client {
             addr: client,

@@ -1,23 +1,23 @@
 //! Recording a new flow.
 
 use super::{
-    Buckets, Hit, LINES, Place, SLOTS_PER_BUCKET, Table,
+    Buckets, Hit, LINES, Place, Recorded, SLOTS_PER_BUCKET, Table,
     bucket::{Bucket, Key, SLOTS_PER_LINE, Slot, Slots},
     change::Claim,
 };
 use crate::{
     atomic::{Atoms, Word},
     conn::{Loads, Meta, Rank, Spare, Tick},
-    net::Flow4,
+    net::{Be32, Flow},
 };
 
 /// What became of a new flow.
 #[derive(Debug)]
-pub enum Insert<'t, A: Atoms> {
+pub enum Insert<'t, A: Atoms, N: Recorded = Be32> {
     /// It is recorded.
-    Done(Hit<'t, A>),
+    Done(Hit<'t, A, N>),
     /// Another CPU recorded it at the same moment, perhaps with another real server: that entry holds.
-    Lost(Hit<'t, A>),
+    Lost(Hit<'t, A, N>),
     /// Its places hold only flows that must not give way. That is noted, so that lookups of its later segments say
     /// `turned_away`.
     TurnedAway,
@@ -41,7 +41,7 @@ const CROWDED: u32 = 5;
 #[derive(Clone, Copy)]
 struct Choice([Slots; 3]);
 
-impl<A: Atoms> Bucket<A> {
+impl<A: Atoms, N: Recorded> Bucket<A, N> {
     #[inline(always)]
     fn choice(&self, now: Tick, spare: Spare) -> Choice {
         let mut ranked = 0;
@@ -71,13 +71,13 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     #[inline(always)]
     pub fn insert(
         &self,
-        flow: &Flow4,
+        flow: &Flow<B::Addr>,
         place: &Place,
         new: Meta,
         now: Tick,
         spare: Spare,
         loads: &impl Loads,
-    ) -> Insert<'t, B::Atoms> {
+    ) -> Insert<'t, B::Atoms, B::Addr> {
         let Some(home) = self.bucket(place.home) else {
             return Insert::TurnedAway;
         };
@@ -107,11 +107,11 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     #[inline(always)]
     fn choose(
         &self,
-        home: &'t Bucket<B::Atoms>,
+        home: &'t Bucket<B::Atoms, B::Addr>,
         place: &Place,
         now: Tick,
         spare: Spare,
-    ) -> Option<(&'t Bucket<B::Atoms>, Slot, bool)> {
+    ) -> Option<(&'t Bucket<B::Atoms, B::Addr>, Slot, bool)> {
         let Choice(here) = home.choice(now, spare);
         let room = here[0].len();
         if room > SLOTS_PER_BUCKET as u32 - CROWDED {
@@ -145,12 +145,12 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     #[inline(always)]
     fn publish(
         &self,
-        claim: &Claim<'t, B::Atoms>,
-        home: &Bucket<B::Atoms>,
-        key: Key,
+        claim: &Claim<'t, B::Atoms, B::Addr>,
+        home: &Bucket<B::Atoms, B::Addr>,
+        key: Key<B::Addr>,
         new: Meta,
         loads: &impl Loads,
-    ) -> Option<Hit<'t, B::Atoms>> {
+    ) -> Option<Hit<'t, B::Atoms, B::Addr>> {
         let meta = new.placed_as(claim.busy);
         loads.add(meta.real(), meta.load());
         if meta.in_alternate() {
@@ -179,12 +179,12 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     #[inline(always)]
     fn settle(
         &self,
-        ours: Hit<'t, B::Atoms>,
-        home: &'t Bucket<B::Atoms>,
+        ours: Hit<'t, B::Atoms, B::Addr>,
+        home: &'t Bucket<B::Atoms, B::Addr>,
         place: &Place,
         now: Tick,
         loads: &impl Loads,
-    ) -> Insert<'t, B::Atoms> {
+    ) -> Insert<'t, B::Atoms, B::Addr> {
         let key = ours.key;
         <B::Atoms as Atoms>::fence();
         let away = ours.meta.in_alternate();

@@ -1,6 +1,6 @@
 //! Where a flow may be: the keyed hash.
 
-use crate::net::{Be16, Be32, Flow4, Proto};
+use crate::net::{Address, Be16, Flow, Proto};
 
 /// The places of a flow, in the order in which they are tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,8 +23,8 @@ impl Place {
     /// Two multiplications, the first one by a secret: without the key nobody can tell which clients share a bucket.
     /// What varies most, the ends of port and address, goes into the low bits, from where a product spreads it.
     #[inline(always)]
-    pub const fn of(client: Be32, port: Be16, proto: Proto, mask: u32, key: [u64; 2]) -> Self {
-        let word = port.to_host() as u64 | (client.to_host() as u64) << 16 | (proto as u64) << 48;
+    pub fn of<A: Address>(client: A, port: Be16, proto: Proto, mask: u32, key: [u64; 2]) -> Self {
+        let word = client.mixed(key) ^ u64::from(port.to_host()) ^ (proto as u64) << 48;
         let mut x = (word ^ key[0]).wrapping_mul(key[1] | 1);
         x ^= x >> 32;
         x = x.wrapping_mul(MIX);
@@ -42,13 +42,13 @@ impl Place {
 impl<B: super::Buckets + ?Sized> super::Table<'_, B> {
     /// The places of a flow.
     #[inline(always)]
-    pub fn place(&self, flow: &Flow4) -> Place {
+    pub fn place(&self, flow: &Flow<B::Addr>) -> Place {
         self.place_of(flow.client, flow.client_port, flow.proto)
     }
 
     /// The places of all flows of a client's port.
     #[inline(always)]
-    pub fn place_of(&self, client: Be32, port: Be16, proto: Proto) -> Place {
+    pub fn place_of(&self, client: B::Addr, port: Be16, proto: Proto) -> Place {
         Place::of(client, port, proto, self.mask, self.key)
     }
 }

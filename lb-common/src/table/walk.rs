@@ -1,12 +1,12 @@
 //! Going through the table from user space: the sweep of expired entries, and the listing.
 
 use super::{
-    Buckets, Table,
+    Buckets, Recorded, Table,
     bucket::{Bucket, Slot},
 };
 use crate::{
     conn::{Loads, Meta, Tick},
-    net::Flow4,
+    net::Flow,
 };
 
 /// What a sweep found in a bucket.
@@ -58,16 +58,19 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
     }
 
     /// The connections of a bucket, those included whose time has passed but that nobody has taken out yet.
-    pub fn connections(&self, index: u32) -> impl Iterator<Item = (Flow4, Meta)> + use<'t, B> {
+    pub fn connections(
+        &self,
+        index: u32,
+    ) -> impl Iterator<Item = (Flow<B::Addr>, Meta)> + use<'t, B> {
         self.bucket(index)
             .into_iter()
             .flat_map(|bucket| Slot::ALL.into_iter().filter_map(|slot| bucket.entry(slot)))
     }
 }
 
-impl<A: crate::atomic::Atoms> Bucket<A> {
+impl<A: crate::atomic::Atoms, N: Recorded> Bucket<A, N> {
     /// The connection of a slot; `None` also when it is changing hands at this moment.
-    fn entry(&self, slot: Slot) -> Option<(Flow4, Meta)> {
+    fn entry(&self, slot: Slot) -> Option<(Flow<N>, Meta)> {
         let mut before = self.meta(slot);
         for _ in 0..TRIES {
             let flow = self.key(slot, before.tag()).flow(before.proto()?);
