@@ -115,15 +115,33 @@ pub struct Settings {
     pub pad: u32,
 }
 
-/// Which of the settings a family of addresses goes by.
+/// The maps of one family of addresses, by their names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FamilyMaps {
+    /// The connection table.
+    pub conns: &'static str,
+    /// Services by address and port.
+    pub services: &'static str,
+    /// The services of NAT real servers.
+    pub nat_reals: &'static str,
+    /// What lblc and lblcr remember.
+    pub locality: &'static str,
+    /// Persistent clients.
+    pub templates: &'static str,
+}
+
+/// Which of the maps, settings and fields are of a family of addresses.
 pub trait Configured: Address {
+    /// Its maps.
+    const MAPS: FamilyMaps;
+
     /// Number of buckets of its connection table less one.
     fn bucket_mask(settings: &Settings) -> u32;
 
     /// Which sizes of virtual networks there are: a bit for each number of host bits.
     fn networks(settings: &Settings) -> u64;
 
-    /// The bits of [`setting`] that say what it has.
+    /// The bit of [`setting`] that says whether a real server of it is reached by NAT.
     const HAS_NAT: u32;
 
     /// The address of a real server of the family.
@@ -134,6 +152,14 @@ pub trait Configured: Address {
 }
 
 impl Configured for Be32 {
+    const MAPS: FamilyMaps = FamilyMaps {
+        conns: map::CONNS4,
+        services: map::SERVICES4,
+        nat_reals: map::NATREALS4,
+        locality: map::LOCALITY4,
+        templates: map::TEMPLATES4,
+    };
+
     #[inline(always)]
     fn bucket_mask(settings: &Settings) -> u32 {
         settings.bucket_mask
@@ -158,6 +184,14 @@ impl Configured for Be32 {
 }
 
 impl Configured for Be128 {
+    const MAPS: FamilyMaps = FamilyMaps {
+        conns: map::CONNS6,
+        services: map::SERVICES6,
+        nat_reals: map::NATREALS6,
+        locality: map::LOCALITY6,
+        templates: map::TEMPLATES6,
+    };
+
     #[inline(always)]
     fn bucket_mask(settings: &Settings) -> u32 {
         settings.bucket_mask6

@@ -1,25 +1,28 @@
 //! The data plane's surroundings in the kernel: maps, clock, routes.
 
 use core::ffi::c_void;
+use core::marker::PhantomData;
 
 use aya_ebpf::bindings::{BPF_NOEXIST, xdp_md};
 use aya_ebpf::helpers::generated::{
     bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_loop,
 };
 use lb_common::abi::{
-    CpuState, LOADS_LEN, Locality, LocalityKey4, MEMBERS_LEN, Member, Plan, Real, RealKey4,
-    ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic,
+    CpuState, LOADS_LEN, Locality, LocalityKey, MEMBERS_LEN, Member, Plan, Real, RealKey,
+    ServiceKey, Settings, TemplateKey, Timeouts, Traffic,
 };
 use lb_common::atomic::Word;
 use lb_common::conn::{Loads, Tick};
 use lb_common::counter::Counter;
 use lb_common::env::{Env, Query, Route};
 use lb_common::load;
+use lb_common::net::Be32;
 use lb_common::sched::{Pool, Step};
 use lb_common::table::{Bucket, Buckets};
 use lb_common::template::Template;
 
 use crate::atomic::{Atomic, Bpf};
+use crate::family::Family;
 use crate::{fib, maps};
 
 /// The last tick that a CPU asked for, and below it the jiffy in which it did, its lowest bit set. In a cache line of its own.
@@ -28,16 +31,20 @@ static TICK: OwnLine = OwnLine(Atomic::zero());
 #[repr(align(64))]
 struct OwnLine(Atomic<u64>);
 
-/// The kernel, from where a program runs.
-pub(crate) struct Kernel {
+/// The kernel, from where a program for packets of one family runs.
+pub(crate) struct Kernel<A> {
     ctx: *mut xdp_md,
+    family: PhantomData<A>,
 }
 
-impl Kernel {
+impl<A> Kernel<A> {
     /// The kernel of a program's context.
     #[inline(always)]
     pub(crate) const fn new(ctx: *mut xdp_md) -> Self {
-        Self { ctx }
+        Self {
+            ctx,
+            family: PhantomData,
+        }
     }
 
     /// The kernel for what asks neither for the interface nor for routes. (The verifier refuses a program that does.)
@@ -56,16 +63,17 @@ pub(crate) fn count(counter: Counter) {
     }
 }
 
-impl Buckets for Kernel {
+impl<A: Family> Buckets for Kernel<A> {
     type Atoms = Bpf;
+    type Addr = A;
 
     #[inline(always)]
-    fn bucket(&self, index: u32) -> Option<&Bucket<Bpf>> {
-        maps::CONNS4.get(index)
+    fn bucket(&self, index: u32) -> Option<&Bucket<Bpf, A>> {
+        A::conns().get(index)
     }
 }
 
-impl Loads for Kernel {
+impl<A: Family> Loads for Kernel<A> {
     #[inline(always)]
     fn add(&self, real: u32, change: u64) {
         add_load(real, change);
@@ -75,7 +83,8 @@ impl Loads for Kernel {
 /// Adds to the load of a real server. It is done in many places, so the verifier is to look at it once.
 #[unsafe(no_mangle)]
 extern "C" fn add_load(real: u32, change: u64) -> u32 {
-    let kernel = Kernel::without_context();
+    // What it asks for is of no family.
+    let kernel = Kernel::<Be32>::without_context();
     if let Some(loads) = kernel.loads()
         && let Some(record) = kernel.real(real)
     {
@@ -84,7 +93,7 @@ extern "C" fn add_load(real: u32, change: u64) -> u32 {
     0
 }
 
-impl Env for Kernel {
+impl<A: Family> Env for Kernel<A> {
     #[inline(always)]
     fn settings(&self) -> Option<&Settings> {
         maps::SETTINGS.get(0)
@@ -133,9 +142,9 @@ impl Env for Kernel {
     }
 
     #[inline(always)]
-    fn service(&self, key: &ServiceKey4) -> Option<u32> {
+    fn service(&self, key: &ServiceKey<A>) -> Option<u32> {
         // SAFETY: the value is one word, copied out at once.
-        unsafe { maps::SERVICES4.get(key) }.copied()
+        unsafe { A::services().get(key) }.copied()
     }
 
     #[inline(always)]
@@ -178,39 +187,39 @@ impl Env for Kernel {
     }
 
     #[inline(always)]
-    fn locality(&self, key: &LocalityKey4) -> Option<Locality> {
+    fn locality(&self, key: &LocalityKey<A>) -> Option<Locality> {
         // SAFETY: copied out at once. Another CPU may write meanwhile; the schedulers trust none of it.
-        unsafe { maps::LOCALITY4.get(key) }.copied()
+        unsafe { A::localities().get(key) }.copied()
     }
 
     #[inline(always)]
-    fn remember(&self, key: &LocalityKey4, locality: &Locality) {
+    fn remember(&self, key: &LocalityKey<A>, locality: &Locality) {
         // Where there is no memory for it, the next connection is scheduled as if it were the first.
-        let _ = maps::LOCALITY4.insert(key, locality, 0);
+        let _ = A::localities().insert(key, locality, 0);
     }
 
     #[inline(always)]
-    fn template(&self, key: &TemplateKey4) -> Option<Template> {
+    fn template(&self, key: &TemplateKey<A>) -> Option<Template> {
         // SAFETY: the value is one word, copied out at once.
-        unsafe { maps::TEMPLATES4.get(key) }.copied()
+        unsafe { A::templates().get(key) }.copied()
     }
 
     #[inline(always)]
-    fn add_template(&self, key: &TemplateKey4, template: Template) -> bool {
-        maps::TEMPLATES4
+    fn add_template(&self, key: &TemplateKey<A>, template: Template) -> bool {
+        A::templates()
             .insert(key, template, BPF_NOEXIST.into())
             .is_ok()
     }
 
     #[inline(always)]
-    fn put_template(&self, key: &TemplateKey4, template: Template) -> bool {
-        maps::TEMPLATES4.insert(key, template, 0).is_ok()
+    fn put_template(&self, key: &TemplateKey<A>, template: Template) -> bool {
+        A::templates().insert(key, template, 0).is_ok()
     }
 
     #[inline(always)]
-    fn nat_real(&self, key: &RealKey4) -> Option<ServiceKey4> {
+    fn nat_real(&self, key: &RealKey<A>) -> Option<ServiceKey<A>> {
         // SAFETY: the value is one word, copied out at once.
-        unsafe { maps::NATREALS4.get(key) }.copied()
+        unsafe { A::nat_reals().get(key) }.copied()
     }
 
     #[inline(always)]
@@ -235,7 +244,7 @@ impl Env for Kernel {
     }
 
     #[inline(always)]
-    fn route(&self, query: &Query) -> Route {
+    fn route(&self, query: &Query<A>) -> Route {
         fib::route(self.ctx, self.ingress(), query)
     }
 

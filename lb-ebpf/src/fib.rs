@@ -5,7 +5,9 @@ use aya_ebpf::helpers::generated::bpf_fib_lookup;
 use lb_common::env::{Query, Route};
 use lb_common::packet::wire::MacPair;
 
-/// `struct bpf_fib_lookup` for IPv4, its MACs in pieces that are aligned.
+use crate::family::Family;
+
+/// `struct bpf_fib_lookup`, its MACs in pieces that are aligned.
 #[repr(C)]
 struct Lookup {
     family: u8,
@@ -14,7 +16,8 @@ struct Lookup {
     dport: u16,
     total_len: u16,
     ifindex: u32,
-    tos: u32,
+    /// TOS; with IPv6 traffic class and flow label as they stand in the packet.
+    class: u32,
     src: [u32; 4],
     dst: [u32; 4],
     vlan: u32,
@@ -27,7 +30,6 @@ const _: () = {
     assert!(core::mem::offset_of!(Lookup, src_mac) == 52);
 };
 
-const AF_INET: u8 = 2;
 /// `BPF_FIB_LKUP_RET_SUCCESS`.
 const FOUND: i64 = 0;
 /// `BPF_FIB_LKUP_RET_FRAG_NEEDED`.
@@ -35,17 +37,17 @@ const TOO_BIG: i64 = 8;
 
 /// Asks the routing table, with all its rules, as for a packet that came in by `ingress`.
 #[inline(always)]
-pub(crate) fn route(ctx: *mut xdp_md, ingress: u32, query: &Query) -> Route {
+pub(crate) fn route<A: Family>(ctx: *mut xdp_md, ingress: u32, query: &Query<A>) -> Route {
     let mut lookup = Lookup {
-        family: AF_INET,
+        family: A::AF,
         l4_proto: 0,
         sport: 0,
         dport: 0,
         total_len: query.len,
         ifindex: ingress,
-        tos: query.tos.into(),
-        src: [query.src.0, 0, 0, 0],
-        dst: [query.dst.0, 0, 0, 0],
+        class: A::class(query.tos),
+        src: query.src.words(),
+        dst: query.dst.words(),
         vlan: 0,
         src_mac: [0; 3],
         dst_mac: [0; 3],

@@ -18,6 +18,7 @@ mod act;
 mod atomic;
 mod ctx;
 mod env;
+mod family;
 mod fib;
 mod maps;
 mod report;
@@ -26,18 +27,37 @@ mod steps;
 
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use lb_common::forward;
+use lb_common::counter::Counter;
+use lb_common::forward::{self, Outcome};
+use lb_common::net::Be32;
 
 use crate::act::act;
-use crate::steps::Subprograms;
+use crate::steps::{Subprograms, hand_over, travel6};
 
 /// Balances packets to virtual services, and says what becomes of each.
 #[xdp]
 fn lb(ctx: XdpContext) -> u32 {
-    report::arrive(ctx.ctx);
+    hand_over(&ctx);
+    report::arrive4(ctx.ctx);
     // The short cut of established connections leads to the same ends.
-    let (action, counter) = act(forward::travel(&mut Subprograms::new(ctx.ctx)));
-    env::count(counter);
-    report::end(ctx.ctx, action, counter);
+    let (action, counter) = counted(forward::travel(&mut Subprograms::<Be32>::new(ctx.ctx)));
+    report::end4(ctx.ctx, action, counter);
     action
+}
+
+/// The same for packets of IPv6, which [`lb`] hands over.
+#[xdp]
+fn lb6(ctx: XdpContext) -> u32 {
+    report::arrive6(ctx.ctx);
+    let (action, counter) = counted(travel6(ctx.ctx));
+    report::end6(ctx.ctx, action, counter);
+    action
+}
+
+/// Counts how a packet ended, and what is to be done with it.
+#[inline(always)]
+fn counted(outcome: Outcome) -> (u32, Counter) {
+    let (action, counter) = act(outcome);
+    env::count(counter);
+    (action, counter)
 }

@@ -15,6 +15,7 @@ mod act;
 mod atomic;
 mod ctx;
 mod env;
+mod family;
 mod fib;
 mod maps;
 mod required;
@@ -24,32 +25,60 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
+use lb_common::counter::Counter;
 use lb_common::decap::{self, Decap};
 use lb_common::forward::{self, Outcome};
+use lb_common::net::{Be32, Be128};
 
 use crate::act::act;
 use crate::ctx::Frame;
 use crate::env::Kernel;
-use crate::steps::Subprograms;
+use crate::steps::{Subprograms, hand_over, travel6};
 
-/// Balances packets to virtual services.
+/// Balances packets to virtual services: those of IPv4 itself, and those of IPv6 by another program.
 #[xdp]
 fn lb(ctx: XdpContext) -> u32 {
-    let action = established(ctx.ctx);
+    let action = established4(ctx.ctx);
+    if action == NOT_IPV4 {
+        hand_over(&ctx);
+        return end(Outcome::end(Counter::PassNotIp));
+    }
     if action != NOT_YET {
         return action;
     }
-    end(forward::travel(&mut Subprograms::new(ctx.ctx)))
+    end(forward::travel(&mut Subprograms::<Be32>::new(ctx.ctx)))
 }
 
-/// What the function below answers for a packet that takes more than it does.
+/// Balances packets of IPv6, which [`lb`] hands over.
+#[xdp]
+fn lb6(ctx: XdpContext) -> u32 {
+    let action = established6(ctx.ctx);
+    if action != NOT_YET {
+        return action;
+    }
+    end(travel6(ctx.ctx))
+}
+
+/// What the functions below answer for a packet that takes more than they do.
 const NOT_YET: u32 = u32::MAX;
+/// What the one for IPv4 answers for what is something else.
+const NOT_IPV4: u32 = u32::MAX - 1;
 
 /// Forwards a packet of an established connection, or ends one of no concern: what nearly every packet needs. A function of its
 /// own, for its stack is free again when another way has to be gone.
 #[unsafe(no_mangle)]
-extern "C" fn established(ctx: *mut xdp_md) -> u32 {
-    match forward::established(&Kernel::new(ctx), &mut Frame::new(ctx)) {
+extern "C" fn established4(ctx: *mut xdp_md) -> u32 {
+    match forward::established(&Kernel::<Be32>::new(ctx), &mut Frame::new(ctx)) {
+        Some(outcome) if outcome.counter == Counter::PassNotIp => NOT_IPV4,
+        Some(outcome) => end(outcome),
+        None => NOT_YET,
+    }
+}
+
+/// The same for IPv6.
+#[unsafe(no_mangle)]
+extern "C" fn established6(ctx: *mut xdp_md) -> u32 {
+    match forward::established(&Kernel::<Be128>::new(ctx), &mut Frame::new(ctx)) {
         Some(outcome) => end(outcome),
         None => NOT_YET,
     }

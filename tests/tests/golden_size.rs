@@ -5,11 +5,12 @@
 
 use anyhow::{Result, ensure};
 use lb_common::model::World;
+use lb_common::net::Be32;
 use tests::needs_lab;
 use tests::plane::{Program, Size};
 
 fn within(name: &'static str, budget: Size) -> Result<()> {
-    let size = Program::load(name, &World::new(1024))?.size()?;
+    let size = Program::<Be32>::load(name, &World::new(1024))?.size()?;
     println!(
         "{name}: {} of {} instructions verified, {} of {} bytes translated",
         size.verified, budget.verified, size.translated, budget.translated
@@ -30,6 +31,18 @@ fn the_balancer_leaves_a_quarter_of_the_verifiers_limit() -> Result<()> {
         Size {
             verified: 750_000,
             translated: 144 << 10,
+        },
+    )
+}
+
+#[test]
+fn so_does_the_one_for_ipv6() -> Result<()> {
+    needs_lab!();
+    within(
+        "lb6",
+        Size {
+            verified: 750_000,
+            translated: 192 << 10,
         },
     )
 }

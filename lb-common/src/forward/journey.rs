@@ -51,7 +51,7 @@ impl Outcome {
 
     /// A packet that goes no further here: dropped if the counter is one of drops, else left to the stack.
     #[inline(always)]
-    pub(super) const fn end(counter: Counter) -> Self {
+    pub const fn end(counter: Counter) -> Self {
         let verdict = if counter.is_drop() {
             Verdict::Drop
         } else {

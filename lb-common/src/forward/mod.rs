@@ -83,8 +83,14 @@ pub trait Steps {
 /// Decides what becomes of a frame for which [`established()`] had no answer, and changes it accordingly.
 #[inline(always)]
 pub fn travel(steps: &mut impl Steps) -> Outcome {
-    let mut journey = Journey::new();
-    walk(steps, &mut journey);
+    travel_in(steps, &mut Journey::new())
+}
+
+/// The same with the memory for what is known of the packet on its way.
+#[inline(always)]
+pub fn travel_in<S: Steps>(steps: &mut S, journey: &mut Journey<S::Addr>) -> Outcome {
+    *journey = Journey::new();
+    walk(steps, journey);
     journey.outcome()
 }
 

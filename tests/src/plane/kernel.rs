@@ -1,6 +1,7 @@
 //! The programs in the kernel, with maps made from a model's memory.
 
 use std::fmt;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,8 +10,8 @@ use aya::maps::Map;
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use lb_common::abi::{
-    CpuState, Generation, LOADS_LEN, Load, LocalityKey4, MAX_ROUTERS, Real, RealKey4, ServiceKey4,
-    Settings, TemplateKey4, Traffic, map,
+    CpuState, Generation, LOADS_LEN, Load, LocalityKey, MAX_ROUTERS, Real, RealKey, ServiceKey,
+    Settings, TemplateKey, Traffic, map, program,
 };
 use lb_common::atomic::Host;
 use lb_common::counter::Counter;
@@ -19,6 +20,7 @@ use lb_common::model::{MAX_TEMPLATES, World};
 use lb_common::net::Be32;
 use lb_common::table::Bucket;
 
+use super::family::Family;
 use super::raw::{self, Plain, Shared};
 
 /// What a program does with a frame.
@@ -66,10 +68,10 @@ impl fmt::Display for Run {
 
 /// A program in the kernel, and its maps.
 #[derive(Debug)]
-pub struct Program {
+pub struct Program<A: Family = Be32> {
     ebpf: Ebpf,
     name: &'static str,
-    conns: Shared<Bucket<Host>>,
+    conns: Shared<Bucket<Host, A>>,
     loads: Shared<AtomicU64>,
 }
 
@@ -82,25 +84,25 @@ fn object() -> PathBuf {
     target.join("bpf/bpfel-unknown-none/bpf/lb")
 }
 
-impl Program {
+impl<A: Family> Program<A> {
     /// Loads a program, its maps as large as the model's memory.
     ///
     /// # Errors
     ///
     /// The programs are not built, or the kernel refuses them.
-    pub fn load(name: &'static str, world: &World) -> Result<Self> {
+    pub fn load(name: &'static str, world: &World<A>) -> Result<Self> {
         let path = object();
         let object = std::fs::read(&path)
             .with_context(|| format!("read {}\nhint: cargo xtask build", path.display()))?;
         let ebpf = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::STATS)
-            .map_max_entries(map::CONNS4, world.settings.bucket_mask + 1)
-            .map_max_entries(map::TEMPLATES4, MAX_TEMPLATES as u32)
+            .map_max_entries(A::MAPS.conns, A::bucket_mask(&world.settings) + 1)
+            .map_max_entries(A::MAPS.templates, MAX_TEMPLATES as u32)
             .load(&object)
             .context("make the maps")?;
         let map = |name: &str| ebpf.map(name).with_context(|| format!("no map `{name}`"));
-        let buckets = world.settings.bucket_mask as usize + 1;
-        let conns = Shared::of(map(map::CONNS4)?, buckets).context("share `CONNS4`")?;
+        let buckets = A::bucket_mask(&world.settings) as usize + 1;
+        let conns = Shared::of(map(A::MAPS.conns)?, buckets).context("share the connections")?;
         let loads = Shared::of(map(map::LOADS)?, LOADS_LEN as usize).context("share `LOADS`")?;
         let mut program = Self {
             ebpf,
@@ -114,6 +116,24 @@ impl Program {
             .with_context(|| format!("load `{name}`"))?;
         program.install(world)?;
         Ok(program)
+    }
+
+    /// Loads the program that takes every packet, and behind it the one that the family's are handed over to, if it is another.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_director(world: &World<A>) -> Result<Self> {
+        let mut director = Self::load("lb", world)?;
+        if A::PROGRAM != director.name {
+            let name = std::mem::replace(&mut director.name, A::PROGRAM);
+            let other = director.xdp()?;
+            other.load().with_context(|| format!("load `{}`", A::PROGRAM))?;
+            let fd = other.fd()?.as_fd().as_raw_fd();
+            director.name = name;
+            director.put(map::PROGRAMS, program::IPV6, &fd.cast_unsigned())?;
+        }
+        Ok(director)
     }
 
     /// What the program costs the kernel.
@@ -158,7 +178,7 @@ impl Program {
     /// # Errors
     ///
     /// A map does not take a value.
-    pub fn install(&self, world: &World) -> Result<()> {
+    pub fn install(&self, world: &World<A>) -> Result<()> {
         self.put(map::SETTINGS, 0u32, &world.settings)?;
         for (word, bits) in (0u32..).zip(&world.filter) {
             self.put(map::FILTER, word, bits)?;
@@ -188,10 +208,10 @@ impl Program {
             self.put(map::SLOTS, index, word)?;
         }
         for (key, service) in &world.services {
-            self.put(map::SERVICES4, *key, service)?;
+            self.put(A::MAPS.services, *key, service)?;
         }
         for (key, service) in &world.nat_reals {
-            self.put(map::NATREALS4, *key, service)?;
+            self.put(A::MAPS.nat_reals, *key, service)?;
         }
         self.put(map::MEMBERS, 0u32, &*world.members)?;
         Ok(())
@@ -204,14 +224,14 @@ impl Program {
     /// # Errors
     ///
     /// A map does not take a value.
-    pub fn reset(&mut self, world: &World) -> Result<()> {
+    pub fn reset(&mut self, world: &World<A>) -> Result<()> {
         self.conns.clear();
         self.loads.clear();
         for (name, key_size) in [
-            (map::SERVICES4, size_of::<ServiceKey4>()),
-            (map::NATREALS4, size_of::<RealKey4>()),
-            (map::TEMPLATES4, size_of::<TemplateKey4>()),
-            (map::LOCALITY4, size_of::<LocalityKey4>()),
+            (A::MAPS.services, size_of::<ServiceKey<A>>()),
+            (A::MAPS.nat_reals, size_of::<RealKey<A>>()),
+            (A::MAPS.templates, size_of::<TemplateKey<A>>()),
+            (A::MAPS.locality, size_of::<LocalityKey<A>>()),
         ] {
             raw::clear(self.map(name)?, key_size).with_context(|| format!("clear `{name}`"))?;
         }
@@ -264,15 +284,15 @@ impl Program {
     /// # Errors
     ///
     /// There is none.
-    pub fn template_of(&self, key: TemplateKey4) -> Result<u64> {
+    pub fn template_of(&self, key: TemplateKey<A>) -> Result<u64> {
         let mut word = [0; 8];
-        raw::lookup(self.map(map::TEMPLATES4)?, key.bytes(), &mut word)
-            .with_context(|| format!("{key:?} in `TEMPLATES4`"))?;
+        raw::lookup(self.map(A::MAPS.templates)?, key.bytes(), &mut word)
+            .with_context(|| format!("{key:?} in `{}`", A::MAPS.templates))?;
         Ok(u64::from_ne_bytes(word))
     }
 
     /// The connection table.
-    pub fn buckets(&self) -> &[Bucket<Host>] {
+    pub fn buckets(&self) -> &[Bucket<Host, A>] {
         self.conns.values()
     }
 

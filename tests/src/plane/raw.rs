@@ -11,6 +11,8 @@ use lb_common::atomic::Host;
 use lb_common::table::Bucket;
 use memmap2::MmapRaw;
 
+use super::family::Family;
+
 /// A value whose bytes a map may be given.
 ///
 /// # Safety
@@ -45,12 +47,9 @@ plain!(
     u64,
     lb_common::abi::Settings,
     lb_common::abi::Real,
-    lb_common::abi::ServiceKey4,
-    lb_common::abi::RealKey4,
-    lb_common::abi::LocalityKey4,
-    lb_common::abi::TemplateKey4,
     lb_common::abi::CpuState,
     lb_common::net::Be32,
+    lb_common::net::Be128,
     lb_common::abi::Plan,
     lb_common::abi::Generation,
     lb_common::abi::Member,
@@ -58,6 +57,17 @@ plain!(
     lb_common::abi::Timeouts,
     lb_common::abi::Traffic
 );
+
+macro_rules! plain_keys {
+    ($($key:ident),+) => {
+        $(
+            // SAFETY: as above, its sizes asserted for both families of addresses.
+            unsafe impl<A: Family> Plain for lb_common::abi::$key<A> {}
+        )+
+    };
+}
+
+plain_keys!(ServiceKey, RealKey, LocalityKey, TemplateKey);
 
 #[repr(C)]
 struct Element {
@@ -107,7 +117,7 @@ pub(super) fn clear(map: &Map, key_size: usize) -> io::Result<()> {
 pub(super) unsafe trait Shareable {}
 
 // SAFETY: atomic words only, its size asserted where it is defined.
-unsafe impl Shareable for Bucket<Host> {}
+unsafe impl<A: Family> Shareable for Bucket<Host, A> {}
 // SAFETY: an atomic word.
 unsafe impl Shareable for std::sync::atomic::AtomicU64 {}
 

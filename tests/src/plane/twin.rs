@@ -10,21 +10,23 @@ use lb_common::abi::{Load, Settings, TICK_SHIFT, real, ticks};
 use lb_common::atomic::Host;
 use lb_common::conn::{Loads, Meta, Tick};
 use lb_common::model::World;
+use lb_common::net::Be32;
 use lb_common::table::{Bucket, Buckets as _, Table};
 use lb_common::{forward, load};
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
+use super::family::Family;
 use super::kernel::{Program, Run, Verdict};
 
 const SECOND: u64 = 1_000_000_000;
 
 /// The program `lb` and a model with the same memory, on a clock that stands still between packets.
 #[derive(Debug)]
-pub struct Twin {
-    world: World,
-    program: Program,
+pub struct Twin<A: Family = Be32> {
+    world: World<A>,
+    program: Program<A>,
 }
 
 /// This thread was kept waiting while the program ran, so that the program's clock was another than the model's.
@@ -55,7 +57,7 @@ pub fn undisturbed<R>(mut attempt: impl FnMut() -> Result<R>) -> Result<R> {
     attempt()
 }
 
-impl Twin {
+impl<A: Family> Twin<A> {
     /// Loads the program for tables of up to so many buckets. The calling thread stays on its CPU from then on, for the
     /// program counts on each by itself.
     ///
@@ -67,7 +69,7 @@ impl Twin {
         here.set(sched_getcpu()?)?;
         sched_setaffinity(Pid::from_raw(0), &here).context("stay on this CPU")?;
         let world = World::new(buckets);
-        let program = Program::load("lb", &world)?;
+        let program = Program::load_director(&world)?;
         Ok(Self { world, program })
     }
 
@@ -85,13 +87,13 @@ impl Twin {
     /// # Errors
     ///
     /// The maps do not take it.
-    pub fn become_director(&mut self, world: World) -> Result<()> {
+    pub fn become_director(&mut self, world: World<A>) -> Result<()> {
         self.world = world;
         self.program.reset(&self.world)
     }
 
     /// The model.
-    pub const fn world(&self) -> &World {
+    pub const fn world(&self) -> &World<A> {
         &self.world
     }
 
@@ -100,7 +102,7 @@ impl Twin {
     /// # Errors
     ///
     /// The maps do not take it.
-    pub fn change(&mut self, change: impl FnOnce(&mut World)) -> Result<()> {
+    pub fn change(&mut self, change: impl FnOnce(&mut World<A>)) -> Result<()> {
         change(&mut self.world);
         self.program.install(&self.world)
     }
@@ -129,11 +131,8 @@ impl Twin {
             let real = self.world.reals.get(meta.real() as usize);
             real.is_none_or(|real| real.flags & real::USED == 0)
         };
-        let Settings {
-            bucket_mask,
-            hash_key,
-            ..
-        } = self.world.settings;
+        let bucket_mask = A::bucket_mask(&self.world.settings);
+        let hash_key = self.world.settings.hash_key;
         let (ours, its) = (
             self.world.table(),
             Table::new(self.program.buckets(), bucket_mask, hash_key),
@@ -186,7 +185,7 @@ impl Twin {
     /// Whether both remember the same, and whether what they remember holds together.
     fn compare_memory(&self) -> Result<()> {
         let mut counted: HashMap<u32, u64> = HashMap::new();
-        for index in 0..=self.world.settings.bucket_mask {
+        for index in 0..=A::bucket_mask(&self.world.settings) {
             let (Some(ours), Some(its)) = (
                 self.world.bucket(index),
                 self.program.buckets().get(index as usize),
@@ -236,7 +235,7 @@ impl Twin {
 }
 
 /// The loads of the program's real servers, as its daemon would change them.
-impl Loads for Twin {
+impl<A: Family> Loads for Twin<A> {
     fn add(&self, slot: u32, change: u64) {
         let real = self.world.reals.get(slot as usize);
         if let (Some(real), Some(word)) = (real, self.program.load_word(slot)) {
@@ -249,7 +248,7 @@ impl Loads for Twin {
 const HEADROOM: usize = 256 - 40;
 
 /// What becomes of a frame in the model, as the kernel would say it.
-fn model(world: &World, frame: &[u8], room: usize) -> Run {
+fn model<A: Family>(world: &World<A>, frame: &[u8], room: usize) -> Run {
     let (outcome, frame) = world.send_with_room(frame, room);
     let verdict = match outcome.verdict {
         forward::Verdict::Pass => Verdict::Pass,
@@ -265,11 +264,11 @@ fn model(world: &World, frame: &[u8], room: usize) -> Run {
 }
 
 /// All that is in a bucket.
-fn words(bucket: &Bucket<Host>) -> Vec<u64> {
+fn words<A: Family>(bucket: &Bucket<Host, A>) -> Vec<u64> {
     let mut words = Vec::new();
     for line in &bucket.lines {
         words.extend(line.metas.iter().map(|meta| meta.load(Ordering::SeqCst)));
-        words.extend(line.addrs.iter().map(|addrs| addrs.load(Ordering::SeqCst)));
+        words.extend(line.addrs.iter().flat_map(A::words));
         words.extend(
             line.ports
                 .iter()

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use lb_common::abi::{Method, Plan, Real, ServiceKey4, Timeouts, real, service, setting};
 use lb_common::model::{Lists, Path, World};
-use lb_common::net::{Be16, Be32, Proto};
+use lb_common::net::{Address, Be16, Be32, Proto};
 use lb_common::packet::wire::{MacPair, mac_word};
 use lb_common::sched::Scheduler;
 use lb_daemon::core::schedule::{Course, Entry, MhTable};
@@ -84,7 +84,7 @@ fn random_service(dice: &mut Dice, world: &mut World) -> Service {
     let proto = dice.pick(&[Proto::Tcp, Proto::Tcp, Proto::Udp]);
     let host_bits = dice.pick(&[0, 0, 0, 0, 1, 4, 8, 12, 16]);
     let key = ServiceKey4 {
-        vip: ServiceKey4::network(
+        vip: Address::network(
             Be32::from_bytes([203, 0, 113, 10 + dice.below(2) as u8]),
             host_bits,
         ),
