@@ -2,15 +2,18 @@
 //!
 //! Written without the code under test: lengths and checksums are computed from scratch here.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::vec::Vec;
 
-/// A TCP segment or UDP datagram over IPv4 over Ethernet, by default from a client to the director with TTL 64 and DF.
+/// A TCP segment or UDP datagram over IP over Ethernet, by default from a client to the director with TTL 64 and DF.
+///
+/// It is of IPv6 if its addresses are: TOS is the traffic class then, TTL the hop limit, and there is no identification, DF or
+/// option.
 #[derive(Clone, Debug)]
 pub struct Build {
     proto: u8,
-    src: SocketAddrV4,
-    dst: SocketAddrV4,
+    src: SocketAddr,
+    dst: SocketAddr,
     src_mac: [u8; 6],
     dst_mac: [u8; 6],
     tos: u8,
@@ -20,11 +23,12 @@ pub struct Build {
     flags: u8,
     checksum: bool,
     options: Vec<u8>,
+    extensions: Vec<(u8, Vec<u8>)>,
     payload: Vec<u8>,
 }
 
 impl Build {
-    fn new(proto: u8, src: SocketAddrV4, dst: SocketAddrV4) -> Self {
+    fn new(proto: u8, src: SocketAddr, dst: SocketAddr) -> Self {
         Self {
             proto,
             src,
@@ -38,6 +42,7 @@ impl Build {
             flags: 0x10,
             checksum: true,
             options: Vec::new(),
+            extensions: Vec::new(),
             payload: Vec::new(),
         }
     }
@@ -46,7 +51,7 @@ impl Build {
     ///
     /// # Panics
     ///
-    /// Where a text is not an IPv4 address and port.
+    /// Where a text is not an address and port.
     pub fn tcp(src: &str, dst: &str) -> Self {
         Self::new(6, parse(src), parse(dst))
     }
@@ -55,17 +60,27 @@ impl Build {
     ///
     /// # Panics
     ///
-    /// Where a text is not an IPv4 address and port.
+    /// Where a text is not an address and port.
     pub fn udp(src: &str, dst: &str) -> Self {
         Self::new(17, parse(src), parse(dst))
     }
 
-    /// A TCP segment (ACK) between two addresses in host order.
+    /// A TCP segment (ACK) between two addresses of one family.
+    pub fn tcp_from(src: SocketAddr, dst: SocketAddr) -> Self {
+        Self::new(6, src, dst)
+    }
+
+    /// A UDP datagram between two addresses of one family.
+    pub fn udp_from(src: SocketAddr, dst: SocketAddr) -> Self {
+        Self::new(17, src, dst)
+    }
+
+    /// A TCP segment (ACK) between two IPv4 addresses in host order.
     pub fn tcp_between(src: u32, src_port: u16, dst: u32, dst_port: u16) -> Self {
         Self::new(6, socket(src, src_port), socket(dst, dst_port))
     }
 
-    /// A UDP datagram between two addresses in host order.
+    /// A UDP datagram between two IPv4 addresses in host order.
     pub fn udp_between(src: u32, src_port: u16, dst: u32, dst_port: u16) -> Self {
         Self::new(17, socket(src, src_port), socket(dst, dst_port))
     }
@@ -128,6 +143,18 @@ impl Build {
         }
     }
 
+    /// Extension headers of IPv6: the number of each, and its bytes behind the next header's number.
+    #[must_use]
+    pub fn extensions(self, extensions: &[(u8, &[u8])]) -> Self {
+        let extensions = extensions
+            .iter()
+            .map(|(number, bytes)| (*number, bytes.to_vec()));
+        Self {
+            extensions: extensions.collect(),
+            ..self
+        }
+    }
+
     /// What the segment or datagram carries.
     #[must_use]
     pub fn payload(self, payload: &[u8]) -> Self {
@@ -148,6 +175,38 @@ impl Build {
 
     /// The frame.
     pub fn bytes(&self) -> Vec<u8> {
+        match (self.src.ip(), self.dst.ip()) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => self.over_ipv4(src.octets(), dst.octets()),
+            (src, dst) => self.over_ipv6(&octets(src), &octets(dst)),
+        }
+    }
+
+    fn over_ipv6(&self, src: &[u8], dst: &[u8]) -> Vec<u8> {
+        let mut payload = Vec::new();
+        let numbers = self.extensions.iter().map(|(number, _)| *number);
+        let mut next = numbers.chain([self.proto]);
+        let first = next.next().unwrap_or(self.proto);
+        for ((_, bytes), next) in self.extensions.iter().zip(next) {
+            payload.push(next);
+            payload.extend(bytes);
+        }
+        payload.extend(self.transport());
+        let mut ip = vec![0x60 | self.tos >> 4, self.tos << 4, 0, 0];
+        ip.extend((payload.len() as u16).to_be_bytes());
+        ip.extend([first, self.ttl]);
+        ip.extend(src);
+        ip.extend(dst);
+        [
+            &self.dst_mac[..],
+            &self.src_mac,
+            &[0x86, 0xdd],
+            &ip,
+            &payload,
+        ]
+        .concat()
+    }
+
+    fn over_ipv4(&self, src: [u8; 4], dst: [u8; 4]) -> Vec<u8> {
         let l4 = self.transport();
         let ihl = 20 + self.options.len();
         let mut ip = Vec::with_capacity(ihl);
@@ -156,8 +215,8 @@ impl Build {
         ip.extend(self.id.to_be_bytes());
         ip.extend(self.fragment.to_be_bytes());
         ip.extend([self.ttl, self.proto, 0, 0]);
-        ip.extend(self.src.ip().octets());
-        ip.extend(self.dst.ip().octets());
+        ip.extend(src);
+        ip.extend(dst);
         ip.extend(&self.options);
         let sum = sum_be(&ip);
         ip[10..12].copy_from_slice(&sum.to_be_bytes());
@@ -181,8 +240,8 @@ impl Build {
         };
         l4.extend(&self.payload);
         let sum = transport_sum(
-            self.src.ip().octets(),
-            self.dst.ip().octets(),
+            &octets(self.src.ip()),
+            &octets(self.dst.ip()),
             self.proto,
             &l4,
         );
@@ -205,6 +264,36 @@ pub fn checksums_hold(frame: &[u8]) -> bool {
 
 /// [`checksums_hold`] of an IP packet.
 fn packet_checksums_hold(ip: &[u8]) -> bool {
+    match ip.first() {
+        Some(first) if first >> 4 == 6 => ipv6_checksums_hold(ip),
+        _ => ipv4_checksums_hold(ip),
+    }
+}
+
+fn ipv6_checksums_hold(ip: &[u8]) -> bool {
+    let Some((header, rest)) = ip.split_at_checked(40) else {
+        return false;
+    };
+    let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let (Some(mut l4), mut proto) = (rest.get(..len), header[6]) else {
+        return false;
+    };
+    // Hop-by-hop, routing and destination options.
+    while let (0 | 43 | 60, Some([next, units, ..])) = (proto, l4.first_chunk::<2>()) {
+        let Some(behind) = l4.get(8 * (usize::from(*units) + 1)..) else {
+            return false;
+        };
+        (proto, l4) = (*next, behind);
+    }
+    let (src, dst) = (&header[8..24], &header[24..40]);
+    match proto {
+        4 | 41 => packet_checksums_hold(l4),
+        6 | 17 | 58 => transport_sum(src, dst, proto, l4) == 0,
+        _ => true,
+    }
+}
+
+fn ipv4_checksums_hold(ip: &[u8]) -> bool {
     let (Some(&first), Some(length)) = (ip.first(), ip.get(2..4)) else {
         return false;
     };
@@ -215,13 +304,11 @@ fn packet_checksums_hold(ip: &[u8]) -> bool {
     let (Some(header), Some(l4)) = (ip.get(..ihl), ip.get(ihl..len)) else {
         return false;
     };
-    let (Ok(src), Ok(dst)) = (header[12..16].try_into(), header[16..20].try_into()) else {
-        return false;
-    };
+    let (src, dst) = (&header[12..16], &header[16..20]);
     sum_be(header) == 0
         && match header[9] {
             1 => sum_be(l4) == 0,
-            4 => packet_checksums_hold(l4),
+            4 | 41 => packet_checksums_hold(l4),
             6 => transport_sum(src, dst, 6, l4) == 0,
             17 if l4[6..8] == [0, 0] => true,
             17 => transport_sum(src, dst, 17, l4) == 0,
@@ -230,9 +317,16 @@ fn packet_checksums_hold(ip: &[u8]) -> bool {
 }
 
 /// The checksum over pseudo-header and transport header with data.
-fn transport_sum(src: [u8; 4], dst: [u8; 4], proto: u8, l4: &[u8]) -> u16 {
+fn transport_sum(src: &[u8], dst: &[u8], proto: u8, l4: &[u8]) -> u16 {
     let length = (l4.len() as u16).to_be_bytes();
-    sum_be(&[&src[..], &dst, &[0, proto], &length, l4].concat())
+    sum_be(&[src, dst, &[0, proto], &length, l4].concat())
+}
+
+fn octets(addr: IpAddr) -> Vec<u8> {
+    match addr {
+        IpAddr::V4(addr) => addr.octets().to_vec(),
+        IpAddr::V6(addr) => addr.octets().to_vec(),
+    }
 }
 
 /// The Internet checksum (RFC 1071), the plain way.
@@ -250,10 +344,10 @@ fn sum_be(bytes: &[u8]) -> u16 {
     clippy::expect_used,
     reason = "the caller writes the text: a wrong one is a mistake in the test"
 )]
-fn parse(text: &str) -> SocketAddrV4 {
-    text.parse().expect("an IPv4 address and port")
+fn parse(text: &str) -> SocketAddr {
+    text.parse().expect("an address and port")
 }
 
-fn socket(addr: u32, port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(Ipv4Addr::from(addr), port)
+fn socket(addr: u32, port: u16) -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::from(addr).into(), port)
 }

@@ -15,18 +15,18 @@ pub const SLOTS_PER_LINE: usize = 3;
 /// Flows in a bucket.
 pub const SLOTS_PER_BUCKET: usize = LINES * SLOTS_PER_LINE;
 
-/// Three flows, field by field, and a note. What tells nearly all flows apart, without their addresses, is in its first cache line.
+/// Three flows, field by field, and a note.
 #[repr(C, align(64))]
 pub struct Line<A: Atoms, N: Recorded = Be32> {
     /// The flows' [`Meta`] words.
     pub metas: [A::U64; SLOTS_PER_LINE],
+    /// The flows' addresses as in the packet.
+    pub addrs: [N::Cells<A>; SLOTS_PER_LINE],
     /// The flows' ports as in the packet: the client's in the low half, the service's in the high half.
     pub ports: [A::U32; SLOTS_PER_LINE],
     /// In the first line: how many flows whose home this is sit in their alternate bucket. In the second: the tick until
     /// which a flow may be under way that was turned away here, or 0.
     pub note: A::U32,
-    /// The flows' addresses as in the packet.
-    pub addrs: [N::Cells<A>; SLOTS_PER_LINE],
 }
 
 /// One element of the table.
@@ -41,9 +41,9 @@ const _: () = {
     use crate::atomic::Host;
     use crate::net::Be128;
     assert!(size_of::<Line<Host>>() == 64);
-    assert!(core::mem::offset_of!(Line<Host>, ports) == 24);
-    assert!(core::mem::offset_of!(Line<Host>, note) == 36);
-    assert!(core::mem::offset_of!(Line<Host>, addrs) == 40);
+    assert!(core::mem::offset_of!(Line<Host>, addrs) == 24);
+    assert!(core::mem::offset_of!(Line<Host>, ports) == 48);
+    assert!(core::mem::offset_of!(Line<Host>, note) == 60);
     assert!(size_of::<Bucket<Host>>() == 128);
     assert!(size_of::<Bucket<Host, Be128>>() == 384);
     assert!(core::mem::offset_of!(Bucket<Host>, lines) == 0);
@@ -180,9 +180,9 @@ impl<A: Atoms, N: Recorded> Line<A, N> {
     fn new() -> Self {
         Self {
             metas: core::array::from_fn(|_| A::U64::new(0)),
+            addrs: core::array::from_fn(|_| N::empty()),
             ports: core::array::from_fn(|_| A::U32::new(0)),
             note: A::U32::new(0),
-            addrs: core::array::from_fn(|_| N::empty()),
         }
     }
 }

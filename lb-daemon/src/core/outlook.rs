@@ -5,7 +5,7 @@
 //! runs.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use lb_common::load;
 use lb_common::net::Proto;
 use lb_common::sched::{self, Request, Scheduler};
 
-use crate::core::schedule::{Course, Entry, Layout, MhTable, Model};
+use crate::core::schedule::{Course, Entry, Layout, MhTable, Model, fold};
 
 /// What a service's choices go by at one moment.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub struct Outlook {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// The real server that it leads to.
-    pub real: SocketAddrV4,
+    pub real: SocketAddr,
     /// How long it lasts without another connection.
     pub expires: Duration,
     /// Whether that real server is still to be had; otherwise another one is chosen, and the template led anew.
@@ -168,7 +168,7 @@ pub struct Trial {
 }
 
 /// Opens connections from as many different clients, which all stay open. The clients are the same each time.
-pub fn trial(outlook: &Outlook, proto: Proto, vip: Ipv4Addr, connections: u32) -> Trial {
+pub fn trial(outlook: &Outlook, proto: Proto, vip: IpAddr, connections: u32) -> Trial {
     let mut pool = outlook.pool();
     let by_slot: HashMap<u32, &Entry> = outlook
         .entries
@@ -316,11 +316,11 @@ fn open(pool: &mut Model, entry: &Entry, proto: Proto) {
 }
 
 /// Clients from all over, always the same.
-fn clients(vip: Ipv4Addr) -> impl Iterator<Item = Request> {
+fn clients(vip: IpAddr) -> impl Iterator<Item = Request> {
     let mut random = fastrand::Rng::with_seed(0x10ad_ba1a);
     std::iter::repeat_with(move || Request {
         client: random.u32(0x0100_0000..0xE000_0000),
-        destination: vip.to_bits(),
+        destination: fold(vip),
         client_port: random.u16(1024..),
     })
 }
@@ -329,7 +329,7 @@ fn clients(vip: Ipv4Addr) -> impl Iterator<Item = Request> {
 mod tests {
     use super::*;
 
-    const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
     fn id(n: u8) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, n], 80))

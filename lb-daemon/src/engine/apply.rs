@@ -1,12 +1,12 @@
 //! How does another configuration come to run? Whole, or not at all.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tracing::{error, info};
 
-use super::network::{hop, v4};
+use super::network::hop;
 use super::roles::Roles;
 use super::{Engine, Machine, Network, detached, machine, problem};
 use crate::api::types::{Change, Problem};
@@ -61,7 +61,7 @@ impl Engine {
         let interfaces = machine::interfaces(&*self.network, model).await;
         let plane = self.plane.as_deref_mut().ok_or_else(detached)?;
         // Also those that no configuration names any more but that still have connections.
-        let known: HashSet<IpAddr> = plane.real_addresses().into_iter().map(IpAddr::V4).collect();
+        let known: HashSet<IpAddr> = plane.real_addresses().into_iter().collect();
         let reals: HashSet<IpAddr> = machine::reals(model).into_iter().collect();
         self.network
             .watch(
@@ -87,7 +87,7 @@ impl Engine {
         };
         let plane = self.plane.as_deref_mut().ok_or_else(detached)?;
         let network = &*self.network;
-        let look = |addr: Ipv4Addr| hop(network.hop(addr.into()).as_ref());
+        let look = |addr: IpAddr| hop(network.hop(addr).as_ref());
         let wanted = (desired.interfaces.clone(), desired.mode);
         let attach = self.attached.as_ref() != Some(&wanted);
         let replace = self.replace;
@@ -163,11 +163,11 @@ impl Engine {
 
     /// Tells the data plane the way to a real server as it is now.
     pub(super) fn follow_hop(&mut self, real: IpAddr) {
-        let (Some(addr), Some(plane)) = (v4(real), self.plane.as_deref_mut()) else {
+        let Some(plane) = self.plane.as_deref_mut() else {
             return;
         };
-        if let Err(err) = plane.set_next_hop(addr, hop(self.network.hop(real).as_ref())) {
-            error!("cannot tell the data plane the way to {addr}: {err}");
+        if let Err(err) = plane.set_next_hop(real, hop(self.network.hop(real).as_ref())) {
+            error!("cannot tell the data plane the way to {real}: {err}");
         }
     }
 }

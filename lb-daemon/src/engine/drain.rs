@@ -4,7 +4,7 @@
 //! reload of the file does not end it, and it is remembered over restarts.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -153,7 +153,7 @@ impl Engine {
             .unwrap_or_default();
         let filter = bpf::ConnectionFilter {
             proto: Some(service.proto),
-            real: super::network::v4(real.ip()),
+            real: Some(real.ip()),
             ..bpf::ConnectionFilter::default()
         };
         let found = self
@@ -161,7 +161,7 @@ impl Engine {
             .connections(filter)
             .map_err(|err| problem("cannot list the connections", &err))?;
         Ok(Box::new(found.filter(move |connection| {
-            IpAddr::V4(*connection.real.ip()) == real.ip()
+            connection.real.ip() == real.ip()
                 && (real.port() == 0 || connection.real.port() == real.port())
                 && listeners.iter().any(|id| listing::serves(id, connection))
         })))

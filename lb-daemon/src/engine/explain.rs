@@ -1,6 +1,6 @@
 //! Why does a connection go where it goes?
 
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::SocketAddr;
 
 use lb_common::abi::service;
 use lb_common::net::Proto;
@@ -13,6 +13,7 @@ use crate::api::types::{
 use crate::config::model;
 use crate::core::desired::ServiceId;
 use crate::core::outlook::{self, Kept, Outlook};
+use crate::core::schedule::fold;
 use crate::io::bpf::ReadError;
 
 /// How many times lots are drawn to tell the chances.
@@ -87,10 +88,10 @@ impl Engine {
         let cannot = |err: ReadError| problem("cannot look at the service", &err);
         let plane = self.plane()?;
         let outlook = plane
-            .outlook(flow.proto, key, *flow.vip.ip())
+            .outlook(flow.proto, key, flow.vip.ip())
             .map_err(cannot)?;
         let kept = plane
-            .kept(flow.proto, key, *flow.client.ip())
+            .kept(flow.proto, key, flow.client.ip())
             .map_err(cannot)?;
         let Some(outlook) = outlook else {
             explanation
@@ -177,8 +178,8 @@ impl Engine {
 /// A flow as the data plane has it.
 struct Flow {
     proto: Proto,
-    client: SocketAddrV4,
-    vip: SocketAddrV4,
+    client: SocketAddr,
+    vip: SocketAddr,
 }
 
 impl Flow {
@@ -191,7 +192,7 @@ impl Flow {
     }
 
     fn wanted(&self) -> ServiceId {
-        ServiceId::new(self.proto, *self.vip.ip(), self.vip.port())
+        ServiceId::new(self.proto, self.vip.ip(), self.vip.port())
     }
 
     /// The service that the flow is of, and by which of its listeners.
@@ -200,19 +201,19 @@ impl Flow {
         let services = engine.model.services.iter().enumerate();
         services
             .flat_map(|(place, service)| service.listeners().map(move |id| (place, id)))
-            .filter(|(_, id)| id.covers(self.proto, (*vip.ip()).into(), vip.port()))
+            .filter(|(_, id)| id.covers(self.proto, vip.ip(), vip.port()))
             .max_by_key(|(_, id)| id.precedence())
     }
 
     /// The virtual address and port by which the data plane knows the service.
-    fn key(&self, services: &[model::Service], place: usize) -> SocketAddrV4 {
+    fn key(&self, services: &[model::Service], place: usize) -> SocketAddr {
         match services
             .get(place)
             .map(|service| (service.id, service.id.addr))
         {
             // An address of a network may be that of a smaller one too.
-            Some((id, IpAddr::V4(addr))) if id.proto == self.proto && id.is_host() => {
-                SocketAddrV4::new(addr, id.port)
+            Some((id, addr)) if id.proto == self.proto && id.is_host() => {
+                SocketAddr::new(addr, id.port)
             }
             _ => self.vip,
         }
@@ -220,18 +221,18 @@ impl Flow {
 
     fn asked(&self) -> Asked {
         Asked {
-            client: self.client.ip().to_bits(),
-            destination: self.vip.ip().to_bits(),
+            client: fold(self.client.ip()),
+            destination: fold(self.vip.ip()),
             client_port: self.client.port(),
         }
     }
 }
 
 /// An address with a port.
-fn endpoint(text: &str) -> Result<SocketAddrV4, Problem> {
+fn endpoint(text: &str) -> Result<SocketAddr, Problem> {
     text.parse().map_err(|_| {
-        Problem::invalid(format!("`{text}` is not an IPv4 address with a port"))
-            .hint("write it as 192.0.2.1:80")
+        Problem::invalid(format!("`{text}` is not an address with a port"))
+            .hint("write it as 192.0.2.1:80 or [2001:db8::1]:80")
     })
 }
 

@@ -1,6 +1,6 @@
 //! What becomes of the data plane when real servers fail and return, and what is known of their health.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use tracing::error;
 
@@ -25,7 +25,7 @@ impl Engine {
             return;
         };
         let network = &*self.network;
-        let look = |addr: Ipv4Addr| hop(network.hop(addr.into()).as_ref());
+        let look = |addr: IpAddr| hop(network.hop(addr).as_ref());
         match tokio::task::block_in_place(|| plane.apply(&desired, &look)) {
             Ok(_) => self.alarms.clear(UNTOLD),
             Err(err) => {

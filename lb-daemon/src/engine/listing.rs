@@ -147,16 +147,14 @@ impl Filter {
 
     /// What the data plane itself can leave out.
     fn coarse(&self, listener: Option<ServiceId>) -> bpf::ConnectionFilter {
-        let v4 = |address: Option<(IpAddr, Option<u16>)>| {
-            address.and_then(|(addr, _)| super::network::v4(addr))
-        };
+        let addr = |address: Option<(IpAddr, Option<u16>)>| address.map(|(addr, _)| addr);
         let host = listener.filter(ServiceId::is_host);
         bpf::ConnectionFilter {
             proto: listener.map(|id| id.proto),
-            client: v4(self.client),
-            vip: host.and_then(|id| super::network::v4(id.addr)),
+            client: addr(self.client),
+            vip: host.map(|id| id.addr),
             vip_port: listener.map(|id| id.port).filter(|port| *port != 0),
-            real: v4(self.real),
+            real: addr(self.real),
             templates: true,
         }
     }
@@ -167,8 +165,8 @@ impl Filter {
                 addr == found.ip() && port.is_none_or(|port| port == found.port())
             })
         };
-        is(self.real, connection.real.into())
-            && is(self.client, connection.client.into())
+        is(self.real, connection.real)
+            && is(self.client, connection.client)
             && self
                 .state
                 .as_deref()
@@ -178,7 +176,7 @@ impl Filter {
 }
 
 pub(super) fn serves(id: &ServiceId, connection: &bpf::Connection) -> bool {
-    let vip = IpAddr::V4(*connection.vip.ip());
+    let vip = connection.vip.ip();
     id.proto == connection.proto
         && (id.port == 0 || id.port == connection.vip.port())
         && crate::config::value::mask(vip, id.prefix) == id.addr

@@ -1,7 +1,7 @@
 //! The network as the engine needs it, so that tests can stand in for the kernel.
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use ipnet::IpNet;
@@ -72,7 +72,7 @@ pub(crate) fn hop(next: Option<&NextHop>) -> Hop {
         return Hop::Local;
     }
     match (next.mac, next.src_mac, next.source) {
-        (Some(mac), Some(src_mac), Some(IpAddr::V4(src))) => Hop::Via(Neighbour {
+        (Some(mac), Some(src_mac), Some(src)) => Hop::Via(Neighbour {
             ifindex: next.ifindex,
             mac: mac.bytes(),
             src_mac: src_mac.bytes(),
@@ -80,14 +80,6 @@ pub(crate) fn hop(next: Option<&NextHop>) -> Hop {
             src,
         }),
         _ => Hop::Unresolved,
-    }
-}
-
-/// The IPv4 address, if it is one: the data plane knows no others.
-pub(crate) const fn v4(addr: IpAddr) -> Option<Ipv4Addr> {
-    match addr {
-        IpAddr::V4(addr) => Some(addr),
-        IpAddr::V6(_) => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The data plane as the engine needs it, so that tests can stand in for the kernel.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use lb_common::counter::Counter;
@@ -22,7 +22,7 @@ pub trait Plane: Send {
     fn apply(
         &mut self,
         desired: &Desired,
-        hop: &dyn Fn(Ipv4Addr) -> Hop,
+        hop: &dyn Fn(IpAddr) -> Hop,
     ) -> Result<Applied, ApplyError>;
     /// The switch by which new connections are served or left to another director.
     fn gate(&self) -> Gate;
@@ -36,9 +36,9 @@ pub trait Plane: Send {
     /// The names of interfaces from which somebody has taken the program.
     fn taken_off(&self) -> Vec<String>;
     /// Whose next hops matter.
-    fn real_addresses(&self) -> Vec<Ipv4Addr>;
+    fn real_addresses(&self) -> Vec<IpAddr>;
     /// Tells how a real server's address is reached now.
-    fn set_next_hop(&mut self, addr: Ipv4Addr, hop: Hop) -> Result<usize, ApplyError>;
+    fn set_next_hop(&mut self, addr: IpAddr, hop: Hop) -> Result<usize, ApplyError>;
     /// One slice of upkeep.
     fn maintain(&mut self, now: Instant, budget: Duration) -> Result<Maintained, ReadError>;
     /// Takes out all connections of a real server that was removed; whether there is such a one.
@@ -53,22 +53,22 @@ pub trait Plane: Send {
     fn outlook(
         &self,
         proto: Proto,
-        vip: SocketAddrV4,
-        destination: Ipv4Addr,
+        vip: SocketAddr,
+        destination: IpAddr,
     ) -> Result<Option<Outlook>, ReadError>;
     /// At which real server of this service a persistent client is kept.
     fn kept(
         &self,
         proto: Proto,
-        vip: SocketAddrV4,
-        client: Ipv4Addr,
+        vip: SocketAddr,
+        client: IpAddr,
     ) -> Result<Option<Kept>, ReadError>;
     /// The connection that is recorded of a flow.
     fn connection(
         &self,
         proto: Proto,
-        client: SocketAddrV4,
-        vip: SocketAddrV4,
+        client: SocketAddr,
+        vip: SocketAddr,
     ) -> Result<Option<Connection>, ReadError>;
     /// The state of the whole.
     fn status(&self) -> Result<Status, ReadError>;
@@ -80,7 +80,7 @@ impl Plane for Dataplane {
     fn apply(
         &mut self,
         desired: &Desired,
-        hop: &dyn Fn(Ipv4Addr) -> Hop,
+        hop: &dyn Fn(IpAddr) -> Hop,
     ) -> Result<Applied, ApplyError> {
         Self::apply(self, desired, hop)
     }
@@ -102,11 +102,11 @@ impl Plane for Dataplane {
         Self::taken_off(self)
     }
 
-    fn real_addresses(&self) -> Vec<Ipv4Addr> {
+    fn real_addresses(&self) -> Vec<IpAddr> {
         Self::real_addresses(self)
     }
 
-    fn set_next_hop(&mut self, addr: Ipv4Addr, hop: Hop) -> Result<usize, ApplyError> {
+    fn set_next_hop(&mut self, addr: IpAddr, hop: Hop) -> Result<usize, ApplyError> {
         Self::set_next_hop(self, addr, hop)
     }
 
@@ -133,8 +133,8 @@ impl Plane for Dataplane {
     fn outlook(
         &self,
         proto: Proto,
-        vip: SocketAddrV4,
-        destination: Ipv4Addr,
+        vip: SocketAddr,
+        destination: IpAddr,
     ) -> Result<Option<Outlook>, ReadError> {
         Self::outlook(self, proto, vip, destination)
     }
@@ -142,8 +142,8 @@ impl Plane for Dataplane {
     fn kept(
         &self,
         proto: Proto,
-        vip: SocketAddrV4,
-        client: Ipv4Addr,
+        vip: SocketAddr,
+        client: IpAddr,
     ) -> Result<Option<Kept>, ReadError> {
         Self::kept(self, proto, vip, client)
     }
@@ -151,8 +151,8 @@ impl Plane for Dataplane {
     fn connection(
         &self,
         proto: Proto,
-        client: SocketAddrV4,
-        vip: SocketAddrV4,
+        client: SocketAddr,
+        vip: SocketAddr,
     ) -> Result<Option<Connection>, ReadError> {
         Self::connection(self, proto, client, vip)
     }

@@ -89,12 +89,7 @@ impl Engine {
     }
 
     fn service(&self, service: &model::Service, reading: Option<&ServiceReading>) -> Service {
-        let find = |id: SocketAddr| {
-            reading?
-                .reals
-                .iter()
-                .find(|real| SocketAddr::V4(real.addr) == id)
-        };
+        let find = |id: SocketAddr| reading?.reals.iter().find(|real| real.addr == id);
         let standings = self.standings();
         let standing = standings.get(service.id);
         let mut reals: Vec<Real> = service

@@ -1,7 +1,7 @@
 //! What would a change make of a service's connections? Nothing is changed.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use lb_common::net::Proto;
 use lb_common::sched::Request as Asked;
@@ -11,6 +11,7 @@ use crate::api::types::{self, Both, Live, Problem, SimulatedReal, Simulation, Si
 use crate::config::Model;
 use crate::core::desired::{DesiredReal, DesiredService, ServiceId};
 use crate::core::outlook::{Outlook, Trial, Wanted, elsewhere, is_by_hash, trial};
+use crate::core::schedule::fold;
 use crate::io::bpf::{self, mh_table, plan_flags};
 
 /// How many connections are tried without a wish.
@@ -43,10 +44,10 @@ impl Request for Simulate {
         ) else {
             return Err(super::detached());
         };
-        let vip = vip(after.id)?;
+        let vip = vip(after.id);
         let plane = engine.plane()?;
         let now = plane
-            .outlook(after.id.proto, vip, *vip.ip())
+            .outlook(after.id.proto, vip, vip.ip())
             .map_err(|err| problem("cannot look at the service", &err))?
             .ok_or_else(|| Problem::failed("the data plane does not know the service"))?;
         let then = now.changed(
@@ -61,8 +62,8 @@ impl Request for Simulate {
         let force = self.0.force;
         Ok(tokio::task::block_in_place(|| {
             let trials = Both {
-                before: trial(&now, after.id.proto, *vip.ip(), connections),
-                after: trial(&then, after.id.proto, *vip.ip(), connections),
+                before: trial(&now, after.id.proto, vip.ip(), connections),
+                after: trial(&then, after.id.proto, vip.ip(), connections),
             };
             let live = Present::count(found, &now, &then);
             Simulation {
@@ -130,17 +131,14 @@ fn wanted(service: &DesiredService) -> Vec<Wanted> {
     service.reals.iter().rev().map(wanted).collect()
 }
 
-fn vip(id: ServiceId) -> Result<SocketAddrV4, Problem> {
-    match id.addr {
-        IpAddr::V4(addr) => Ok(SocketAddrV4::new(addr, id.port)),
-        IpAddr::V6(_) => Err(Problem::invalid(format!("{id} is not an IPv4 service"))),
-    }
+const fn vip(id: ServiceId) -> SocketAddr {
+    SocketAddr::new(id.addr, id.port)
 }
 
-fn of_service(id: ServiceId, vip: SocketAddrV4) -> bpf::ConnectionFilter {
+fn of_service(id: ServiceId, vip: SocketAddr) -> bpf::ConnectionFilter {
     bpf::ConnectionFilter {
         proto: Some(id.proto),
-        vip: Some(*vip.ip()),
+        vip: Some(vip.ip()),
         vip_port: Some(vip.port()).filter(|port| *port != 0),
         ..bpf::ConnectionFilter::default()
     }
@@ -156,8 +154,8 @@ impl Present {
     fn count(found: impl Iterator<Item = bpf::Connection>, now: &Outlook, then: &Outlook) -> Self {
         let mut by_real = HashMap::new();
         let clients = found.map(|connection| {
-            *by_real.entry(connection.real.into()).or_default() += 1;
-            asked(connection.client, *connection.vip.ip())
+            *by_real.entry(connection.real).or_default() += 1;
+            asked(connection.client, connection.vip.ip())
         });
         let elsewhere = if is_by_hash(now.scheduler) && is_by_hash(then.scheduler) {
             Some(elsewhere(now, then, clients))
@@ -192,10 +190,10 @@ impl Present {
     }
 }
 
-fn asked(client: SocketAddrV4, vip: Ipv4Addr) -> Asked {
+fn asked(client: SocketAddr, vip: IpAddr) -> Asked {
     Asked {
-        client: client.ip().to_bits(),
-        destination: vip.to_bits(),
+        client: fold(client.ip()),
+        destination: fold(vip),
         client_port: client.port(),
     }
 }

@@ -3,7 +3,7 @@
 //! The data plane's counters only grow; zeroing remembers where they stood, as IPVS does, and rates stay right.
 
 use std::collections::HashMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -16,13 +16,13 @@ use crate::io::store::{Found, Item, Store};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Zeroed(HashMap<Key, TrafficSum>);
 
-type Key = (String, Option<SocketAddrV4>);
+type Key = (String, Option<SocketAddr>);
 
 /// As it is written down.
 #[derive(Serialize, Deserialize)]
 struct Row {
     service: String,
-    real: Option<SocketAddrV4>,
+    real: Option<SocketAddr>,
     words: [u64; 5],
 }
 
@@ -93,7 +93,7 @@ impl Zeroed {
     pub(super) fn since(
         &self,
         service: ServiceId,
-        real: Option<SocketAddrV4>,
+        real: Option<SocketAddr>,
         now: TrafficSum,
     ) -> TrafficSum {
         match self.0.get(&(service.to_string(), real)) {

@@ -1,6 +1,6 @@
 //! Loading, attaching, applying, detaching.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lb_common::sched::Scheduler::{Rr, Wrr};
@@ -187,7 +187,7 @@ fn a_next_hop_is_in_use_at_once() {
         .apply(&desired(&[service(1, Rr, &[(1, 1)])]), &|_| Hop::Unresolved)
         .unwrap();
     assert!(!dataplane.services().unwrap()[0].reals[0].resolved);
-    let addr = Ipv4Addr::new(10, 0, 0, 1);
+    let addr = IpAddr::from([10, 0, 0, 1]);
     assert_eq!(dataplane.real_addresses(), [addr]);
     assert_eq!(dataplane.set_next_hop(addr, hop(addr)).unwrap(), 1);
     assert!(dataplane.services().unwrap()[0].reals[0].resolved);

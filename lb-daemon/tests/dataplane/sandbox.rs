@@ -1,6 +1,6 @@
 //! Namespaces for one test, and a data plane in them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -130,13 +130,16 @@ pub(crate) fn desired(services: &[DesiredService]) -> Desired {
 }
 
 /// Everything is one hop away, on `lb0`.
-pub(crate) fn hop(addr: Ipv4Addr) -> Hop {
-    let [.., last] = addr.octets();
+pub(crate) fn hop(addr: IpAddr) -> Hop {
+    let (last, src) = match addr {
+        IpAddr::V4(addr) => (addr.to_bits() as u8, IpAddr::from([10, 0, 0, 254])),
+        IpAddr::V6(addr) => (addr.to_bits() as u8, "fd00:10::fe".parse().unwrap()),
+    };
     Hop::Via(NextHop {
         ifindex: nix::net::if_::if_nametoindex("lb0").unwrap(),
         mac: [2, 0, 0, 0, 0, last],
         src_mac: [2, 0, 0, 0, 1, 1],
         mtu: 1500,
-        src: Ipv4Addr::new(10, 0, 0, 254),
+        src,
     })
 }

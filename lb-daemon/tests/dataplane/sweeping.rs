@@ -93,7 +93,7 @@ fn a_connection_is_listed_with_all_that_is_known_of_it() {
     pinned.advance(30);
 
     let filter = ConnectionFilter {
-        client: Some(client),
+        client: Some(client.into()),
         ..ConnectionFilter::default()
     };
     let listed: Vec<_> = dataplane.connections(filter).unwrap().collect();
@@ -112,7 +112,7 @@ fn a_connection_is_listed_with_all_that_is_known_of_it() {
     assert!((28..=32).contains(&one.idle.as_secs()), "{:?}", one.idle);
 
     let of_no_real = ConnectionFilter {
-        real: Some(Ipv4Addr::new(10, 0, 0, 99)),
+        real: Some([10, 0, 0, 99].into()),
         ..ConnectionFilter::default()
     };
     assert_eq!(dataplane.connections(of_no_real).unwrap().count(), 0);

@@ -29,6 +29,9 @@ impl Family for Be128 {
     const PROGRAM: &'static str = "lb6";
 
     fn words(cells: &[AtomicU64; 4]) -> Vec<u64> {
-        cells.iter().map(|cell| cell.load(Ordering::SeqCst)).collect()
+        cells
+            .iter()
+            .map(|cell| cell.load(Ordering::SeqCst))
+            .collect()
     }
 }

@@ -128,7 +128,9 @@ impl<A: Family> Program<A> {
         if A::PROGRAM != director.name {
             let name = std::mem::replace(&mut director.name, A::PROGRAM);
             let other = director.xdp()?;
-            other.load().with_context(|| format!("load `{}`", A::PROGRAM))?;
+            other
+                .load()
+                .with_context(|| format!("load `{}`", A::PROGRAM))?;
             let fd = other.fd()?.as_fd().as_raw_fd();
             director.name = name;
             director.put(map::PROGRAMS, program::IPV6, &fd.cast_unsigned())?;

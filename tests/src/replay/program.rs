@@ -3,7 +3,7 @@
 //! No interface and no traffic: it lives in a network and a mount namespace of its own, with a BPF file system of its own. Waiting
 //! is moving the clock that the program adds to its own.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use aya_obj::programs::XdpAttachType;
 use lb_common::packet::build::Build;
 use lb_daemon::core::desired::{
     self, Desired, DesiredReal, DesiredService, Forwarding, Persistence, Scheduler, SchedulerFlags,
-    ServiceId, Timeouts,
+    ServiceId, Timeouts, full_prefix,
 };
 use lb_daemon::io::bpf::{
     Capacity, ConnectionFilter, Dataplane, Gate, Hop, NextHop, Options, ServiceReading,
@@ -112,7 +112,7 @@ impl Program {
         let mut pins = pins.filter_map(|entry| Some(entry.ok()?.path()));
         let is_program = |path: &PathBuf| {
             let name = path.file_name().and_then(|name| name.to_str());
-            name.is_some_and(|name| name.starts_with("program"))
+            name.is_some_and(|name| name.starts_with("program") && name.ends_with("-lb"))
         };
         let pin = pins.find(is_program).context("the program is not pinned")?;
         Ok(Runner(Xdp::from_pin(pin, XdpAttachType::Interface)?))
@@ -198,21 +198,18 @@ impl Director for Program {
     }
 
     fn answer(&mut self, real: IpAddr, packet: &Packet) -> Result<bool> {
-        let vip = v4(packet.vip)?;
+        let vip = packet.vip;
         let port = self.reading_of(vip, packet.proto)?.and_then(|s| {
-            let found = s.reals.iter().find(|r| IpAddr::V4(*r.addr.ip()) == real);
+            let found = s.reals.iter().find(|r| r.addr.ip() == real);
             found.map(|r| r.addr.port())
         });
-        let IpAddr::V4(real) = real else {
-            bail!("{real} is not an IPv4 address")
-        };
-        let from = SocketAddrV4::new(real, port.unwrap_or(vip.port()));
+        let from = SocketAddr::new(real, port.unwrap_or(vip.port()));
         let mac = mac_of(real);
-        let reply = build(packet.proto, from, v4(packet.client)?)
+        let reply = build(packet.proto, from, packet.client)
             .macs(mac, DIRECTOR_MAC)
             .flags(packet.flag_bits());
         let (_, frame) = self.run(&reply.bytes())?;
-        Ok(source(&frame) == Some(*vip.ip()))
+        Ok(source(&frame) == Some(vip.ip()))
     }
 
     fn advance(&mut self, seconds: u64) -> Result<()> {
@@ -226,7 +223,7 @@ impl Director for Program {
         Ok(reals
             .iter()
             .map(|r| Count {
-                real: real_name(IpAddr::V4(*r.addr.ip())),
+                real: real_name(r.addr.ip()),
                 weight: r.weight as u16,
                 active: r.active,
                 inactive: r.inactive,
@@ -243,11 +240,11 @@ impl Director for Program {
         })?;
         let connections = all.map(|c| Conn {
             proto: proto_name(c.proto).into(),
-            src: IpAddr::V4(*c.client.ip()),
+            src: c.client.ip(),
             sport: c.client.port(),
-            dst: IpAddr::V4(*c.vip.ip()),
+            dst: c.vip.ip(),
             dport: c.vip.port(),
-            real: real_name(IpAddr::V4(*c.real.ip())),
+            real: real_name(c.real.ip()),
             state: c.state.into(),
             expires: c.expires.as_secs() as i64,
         });
@@ -256,8 +253,8 @@ impl Director for Program {
 }
 
 impl Program {
-    fn reading_of(&self, vip: SocketAddrV4, proto: Proto) -> Result<Option<ServiceReading>> {
-        let id = |port| ServiceId::new(proto_of(proto), *vip.ip(), port);
+    fn reading_of(&self, vip: SocketAddr, proto: Proto) -> Result<Option<ServiceReading>> {
+        let id = |port| ServiceId::new(proto_of(proto), vip.ip(), port);
         let services = self.dataplane.services()?;
         let exact = services.iter().find(|s| s.id == id(vip.port()));
         Ok(exact
@@ -309,6 +306,7 @@ fn desired_service(service: &Service, setup: &Setup) -> Result<DesiredService> {
             )
         })
     };
+    let id = service_id(service)?;
     Ok(DesiredService {
         also,
         name: service.id.clone(),
@@ -321,12 +319,15 @@ fn desired_service(service: &Service, setup: &Setup) -> Result<DesiredService> {
         },
         persistence: service.persist.map(|seconds| Persistence {
             timeout: Duration::from_secs(seconds),
-            mask: service.netmask.as_ref().map_or(32, Netmask::prefix),
+            mask: service
+                .netmask
+                .as_ref()
+                .map_or(full_prefix(id.addr), Netmask::prefix),
             leave_quiesced: setup.is_on("expire_quiescent_template"),
         }),
         one_packet: service.one_packet,
         reals: service.reals.iter().map(real).collect::<Result<_>>()?,
-        ..DesiredService::new(service_id(service)?)
+        ..DesiredService::new(id)
     })
 }
 
@@ -361,24 +362,35 @@ const fn proto_name(proto: desired::Proto) -> &'static str {
 }
 
 /// Every real server is one hop away, at a MAC that tells which one it is.
-fn hop(real: Ipv4Addr) -> Hop {
+fn hop(real: IpAddr) -> Hop {
     Hop::Via(NextHop {
         ifindex: LOOPBACK,
         mac: mac_of(real),
         src_mac: DIRECTOR_MAC,
         mtu: 1500,
-        src: Ipv4Addr::new(10, 0, 0, 254),
+        src: match real {
+            IpAddr::V4(_) => [10, 0, 0, 254].into(),
+            IpAddr::V6(_) => real_v6(0xfe),
+        },
     })
 }
 
-fn mac_of(real: Ipv4Addr) -> [u8; 6] {
+fn mac_of(real: IpAddr) -> [u8; 6] {
     let [a, b, c, d, e] = REAL_MAC;
-    let [.., number] = real.octets();
+    let number = match real {
+        IpAddr::V4(real) => real.to_bits() as u8,
+        IpAddr::V6(real) => real.to_bits() as u8,
+    };
     [a, b, c, d, e, number]
 }
 
+/// A real server's IPv6 address.
+fn real_v6(number: u8) -> IpAddr {
+    Ipv6Addr::new(0xfd00, 0x10, 0, 0, 0, 0, 0, number.into()).into()
+}
+
 fn frame(packet: &Packet) -> Result<Vec<u8>> {
-    let build = build(packet.proto, v4(packet.client)?, v4(packet.vip)?);
+    let build = build(packet.proto, packet.client, packet.vip);
     Ok(build
         .macs(CLIENT_MAC, DIRECTOR_MAC)
         .flags(packet.flag_bits())
@@ -386,24 +398,46 @@ fn frame(packet: &Packet) -> Result<Vec<u8>> {
         .bytes())
 }
 
-fn build(proto: Proto, from: SocketAddrV4, to: SocketAddrV4) -> Build {
-    let (src, dst) = (from.ip().to_bits(), to.ip().to_bits());
+fn build(proto: Proto, from: SocketAddr, to: SocketAddr) -> Build {
     match proto {
-        Proto::Tcp => Build::tcp_between(src, from.port(), dst, to.port()),
-        Proto::Udp => Build::udp_between(src, from.port(), dst, to.port()),
+        Proto::Tcp => Build::tcp_from(from, to),
+        Proto::Udp => Build::udp_from(from, to),
     }
 }
 
-fn v4(addr: SocketAddr) -> Result<SocketAddrV4> {
-    match addr {
-        SocketAddr::V4(v4) => Ok(v4),
-        SocketAddr::V6(_) => bail!("{addr} is not an IPv4 address"),
+/// What the IP header of a frame says that is looked at here.
+struct Header {
+    protocol: u8,
+    src: IpAddr,
+    dst: IpAddr,
+    /// What is behind it.
+    payload: Vec<u8>,
+}
+
+impl Header {
+    fn of(frame: &[u8]) -> Option<Self> {
+        let ip = frame.get(14..)?;
+        let addr4 = |at: usize| Some(IpAddr::from(*ip.get(at..)?.first_chunk::<4>()?));
+        let addr6 = |at: usize| Some(IpAddr::from(*ip.get(at..)?.first_chunk::<16>()?));
+        if frame.get(12..14)? == [0x86, 0xdd] {
+            return Some(Self {
+                protocol: *ip.get(6)?,
+                src: addr6(8)?,
+                dst: addr6(24)?,
+                payload: ip.get(40..)?.to_vec(),
+            });
+        }
+        Some(Self {
+            protocol: *ip.get(9)?,
+            src: addr4(12)?,
+            dst: addr4(16)?,
+            payload: ip.get(20..)?.to_vec(),
+        })
     }
 }
 
-fn source(frame: &[u8]) -> Option<Ipv4Addr> {
-    let bytes: [u8; 4] = frame.get(26..30)?.try_into().ok()?;
-    Some(bytes.into())
+fn source(frame: &[u8]) -> Option<IpAddr> {
+    Some(Header::of(frame)?.src)
 }
 
 /// Where a frame from a client went.
@@ -421,16 +455,21 @@ fn seen(action: u32, frame: &[u8]) -> Result<Seen> {
 }
 
 fn sent(frame: &[u8]) -> Option<Seen> {
-    const ICMP: u8 = 1;
-    const IPIP: u8 = 4;
-    let (mac, protocol) = (frame.get(..6)?, *frame.get(23)?);
-    if mac == CLIENT_MAC && protocol == ICMP {
-        return Some(Seen::Icmp(*frame.get(34)?, *frame.get(35)?));
+    const ICMP: [u8; 2] = [1, 58];
+    const TUNNEL: [u8; 2] = [4, 41];
+    let (mac, header) = (frame.get(..6)?, Header::of(frame)?);
+    if mac == CLIENT_MAC && ICMP.contains(&header.protocol) {
+        let [kind, code, ..] = header.payload[..] else {
+            return None;
+        };
+        return Some(Seen::Icmp(kind, code));
     }
-    let number = mac.strip_prefix(&REAL_MAC)?.first()?;
-    let real = Ipv4Addr::new(10, 0, 0, *number);
-    let dst: [u8; 4] = frame.get(30..34)?.try_into().ok()?;
+    let number = *mac.strip_prefix(&REAL_MAC)?.first()?;
+    let real = match header.dst {
+        IpAddr::V4(_) => Ipv4Addr::new(10, 0, 0, number).into(),
+        IpAddr::V6(_) => real_v6(number),
+    };
     // In a tunnel, and with NAT, the address must say the same as the MAC.
-    let agrees = protocol != IPIP || real == Ipv4Addr::from(dst);
-    agrees.then_some(Seen::Real(real.into()))
+    let agrees = !TUNNEL.contains(&header.protocol) || real == header.dst;
+    agrees.then_some(Seen::Real(real))
 }

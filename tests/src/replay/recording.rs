@@ -374,17 +374,6 @@ impl Recording {
 impl Recording {
     /// Why the program cannot be played this, if it cannot.
     pub fn unsupported(&self) -> Option<String> {
-        let added = self.events.iter().filter_map(|event| match event {
-            Event::AddService { service } => Some(service),
-            _ => None,
-        });
-        let services: Vec<&Service> = self.services.iter().chain(added).collect();
-        if services
-            .iter()
-            .any(|s| s.listeners().iter().any(|l| l.vip.is_ipv6()))
-        {
-            return Some("IPv6 is not balanced yet".into());
-        }
         let changed = self.events.iter().filter_map(|event| match event {
             Event::Sysctl { key, value } => Some((key, value)),
             _ => None,

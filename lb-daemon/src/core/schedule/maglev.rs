@@ -158,7 +158,7 @@ impl Walk {
 }
 
 /// An address as the kernel's hashes take it: in host order, the words of an IPv6 address folded by exclusive or.
-fn fold(addr: IpAddr) -> u32 {
+pub fn fold(addr: IpAddr) -> u32 {
     match addr {
         IpAddr::V4(v4) => v4.to_bits(),
         IpAddr::V6(v6) => {

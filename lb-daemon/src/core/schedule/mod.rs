@@ -14,7 +14,7 @@ mod slots;
 mod tests;
 
 pub use course::Course;
-pub use maglev::MhTable;
+pub use maglev::{MhTable, fold};
 pub use model::Model;
 
 use std::net::SocketAddr;

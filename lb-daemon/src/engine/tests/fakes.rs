@@ -1,7 +1,7 @@
 //! Stand-ins for the kernel.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ use crate::io::store::Store;
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub(super) desired: Desired,
-    pub(super) hops: Vec<(Ipv4Addr, Hop)>,
+    pub(super) hops: Vec<(IpAddr, Hop)>,
     pub(super) applied: usize,
     pub(super) cut: Vec<(ServiceId, SocketAddr)>,
     pub(super) detached: bool,
@@ -82,7 +82,7 @@ impl Plane for FakePlane {
     fn apply(
         &mut self,
         desired: &Desired,
-        hop: &dyn Fn(Ipv4Addr) -> Hop,
+        hop: &dyn Fn(IpAddr) -> Hop,
     ) -> Result<Applied, ApplyError> {
         let mut told = self.told();
         if told.refuse > 0 {
@@ -94,11 +94,8 @@ impl Plane for FakePlane {
         told.desired.services.clone_from(&desired.services);
         for service in &desired.services {
             for real in &service.reals {
-                let IpAddr::V4(addr) = real.addr else {
-                    panic!()
-                };
-                let hop = hop(addr);
-                told.hops.push((addr, hop));
+                let hop = hop(real.addr);
+                told.hops.push((real.addr, hop));
             }
         }
         Ok(Applied::default())
@@ -126,11 +123,11 @@ impl Plane for FakePlane {
         self.told().taken_off.clone()
     }
 
-    fn real_addresses(&self) -> Vec<Ipv4Addr> {
+    fn real_addresses(&self) -> Vec<IpAddr> {
         Vec::new()
     }
 
-    fn set_next_hop(&mut self, addr: Ipv4Addr, hop: Hop) -> Result<usize, ApplyError> {
+    fn set_next_hop(&mut self, addr: IpAddr, hop: Hop) -> Result<usize, ApplyError> {
         self.told().hops.push((addr, hop));
         Ok(1)
     }
@@ -146,24 +143,19 @@ impl Plane for FakePlane {
 
     fn services(&self) -> Result<Vec<ServiceReading>, ReadError> {
         let told = self.told();
-        let reading = |real: &crate::core::desired::DesiredReal| {
-            let SocketAddr::V4(addr) = real.id() else {
-                panic!()
-            };
-            RealReading {
-                slot: 0,
-                addr,
-                method: real.method,
-                weight: real.effective_weight().into(),
-                active: if told.idle { 0 } else { 2 },
-                inactive: 5,
-                templates: 0,
-                overloaded: false,
-                down: false,
-                resolved: true,
-                traffic: told.traffic,
-                rates: Rates::default(),
-            }
+        let reading = |real: &crate::core::desired::DesiredReal| RealReading {
+            slot: 0,
+            addr: real.id(),
+            method: real.method,
+            weight: real.effective_weight().into(),
+            active: if told.idle { 0 } else { 2 },
+            inactive: 5,
+            templates: 0,
+            overloaded: false,
+            down: false,
+            resolved: true,
+            traffic: told.traffic,
+            rates: Rates::default(),
         };
         Ok(told
             .desired
@@ -188,18 +180,18 @@ impl Plane for FakePlane {
         Ok(Box::new(all.into_iter().filter(move |c| filter.matches(c))))
     }
 
-    fn kept(&self, _: Proto, _: SocketAddrV4, _: Ipv4Addr) -> Result<Option<Kept>, ReadError> {
+    fn kept(&self, _: Proto, _: SocketAddr, _: IpAddr) -> Result<Option<Kept>, ReadError> {
         Ok(self.told().kept)
     }
 
     fn outlook(
         &self,
         proto: Proto,
-        vip: SocketAddrV4,
-        _: Ipv4Addr,
+        vip: SocketAddr,
+        _: IpAddr,
     ) -> Result<Option<Outlook>, ReadError> {
         let told = self.told();
-        let id = ServiceId::new(proto, *vip.ip(), vip.port());
+        let id = ServiceId::new(proto, vip.ip(), vip.port());
         let Some(service) = told
             .desired
             .services
@@ -246,8 +238,8 @@ impl Plane for FakePlane {
     fn connection(
         &self,
         proto: Proto,
-        client: SocketAddrV4,
-        vip: SocketAddrV4,
+        client: SocketAddr,
+        vip: SocketAddr,
     ) -> Result<Option<Connection>, ReadError> {
         let told = self.told();
         let same = |c: &&Connection| (c.proto, c.client, c.vip) == (proto, client, vip);

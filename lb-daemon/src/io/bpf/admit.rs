@@ -1,25 +1,19 @@
 //! Whose packets concern us?
 //!
-//! `FILTER` and `NATREALS4` say so before anything else is looked up. They only ever grow before a change is made visible,
+//! `FILTER`, `NATREALS4` and `NATREALS6` say so before anything else is looked up. They only ever grow before a change is made visible,
 //! and shrink when nothing needs what they had ([`reap`](super::reap)).
 
 use std::collections::HashMap;
 
-use lb_common::abi::{FILTER_REAL, RealKey4, ServiceKey4, filter_cell, service, setting};
+use lb_common::abi::{Configured as _, FILTER_REAL, ServiceKey4, filter_cell, service, setting};
 use lb_common::filter;
-use lb_common::net::{Be16, Be32};
+use lb_common::net::{Be16, Be32, Be128};
 
 use super::error::MapError;
-use super::state::State;
+use super::family::{Family, folded};
+use super::state::{Source, State, service_parts};
 use super::target::Target;
-
-/// In `NATREALS4`: several services have the real server.
-const NOBODY: ServiceKey4 = ServiceKey4 {
-    vip: Be32(0),
-    port: Be16(0),
-    proto: 0,
-    host_bits: 0,
-};
+use crate::core::desired::ServiceId;
 
 impl State {
     /// Lets packets of new addresses in: those of real servers' replies, and those for virtual addresses.
@@ -37,8 +31,8 @@ impl State {
         Ok(())
     }
 
-    /// What `NATREALS4` must have for the real servers that there are.
-    pub(super) fn needed_nat_keys(&self) -> HashMap<RealKey4, ServiceKey4> {
+    /// What `NATREALS4` and `NATREALS6` must have for the real servers that there are: each with the service that alone has it.
+    pub(super) fn needed_nat_keys(&self) -> HashMap<Source, Option<ServiceId>> {
         let mut needed = HashMap::new();
         for server in self.reals.values() {
             if let Some(key) = server.nat_key()
@@ -46,14 +40,14 @@ impl State {
             {
                 // A service that is being made, or drained, has but its first key.
                 let alone = match service.keys[..] {
-                    [] | [_] if service.key.host_bits == 0 => service.key,
-                    _ => NOBODY,
+                    [] | [_] if service.key.is_host() => Some(service.key),
+                    _ => None,
                 };
                 needed
                     .entry(key)
-                    .and_modify(|of: &mut ServiceKey4| {
+                    .and_modify(|of: &mut Option<ServiceId>| {
                         if *of != alone {
-                            *of = NOBODY;
+                            *of = None;
                         }
                     })
                     .or_insert(alone);
@@ -62,7 +56,7 @@ impl State {
         needed
     }
 
-    /// Adds what `NATREALS4` and the settings lack for the real servers that there are.
+    /// Adds what `NATREALS4`, `NATREALS6` and the settings lack for the real servers that there are.
     pub(super) fn sync_nat_keys(&mut self) -> Result<(), MapError> {
         for (key, service) in self.needed_nat_keys() {
             if self.nat_keys.get(&key) != Some(&service) {
@@ -71,10 +65,12 @@ impl State {
             }
         }
         let mut settings = self.maps.settings()?;
-        if self.nat_keys.is_empty() {
-            settings.flags &= !setting::HAS_NAT;
-        } else {
-            settings.flags |= setting::HAS_NAT;
+        for (family, flag) in [(Family::V4, Be32::HAS_NAT), (Family::V6, Be128::HAS_NAT)] {
+            let is_of = |key: &Source| Family::of(key.addr.ip()) == family;
+            settings.flags &= !flag;
+            if self.nat_keys.keys().any(is_of) {
+                settings.flags |= flag;
+            }
         }
         self.maps.set_settings(&settings)
     }
@@ -83,7 +79,7 @@ impl State {
     fn note_kinds(&mut self, targets: &[Target]) -> Result<(), MapError> {
         let mut settings = self.maps.settings()?;
         for key in targets.iter().flat_map(|t| &t.keys) {
-            settings.networks |= 1 << key.host_bits & !1;
+            settings.networks |= network_bit(*key);
         }
         settings.flags &= !setting::HAS_ONE_PACKET;
         if targets.iter().any(|t| t.flags & service::ONE_PACKET != 0) {
@@ -103,16 +99,33 @@ impl State {
             admit(&mut words, key);
         }
         for key in self.nat_keys.keys() {
-            let (word, shift) = filter_cell(key.addr);
+            let (word, shift) = filter_cell(folded(key.addr.ip()));
             *words.entry(word).or_default() |= FILTER_REAL << shift;
         }
         words
     }
 }
 
+/// The bit of [`Settings::networks`](lb_common::abi::Settings::networks) for a virtual network. None for a single address, and for
+/// IPv6, of which there are no networks.
+pub(super) fn network_bit(id: ServiceId) -> u64 {
+    match Family::of(id.addr) {
+        Family::V4 => 1 << service_parts(id).host_bits & !1,
+        Family::V6 => 0,
+    }
+}
+
 /// Sets the bits of all addresses that a service may have.
-fn admit(words: &mut HashMap<u32, u64>, key: &ServiceKey4) {
-    for (word, bits) in filter::cells(key) {
+fn admit(words: &mut HashMap<u32, u64>, key: &ServiceId) {
+    let parts = service_parts(*key);
+    let key = ServiceKey4 {
+        vip: folded(parts.addr),
+        port: Be16::from_host(parts.port),
+        proto: parts.proto,
+        // Of IPv6 there are single addresses only.
+        host_bits: if key.is_host() { 0 } else { parts.host_bits },
+    };
+    for (word, bits) in filter::cells(&key) {
         *words.entry(word).or_default() |= bits;
     }
 }

@@ -5,9 +5,8 @@
 //! is not referred to by anything, and so is free again without further ado.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
 
-use lb_common::abi::{Member, Method, Real, ServiceKey4, real};
+use lb_common::abi::{Member, Method, Real, real};
 use lb_common::sched::Scheduler;
 
 use super::alloc::Block;
@@ -17,6 +16,7 @@ use super::layout::EGRESS;
 use super::ledger;
 use super::maps::Maps;
 use super::state::{Phase, RealServer, Room, Service, State, Written};
+use crate::core::desired::ServiceId;
 use crate::core::schedule::{Course, Entry};
 
 impl State {
@@ -89,7 +89,7 @@ impl State {
     }
 
     fn read_services(&mut self) -> Result<(), MapError> {
-        let mut keys: BTreeMap<u32, Vec<ServiceKey4>> = BTreeMap::new();
+        let mut keys: BTreeMap<u32, Vec<ServiceId>> = BTreeMap::new();
         for (key, service) in self.maps.service_keys()? {
             keys.entry(service).or_default().push(key);
         }
@@ -167,7 +167,7 @@ impl State {
             ..
         } = server.record;
         Some(Entry {
-            id: SocketAddr::V4(server.addr()),
+            id: server.addr(),
             slot: member.real,
             weight: member.weight,
             upper,

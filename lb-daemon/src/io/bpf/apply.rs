@@ -6,7 +6,7 @@
 //! is killed on the way leaves every service either as it was or as desired.
 
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use lb_common::abi::{Real, real, setting};
 
@@ -15,7 +15,7 @@ use super::maps::RealWord;
 use super::options::Hop;
 use super::report::Applied;
 use super::stage::Staged;
-use super::state::{Phase, State, Written, service_id};
+use super::state::{Phase, State, Written};
 use super::target::{Target, targets};
 use crate::core::desired::{ConnReuse, Desired, Forwarding, ServiceId};
 use crate::core::schedule::Course;
@@ -25,7 +25,7 @@ impl State {
     pub(super) fn apply(
         &mut self,
         desired: &Desired,
-        hop: &dyn Fn(Ipv4Addr) -> Hop,
+        hop: &dyn Fn(IpAddr) -> Hop,
     ) -> Result<Applied, ApplyError> {
         let targets = targets(desired)?;
         let forwarding = desired.forwarding;
@@ -156,7 +156,7 @@ impl State {
             service.keys.clear();
             service.course = Course::default();
             replaced.extend(service.written.take());
-            applied.removed.extend(service_id(service.key));
+            applied.removed.push(service.key);
         }
         Ok(replaced)
     }

@@ -5,21 +5,21 @@
 //! connection table notes when the last connection under each template ends, and a walk over the templates follows.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lb_common::abi::TemplateKey4;
 use lb_common::conn::{Meta, Tick};
-use lb_common::net::{Be32, Flow4};
+use lb_common::net::Flow;
 use lb_common::template::Template;
 
 use super::error::MapError;
 use super::maps::Maps;
-use super::templates::Templates;
+use super::templates::{Client, Cursor, Templates};
 use crate::core::template::ends_at;
 
 /// A template as its connections know it: by its key without succession, and its generation.
-type Known = (TemplateKey4, u32);
+type Known = (Client, u32);
 
 /// What is known of persistent clients.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ pub(super) struct Clients {
     ends: HashMap<Known, Tick>,
     /// The same of the walk that goes on.
     walk: HashMap<Known, Tick>,
-    /// Where the walk over templates goes on, if there is one: at the beginning, or after an earlier reading.
-    pass: Option<Option<u32>>,
+    /// Where the walk over templates goes on, if there is one.
+    pass: Option<Cursor>,
     /// Templates of each real server, as of the last walk over them.
     counts: HashMap<u32, u32>,
     /// The same of the one that goes on.
@@ -62,7 +62,7 @@ impl Clients {
     /// A walk over the connections begins.
     pub(super) fn begin_walk(&mut self) -> Result<(), MapError> {
         self.walk.clear();
-        self.any = !self.map.read(None)?.0.is_empty();
+        self.any = !self.map.is_empty()?;
         Ok(())
     }
 
@@ -71,12 +71,12 @@ impl Clients {
         self.any
     }
 
-    /// Notes a connection, ended or not. `mask` is that of its service's clients, in network order.
-    pub(super) fn see(&mut self, service: u32, mask: u32, flow: &Flow4, meta: Meta) {
+    /// Notes a connection, ended or not. `mask` is that of its service's clients, as its plan has it.
+    pub(super) fn see(&mut self, service: u32, mask: u32, flow: &Flow<IpAddr>, meta: Meta) {
         let Some(generation) = meta.template() else {
             return;
         };
-        let key = TemplateKey4::current(service, flow.client, Be32(mask));
+        let key = Client::current(service, flow.client, mask);
         let end = self.walk.entry((key, generation)).or_insert(meta.expires());
         if meta.expires().since(*end) > 0 {
             *end = meta.expires();
@@ -93,7 +93,7 @@ impl Clients {
         }
         self.ends.extend(self.walk.drain());
         if self.pass.is_none() && (self.any || !self.counts.is_empty()) {
-            self.pass = Some(None);
+            self.pass = Some(Cursor::START);
         }
     }
 
@@ -105,7 +105,7 @@ impl Clients {
             for (key, template) in batch {
                 self.look(key, template, now)?;
             }
-            self.pass = next.map(Some);
+            self.pass = next;
             if next.is_none() {
                 self.counts = std::mem::take(&mut self.counting);
                 self.ends.shrink_to_fit();
@@ -117,8 +117,8 @@ impl Clients {
         Ok(())
     }
 
-    fn look(&mut self, key: TemplateKey4, template: Template, now: Tick) -> Result<(), MapError> {
-        let known = (TemplateKey4 { orphan: 0, ..key }, template.generation());
+    fn look(&mut self, key: Client, template: Template, now: Tick) -> Result<(), MapError> {
+        let known = (Client { orphan: 0, ..key }, template.generation());
         let last_end = self.ends.get(&known).copied();
         if now.since(ends_at(template, last_end)) >= 0 {
             self.ends.remove(&known);
@@ -129,7 +129,7 @@ impl Clients {
     }
 }
 
-/// The mask of a service's clients, in network order.
+/// The mask of a service's clients, as its plan has it.
 pub(super) fn mask(maps: &Maps, service: u32) -> Result<u32, MapError> {
     Ok(maps.generation(maps.current(service)?)?.plan.mask)
 }
@@ -140,10 +140,12 @@ mod tests {
     use lb_common::conn::State;
     use lb_common::net::{Be16, Proto};
 
+    use std::net::Ipv4Addr;
+
     use super::super::templates::memory::MemoryTemplates;
     use super::*;
 
-    const CLIENT: Be32 = Be32::from_bytes([192, 0, 2, 1]);
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     const MASK: u32 = u32::MAX;
     const NOW: Tick = Tick(u32::MAX - 5000);
 
@@ -151,10 +153,10 @@ mod tests {
         NOW.plus(seconds_to_ticks(seconds))
     }
 
-    fn flow() -> Flow4 {
-        Flow4 {
+    fn flow() -> Flow<IpAddr> {
+        Flow {
             client: CLIENT,
-            vip: Be32::from_bytes([203, 0, 113, 10]),
+            vip: [203, 0, 113, 10].into(),
             client_port: Be16::from_host(4000),
             vip_port: Be16::from_host(80),
             proto: Proto::Tcp,
@@ -164,7 +166,7 @@ mod tests {
     /// One template of real server 5 whose time is over after 50 seconds.
     fn one() -> (Arc<MemoryTemplates>, Clients) {
         let map = Arc::new(MemoryTemplates::default());
-        let key = TemplateKey4::current(1, CLIENT, Be32(MASK));
+        let key = Client::current(1, CLIENT, MASK);
         let template = Template::new(5, 2, after(50));
         map.0.lock().unwrap().insert(key, template);
         let clients = Clients::new(Arc::clone(&map) as Arc<dyn Templates>);

@@ -1,21 +1,21 @@
 //! Listing connections, one at a time.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_common::abi::{ServiceKey4, Settings, TICK_SHIFT, TemplateKey4};
+use lb_common::abi::{Settings, TICK_SHIFT};
 use lb_common::conn::{Meta, State, Tick};
 use lb_common::forward::is_left;
-use lb_common::net::{Be16, Be32, Flow4, Proto};
-use lb_common::table::Lookup;
+use lb_common::net::Flow;
 use lb_common::template::Template;
 
+use super::family::endpoint_of;
 use super::maps;
 use super::report::{Connection, ConnectionFilter};
-use super::state::ipv4;
-use super::templates::Templates;
+use super::templates::{Client, Cursor, Templates};
+use crate::core::desired::ServiceId;
 use crate::core::template::next_look;
 
 /// A walk over the connection table, one connection at a time.
@@ -37,12 +37,12 @@ pub struct Connections {
 #[derive(Debug)]
 struct Clients {
     map: Arc<dyn Templates>,
-    /// Where the reading goes on; `None` at the beginning.
-    from: Option<u32>,
-    /// The first virtual address and port of each service, and the mask of its clients in network order.
-    services: HashMap<u32, (ServiceKey4, u32)>,
+    /// Where the reading goes on.
+    from: Cursor,
+    /// The first virtual address and port of each service, and the mask of its clients.
+    services: HashMap<u32, (ServiceId, u32)>,
     /// Templates that a connection was established under, by their key without succession and generation.
-    assured: HashSet<(TemplateKey4, u32)>,
+    assured: HashSet<(Client, u32)>,
 }
 
 impl Connections {
@@ -66,11 +66,11 @@ impl Connections {
     pub(super) fn with_clients(
         mut self,
         map: Arc<dyn Templates>,
-        services: HashMap<u32, (ServiceKey4, u32)>,
+        services: HashMap<u32, (ServiceId, u32)>,
     ) -> Self {
         self.clients = Some(Clients {
             map,
-            from: None,
+            from: Cursor::START,
             services,
             assured: HashSet::new(),
         });
@@ -78,13 +78,9 @@ impl Connections {
     }
 
     /// The connection of a flow, found as the program finds it.
-    pub(super) fn of(&self, flow: &Flow4) -> Option<Connection> {
+    pub(super) fn of(&self, flow: &Flow<IpAddr>) -> Option<Connection> {
         let now = now(self.settings.clock_shift);
-        let table = self.table.table();
-        match table.lookup(flow, &table.place(flow), now) {
-            Lookup::Hit(hit) => self.one(flow, hit.meta, now),
-            Lookup::Miss { .. } => None,
-        }
+        self.one(flow, self.table.entry(flow, now)?, now)
     }
 
     fn fill(&mut self) -> bool {
@@ -92,7 +88,7 @@ impl Connections {
             return false;
         }
         let now = now(self.settings.clock_shift);
-        let entries: Vec<(Flow4, Meta)> = self.table.table().connections(self.next).collect();
+        let entries = self.table.of_bucket(self.next);
         if let Some(clients) = &mut self.clients {
             for (flow, meta) in &entries {
                 clients.see(&self.table, flow, *meta);
@@ -122,14 +118,14 @@ impl Connections {
             .filter_map(|(key, template)| clients.one(&self.table, key, template, now));
         let batch: Vec<Connection> = batch.filter(|c| self.filter.matches(c)).collect();
         self.batch = batch.into_iter();
-        if next.is_some() {
+        if let Some(next) = next {
             clients.from = next;
             self.clients = Some(clients);
         }
         true
     }
 
-    fn one(&self, flow: &Flow4, meta: Meta, now: Tick) -> Option<Connection> {
+    fn one(&self, flow: &Flow<IpAddr>, meta: Meta, now: Tick) -> Option<Connection> {
         if meta.is_expired(now) {
             return None;
         }
@@ -138,9 +134,9 @@ impl Connections {
         let expires = u32::try_from(meta.expires().since(now)).unwrap_or(0);
         Some(Connection {
             proto: flow.proto,
-            client: endpoint(flow.client, flow.client_port),
-            vip: endpoint(flow.vip, flow.vip_port),
-            real: endpoint(real.addr, real.port),
+            client: SocketAddr::new(flow.client, flow.client_port.to_host()),
+            vip: SocketAddr::new(flow.vip, flow.vip_port.to_host()),
+            real: endpoint_of(&real),
             state: meta.state().label(),
             expires: ticks(expires),
             idle: ticks(timeout.saturating_sub(expires)),
@@ -151,13 +147,13 @@ impl Connections {
 
 impl Clients {
     /// Notes what a connection says of its client's template.
-    fn see(&mut self, table: &maps::Connections, flow: &Flow4, meta: Meta) {
+    fn see(&mut self, table: &maps::Connections, flow: &Flow<IpAddr>, meta: Meta) {
         if let Some(generation) = meta.template()
             && was_established(meta.state())
             && let Some(real) = table.real(meta.real())
             && let Some((_, mask)) = self.services.get(&real.service)
         {
-            let key = TemplateKey4::current(real.service, flow.client, Be32(*mask));
+            let key = Client::current(real.service, flow.client, *mask);
             self.assured.insert((key, generation));
         }
     }
@@ -165,25 +161,21 @@ impl Clients {
     fn one(
         &self,
         table: &maps::Connections,
-        key: TemplateKey4,
+        key: Client,
         template: Template,
         now: Tick,
     ) -> Option<Connection> {
         let (service, _) = self.services.get(&key.service)?;
         let real = table.real(template.real())?;
-        let known = (TemplateKey4 { orphan: 0, ..key }, template.generation());
+        let known = (Client { orphan: 0, ..key }, template.generation());
         let is_succeeded = key.orphan != 0;
-        let vip_port = if is_succeeded {
-            Be16::from_host(u16::MAX)
-        } else {
-            service.port
-        };
+        let vip_port = if is_succeeded { u16::MAX } else { service.port };
         let expires = u32::try_from(next_look(template, now).since(now)).unwrap_or(0);
         Some(Connection {
-            proto: Proto::from_number(service.proto)?,
-            client: endpoint(key.client, Be16::from_host(0)),
-            vip: endpoint(service.vip, vip_port),
-            real: endpoint(real.addr, real.port),
+            proto: service.proto,
+            client: SocketAddr::new(key.addr, 0),
+            vip: SocketAddr::new(service.addr, vip_port),
+            real: endpoint_of(&real),
             state: if self.assured.contains(&known) {
                 "ASSURED"
             } else {
@@ -231,10 +223,10 @@ impl ConnectionFilter {
             templates: _,
         } = *self;
         proto.is_none_or(|p| p == connection.proto)
-            && client.is_none_or(|a| a == *connection.client.ip())
-            && vip.is_none_or(|a| a == *connection.vip.ip())
+            && client.is_none_or(|a| a == connection.client.ip())
+            && vip.is_none_or(|a| a == connection.vip.ip())
             && vip_port.is_none_or(|p| p == connection.vip.port())
-            && real.is_none_or(|a| a == *connection.real.ip())
+            && real.is_none_or(|a| a == connection.real.ip())
     }
 }
 
@@ -246,8 +238,4 @@ pub(super) fn now(shift: u64) -> Tick {
 
 pub(super) fn ticks(ticks: u32) -> Duration {
     Duration::from_nanos(u64::from(ticks) << TICK_SHIFT)
-}
-
-fn endpoint(addr: Be32, port: Be16) -> SocketAddrV4 {
-    SocketAddrV4::new(ipv4(addr), port.to_host())
 }

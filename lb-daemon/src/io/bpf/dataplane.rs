@@ -1,12 +1,12 @@
 //! The data plane as the engine holds it.
 
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
-use lb_common::abi::{ABI, Settings};
+use lb_common::abi::{ABI, Settings, program};
 use lb_common::counter::Counter;
 use lb_common::net::Proto;
 use lb_common::table::SLOTS_PER_BUCKET;
@@ -19,7 +19,7 @@ use super::ground::Ground;
 use super::layout::{self, Layout, layouts};
 use super::links::{self, Interface, Refusals};
 use super::maps::Maps;
-use super::object;
+use super::object::{self, Programs};
 use super::options::{Hop, Options};
 use super::outlook;
 use super::packets::PacketLog;
@@ -36,8 +36,8 @@ use crate::core::desired::{Desired, ServiceId, XdpMode};
 use crate::core::outlook::{Kept, Outlook};
 use crate::io::lock::InstanceLock;
 
-/// The director's program in the object.
-const PROGRAM: &str = "lb";
+/// The director's programs in the object: the one that takes packets, and the one for IPv6 that it hands some over to.
+const PROGRAMS: [&str; 1 + program::LEN as usize] = ["lb", "lb6"];
 
 /// The XDP program, its maps and what this daemon knows of them.
 ///
@@ -90,19 +90,23 @@ impl Dataplane {
             pins.begin_maps(&layouts)?;
             pins.new_maps()
         };
-        let (mut program, pin, packets) = if options.log_packets {
-            let pin = pins.logging_program();
-            let (program, packets) = object::load_logging(PROGRAM, &maps, &layouts, &pin)?;
-            (program, pin, Some(packets))
+        let (programs, names, packets) = if options.log_packets {
+            let names = pins.logging_programs(&PROGRAMS);
+            let (programs, packets) = object::load_logging(&names, &maps, &layouts)?;
+            (programs, names, Some(packets))
         } else {
-            let pin = pins.program(object::DIGEST);
-            let program = if adopted {
-                object::load_once(PROGRAM, &pins, &layouts)?
+            let names = pins.programs_of(object::DIGEST, &PROGRAMS);
+            let programs = if adopted {
+                object::load_once(&names, &pins, &layouts)?
             } else {
-                object::load(PROGRAM, &maps, &layouts, &pin)?
+                object::load(&names, &maps, &layouts)?
             };
-            (program, pin, None)
+            (programs, names, None)
         };
+        let Programs {
+            first: mut program,
+            others,
+        } = programs;
         if !adopted {
             pins.check_new(&layouts)?;
             pins.write_settings(&settings(options)?)?;
@@ -112,6 +116,8 @@ impl Dataplane {
         let mut state = State::adopt(maps, Grace::of_kernel().map_err(no_grace)?)?;
         let mut sweeper = Sweeper::new(&state.maps)?;
         sweeper.cut(state.cut.drain(..));
+        // Whatever program runs on the interfaces until the next step: of one ABI each may hand packets over to each.
+        pins.hand_over_to(&others)?;
         let refusals = links::run_on(
             &pins,
             &mut program,
@@ -119,7 +125,7 @@ impl Dataplane {
             options.mode,
             options.replace,
         )?;
-        pins.keep_program(&pin)?;
+        pins.keep_programs(&names)?;
         Ok(Self {
             pins,
             program,
@@ -146,7 +152,7 @@ impl Dataplane {
     pub fn apply(
         &mut self,
         desired: &Desired,
-        hop: &dyn Fn(Ipv4Addr) -> Hop,
+        hop: &dyn Fn(IpAddr) -> Hop,
     ) -> Result<Applied, ApplyError> {
         let result = self.state.apply(desired, hop);
         self.sweeper.cut(self.state.cut.drain(..));
@@ -189,12 +195,12 @@ impl Dataplane {
     }
 
     /// The addresses of all real servers in use, with those that are being drained: whose next hops matter.
-    pub fn real_addresses(&self) -> Vec<Ipv4Addr> {
+    pub fn real_addresses(&self) -> Vec<IpAddr> {
         self.state.real_addresses()
     }
 
     /// Tells how a real server's address is reached now. Returns how many slots changed.
-    pub fn set_next_hop(&mut self, addr: Ipv4Addr, hop: Hop) -> Result<usize, ApplyError> {
+    pub fn set_next_hop(&mut self, addr: IpAddr, hop: Hop) -> Result<usize, ApplyError> {
         self.state.set_next_hop(addr, hop)
     }
 
@@ -254,8 +260,8 @@ impl Dataplane {
     pub fn outlook(
         &self,
         proto: Proto,
-        vip: SocketAddrV4,
-        destination: Ipv4Addr,
+        vip: SocketAddr,
+        destination: IpAddr,
     ) -> Result<Option<Outlook>, ReadError> {
         match self.state.key_of(proto, vip) {
             Some(key) => Ok(self.state.outlook(key, destination)?),
@@ -267,8 +273,8 @@ impl Dataplane {
     pub fn kept(
         &self,
         proto: Proto,
-        vip: SocketAddrV4,
-        client: Ipv4Addr,
+        vip: SocketAddr,
+        client: IpAddr,
     ) -> Result<Option<Kept>, ReadError> {
         match self.state.key_of(proto, vip) {
             Some(key) => Ok(self.state.kept(key, client)?),
@@ -280,8 +286,8 @@ impl Dataplane {
     pub fn connection(
         &self,
         proto: Proto,
-        client: SocketAddrV4,
-        vip: SocketAddrV4,
+        client: SocketAddr,
+        vip: SocketAddr,
     ) -> Result<Option<Connection>, ReadError> {
         Ok(self.state.connection(&outlook::flow(proto, client, vip))?)
     }
@@ -375,6 +381,7 @@ fn settings(options: &Options) -> Result<Settings, StartError> {
     Ok(Settings {
         abi: ABI,
         bucket_mask: layout::buckets(options.capacity.connections) - 1,
+        bucket_mask6: layout::buckets(layout::connections6(options.capacity)) - 1,
         hash_key: secret()?,
         ..Settings::default()
     })

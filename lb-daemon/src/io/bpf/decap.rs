@@ -74,6 +74,7 @@ impl Decapsulator {
     }
 
     fn bring_up(options: &DecapOptions, ground: Ground) -> Result<Self, StartError> {
+        let names = Pins::new(&options.pin_dir).programs_of(object::DIGEST, &[PROGRAM]);
         let Ground {
             pins,
             interfaces,
@@ -82,11 +83,10 @@ impl Decapsulator {
         } = ground;
         let layouts = layouts();
         let mut program = if adopted {
-            object::load_once(PROGRAM, &pins, &layouts)?
+            object::load_once(&names, &pins, &layouts)?.first
         } else {
             pins.begin_maps(&layouts)?;
-            let pin = pins.program(object::DIGEST);
-            let program = object::load(PROGRAM, &pins.new_maps(), &layouts, &pin)?;
+            let program = object::load(&names, &pins.new_maps(), &layouts)?.first;
             pins.check_new(&layouts)?;
             pins.finish_maps()?;
             program
@@ -100,7 +100,7 @@ impl Decapsulator {
             options.mode,
             options.replace,
         )?;
-        pins.keep_program(&pins.program(object::DIGEST))?;
+        pins.keep_programs(&names)?;
         Ok(Self {
             pins,
             program,

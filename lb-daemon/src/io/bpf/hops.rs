@@ -1,24 +1,25 @@
 //! How does a real server's record say where packets go next?
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use lb_common::abi::{Method, Real};
 
 use super::error::{ApplyError, MapError};
+use super::family::{address_of, set_tunnel_source};
 use super::maps::RealWord;
 use super::options::{Hop, NextHop};
-use super::state::{State, be32, ipv4};
+use super::state::State;
 
 impl State {
     /// Writes how an address is reached into each slot that has it. Returns how many slots changed.
     ///
     /// While anything but the next hop's MAC changes, the word that holds the MAC is zero, and packets are left to the
     /// kernel's stack. So no packet goes out with one hop's MAC on another hop's interface.
-    pub(super) fn set_next_hop(&mut self, addr: Ipv4Addr, hop: Hop) -> Result<usize, ApplyError> {
+    pub(super) fn set_next_hop(&mut self, addr: IpAddr, hop: Hop) -> Result<usize, ApplyError> {
         let slots: Vec<u32> = self
             .reals
             .iter()
-            .filter(|(_, r)| r.record.addr == be32(addr))
+            .filter(|(_, r)| address_of(&r.record) == addr)
             .map(|(slot, _)| *slot)
             .collect();
         let mut changed = 0;
@@ -55,6 +56,8 @@ impl State {
             RealWord::Source,
             RealWord::Egress,
             RealWord::Tunnel,
+            RealWord::Tunnel6High,
+            RealWord::Tunnel6Low,
             RealWord::Identity,
             RealWord::Destination,
         ] {
@@ -100,7 +103,7 @@ impl State {
                 record.dst = word(mac, egress);
                 record.src = word(src_mac, u16::try_from(mtu).unwrap_or(u16::MAX));
                 record.ifindex = ifindex;
-                record.tun_src = be32(src);
+                set_tunnel_source(record, src);
             }
         }
         Ok(())
@@ -131,9 +134,8 @@ impl State {
     }
 
     /// The addresses of all real servers in use, with those that are being drained.
-    pub(super) fn real_addresses(&self) -> Vec<Ipv4Addr> {
-        let mut addresses: Vec<Ipv4Addr> =
-            self.reals.values().map(|r| ipv4(r.record.addr)).collect();
+    pub(super) fn real_addresses(&self) -> Vec<IpAddr> {
+        let mut addresses: Vec<IpAddr> = self.reals.values().map(|r| r.addr().ip()).collect();
         addresses.sort_unstable();
         addresses.dedup();
         addresses

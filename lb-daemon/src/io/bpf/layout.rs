@@ -3,13 +3,14 @@
 use std::fmt;
 
 use lb_common::abi::{
-    FILTER_WORDS, Generation, LOADS_LEN, Load, Locality, LocalityKey4, MAX_REALS, MAX_ROUTERS,
-    MEMBERS_LEN, Member, Real, RealKey4, ServiceKey4, Settings, TemplateKey4, Timeouts, Traffic,
-    map,
+    Configured, FILTER_WORDS, Generation, LOADS_LEN, Load, Locality, LocalityKey, MAX_REALS,
+    MAX_ROUTERS, MEMBERS_LEN, Member, Real, RealKey, ServiceKey, Settings, TemplateKey, Timeouts,
+    Traffic, map, program,
 };
 use lb_common::atomic::Host;
 use lb_common::counter::COUNTERS;
-use lb_common::table::{Bucket, SLOTS_PER_BUCKET};
+use lb_common::net::{Be32, Be128};
+use lb_common::table::{Bucket, Recorded, SLOTS_PER_BUCKET};
 use lb_common::template::Template;
 
 use super::options::Capacity;
@@ -43,10 +44,8 @@ pub(super) struct Layout {
 pub(super) fn layouts(capacity: Capacity) -> Vec<Layout> {
     let services = capacity.services.max(1);
     let reals = capacity.reals.clamp(1, MAX_REALS + 1);
-    vec![
+    let mut layouts = vec![
         mapped::<Settings>(map::SETTINGS, 1),
-        mapped::<Bucket<Host>>(map::CONNS4, buckets(capacity.connections)),
-        keyed::<ServiceKey4, u32>(map::SERVICES4, services.saturating_mul(4)),
         mapped::<u64>(map::CURRENT, services),
         mapped::<u64>(map::STANDBY, MAX_ROUTERS),
         mapped::<Generation>(map::GENERATIONS, services.saturating_mul(2).max(64)),
@@ -56,15 +55,6 @@ pub(super) fn layouts(capacity: Capacity) -> Vec<Layout> {
         mapped::<[Load; LOADS_LEN as usize]>(map::LOADS, 1),
         per_cpu::<Traffic>(map::TRAFFIC, reals),
         per_cpu::<u64>(map::COUNTERS, COUNTERS),
-        keyed::<RealKey4, ServiceKey4>(map::NATREALS4, reals),
-        Layout {
-            name: map::LOCALITY4,
-            shape: MapShape {
-                kind: MapKind::LruHash,
-                ..keyed::<LocalityKey4, Locality>(map::LOCALITY4, LOCALITIES).shape
-            },
-        },
-        growing::<TemplateKey4, Template>(map::TEMPLATES4, capacity.connections.max(1024)),
         mapped::<u64>(map::FILTER, FILTER_WORDS),
         mapped::<Timeouts>(map::TIMEOUTS, PROFILES),
         Layout {
@@ -77,7 +67,44 @@ pub(super) fn layouts(capacity: Capacity) -> Vec<Layout> {
                 flags: 0,
             },
         },
+        Layout {
+            name: map::PROGRAMS,
+            shape: MapShape {
+                kind: MapKind::ProgramArray,
+                key_size: 4,
+                value_size: 4,
+                entries: program::LEN,
+                flags: 0,
+            },
+        },
         mapped::<[u64; LEDGER_WORDS as usize]>(LEDGER, services),
+    ];
+    layouts.extend(of_family::<Be32>(capacity.connections, services, reals));
+    layouts.extend(of_family::<Be128>(connections6(capacity), services, reals));
+    layouts
+}
+
+/// How many connections of IPv6 there is room for: a quarter as many as of IPv4, as one takes three times the memory.
+pub(super) const fn connections6(capacity: Capacity) -> u32 {
+    capacity.connections.div_ceil(4)
+}
+
+/// The maps of one family of addresses.
+fn of_family<A: Configured + Recorded>(connections: u32, services: u32, reals: u32) -> [Layout; 5] {
+    let names = A::MAPS;
+    let locality = keyed::<LocalityKey<A>, Locality>(names.locality, LOCALITIES).shape;
+    [
+        mapped::<Bucket<Host, A>>(names.conns, buckets(connections)),
+        keyed::<ServiceKey<A>, u32>(names.services, services.saturating_mul(4)),
+        keyed::<RealKey<A>, ServiceKey<A>>(names.nat_reals, reals),
+        Layout {
+            name: names.locality,
+            shape: MapShape {
+                kind: MapKind::LruHash,
+                ..locality
+            },
+        },
+        growing::<TemplateKey<A>, Template>(names.templates, connections.max(1024)),
     ]
 }
 
@@ -203,6 +230,7 @@ impl fmt::Display for MapKind {
             Self::PerCpuArray => f.write_str("per-CPU array"),
             Self::ArrayOfMaps => f.write_str("array of maps"),
             Self::DevMap => f.write_str("devmap"),
+            Self::ProgramArray => f.write_str("array of programs"),
             Self::Other(n) => write!(f, "map type {n}"),
         }
     }
@@ -242,7 +270,7 @@ mod tests {
         let shape = mapped::<Real>("", 7).shape;
         assert_eq!(
             shape.to_string(),
-            "array, keys of 4 bytes, values of 64 bytes, 7 entries, memory-mappable"
+            "array, keys of 4 bytes, values of 128 bytes, 7 entries, memory-mappable"
         );
     }
 }

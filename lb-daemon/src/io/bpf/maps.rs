@@ -6,22 +6,24 @@ mod connections;
 mod words;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lb_common::abi::{
-    Generation, Load, Locality, LocalityKey4, Member, Real, RealKey4, ServiceKey4, Settings,
-    Timeouts, map,
-};
+use lb_common::abi::{Generation, Load, Locality, Member, Real, Settings, Timeouts, map};
 
 use super::error::MapError;
+use super::family::Family;
 use super::gate::Gate;
 use super::layout::{LEDGER, Layout};
 use super::region::{self, Region};
 use super::report::TrafficSum;
+use super::state::Source;
 use super::tables::Tables;
 use super::templates::Templates;
+use crate::core::desired::ServiceId;
 pub(super) use connections::Connections;
+use connections::Conns;
 pub(super) use words::RealWord;
 use words::{Writes, beyond, entry, read, store, store_if_other, word, write};
 
@@ -31,7 +33,8 @@ pub(super) struct Maps {
     settings: Region,
     current: Region,
     standby: Arc<Region>,
-    conns: Arc<Region>,
+    conns4: Arc<Region>,
+    conns6: Arc<Region>,
     generations: Region,
     members: Region,
     slots: Region,
@@ -63,7 +66,8 @@ impl Maps {
             settings: region(map::SETTINGS)?,
             current: region(map::CURRENT)?,
             standby: Arc::new(region(map::STANDBY)?),
-            conns: Arc::new(region(map::CONNS4)?),
+            conns4: Arc::new(region(map::CONNS4)?),
+            conns6: Arc::new(region(map::CONNS6)?),
             generations: region(map::GENERATIONS)?,
             members: region(map::MEMBERS)?,
             slots: region(map::SLOTS)?,
@@ -86,15 +90,16 @@ impl Maps {
     pub(super) fn connections(&self) -> Result<Connections, MapError> {
         let Settings {
             bucket_mask,
+            bucket_mask6,
             hash_key,
             ..
         } = self.settings()?;
         Ok(Connections {
-            conns: Arc::clone(&self.conns),
+            conns4: Conns::new(Arc::clone(&self.conns4), bucket_mask),
+            conns6: Conns::new(Arc::clone(&self.conns6), bucket_mask6),
             reals: Arc::clone(&self.reals),
             loads: Arc::clone(&self.loads),
             timeouts: Arc::clone(&self.timeouts),
-            mask: bucket_mask,
             key: hash_key,
         })
     }
@@ -335,40 +340,42 @@ impl Maps {
     }
 
     /// Every virtual address and port, with the index of its service.
-    pub(super) fn service_keys(&self) -> Result<Vec<(ServiceKey4, u32)>, MapError> {
+    pub(super) fn service_keys(&self) -> Result<Vec<(ServiceId, u32)>, MapError> {
         self.tables.services()
     }
 
     /// Makes a virtual address and port a service's.
-    pub(super) fn put_service_key(&mut self, key: ServiceKey4, index: u32) -> Result<(), MapError> {
-        self.writes.count(map::SERVICES4)?;
+    pub(super) fn put_service_key(&mut self, key: ServiceId, index: u32) -> Result<(), MapError> {
+        self.writes.count(Family::of(key.addr).maps().services)?;
         self.tables.put_service(key, index)
     }
 
     /// Makes a virtual address and port nobody's.
-    pub(super) fn drop_service_key(&mut self, key: ServiceKey4) -> Result<(), MapError> {
-        self.writes.count(map::SERVICES4)?;
+    pub(super) fn drop_service_key(&mut self, key: ServiceId) -> Result<(), MapError> {
+        self.writes.count(Family::of(key.addr).maps().services)?;
         self.tables.drop_service(key)
     }
 
-    /// Every source of replies, with the service that alone has it; all zero where several have.
-    pub(super) fn nat_reals(&self) -> Result<Vec<(RealKey4, ServiceKey4)>, MapError> {
+    /// Every source of replies, with the service that alone has it; `None` where several have.
+    pub(super) fn nat_reals(&self) -> Result<Vec<(Source, Option<ServiceId>)>, MapError> {
         self.tables.nat_reals()
     }
 
     /// Lets packets from there be replies.
     pub(super) fn put_nat_real(
         &mut self,
-        key: RealKey4,
-        service: ServiceKey4,
+        key: Source,
+        service: Option<ServiceId>,
     ) -> Result<(), MapError> {
-        self.writes.count(map::NATREALS4)?;
+        self.writes
+            .count(Family::of(key.addr.ip()).maps().nat_reals)?;
         self.tables.put_nat_real(key, service)
     }
 
     /// Lets no packet from there be a reply.
-    pub(super) fn drop_nat_real(&mut self, key: RealKey4) -> Result<(), MapError> {
-        self.writes.count(map::NATREALS4)?;
+    pub(super) fn drop_nat_real(&mut self, key: Source) -> Result<(), MapError> {
+        self.writes
+            .count(Family::of(key.addr.ip()).maps().nat_reals)?;
         self.tables.drop_nat_real(key)
     }
 
@@ -400,8 +407,12 @@ impl Maps {
     }
 
     /// What lblc and lblcr remember of a destination.
-    pub(super) fn locality(&self, key: &LocalityKey4) -> Result<Option<Locality>, MapError> {
-        self.tables.locality(key)
+    pub(super) fn locality(
+        &self,
+        service: u32,
+        destination: IpAddr,
+    ) -> Result<Option<Locality>, MapError> {
+        self.tables.locality(service, destination)
     }
 
     /// A counter, over all CPUs.

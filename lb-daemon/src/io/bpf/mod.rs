@@ -12,6 +12,7 @@ mod conns;
 pub mod dataplane;
 mod decap;
 pub mod error;
+mod family;
 mod gate;
 pub mod grace;
 mod ground;

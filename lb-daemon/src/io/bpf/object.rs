@@ -1,8 +1,9 @@
 //! The compiled programs, and how the kernel takes them.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aya::programs::{Program, ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
@@ -49,86 +50,115 @@ pub(super) const DIGEST: u64 = match u64::from_str_radix(env!("LB_XDP_DIGEST"), 
     Err(_) => panic!("build.rs writes a number"),
 };
 
-/// Has the kernel take the maps of the object, with these sizes, and one program, which is pinned.
+/// Programs that belong together: one that takes packets, and those that it hands some over to.
+#[derive(Debug)]
+pub(super) struct Programs {
+    /// The one that runs on interfaces.
+    pub first: Xdp,
+    /// The others, in the order of `PROGRAMS`.
+    pub others: Vec<Xdp>,
+}
+
+/// The names of programs that belong together, in the same order, and where each is pinned.
+pub(super) type Names = [(&'static str, PathBuf)];
+
+/// Has the kernel take the maps of the object, with these sizes, and some programs, which are pinned.
 ///
 /// Maps that are pinned under `maps` are used as they are, the others are made and pinned there.
-pub(super) fn load(
-    name: &'static str,
-    maps: &Path,
-    layouts: &[Layout],
-    pin: &Path,
-) -> Result<Xdp, StartError> {
+pub(super) fn load(names: &Names, maps: &Path, layouts: &[Layout]) -> Result<Programs, StartError> {
     let object = embedded().ok_or(StartError::NoProgram)?;
-    load_from(object, name, maps, layouts, pin).map(|(program, _)| program)
+    load_from(object, names, maps, layouts).map(|(programs, _)| programs)
 }
 
 /// The same from the object that logs packets, with what it logs.
 ///
 /// It is loaded by each daemon anew, for only who loads a program may hear it without more privileges than a daemon has.
 pub(super) fn load_logging(
-    name: &'static str,
+    names: &Names,
     maps: &Path,
     layouts: &[Layout],
-    pin: &Path,
-) -> Result<(Xdp, PacketLog), StartError> {
-    if pin.exists() {
+) -> Result<(Programs, PacketLog), StartError> {
+    unpin(names)?;
+    let object = embedded_logging().ok_or(StartError::NoProgram)?;
+    let (programs, mut ebpf) = load_from(object, names, maps, layouts)?;
+    Ok((programs, PacketLog::of(&mut ebpf)?))
+}
+
+/// Removes what is pinned where programs are to be.
+fn unpin(names: &Names) -> Result<(), StartError> {
+    for (_, pin) in names.iter().filter(|(_, pin)| pin.exists()) {
         fs::remove_file(pin).map_err(file("remove", pin))?;
     }
-    let object = embedded_logging().ok_or(StartError::NoProgram)?;
-    let (program, mut ebpf) = load_from(object, name, maps, layouts, pin)?;
-    Ok((program, PacketLog::of(&mut ebpf)?))
+    Ok(())
 }
 
 fn load_from(
     object: &[u8],
-    name: &'static str,
+    names: &Names,
     maps: &Path,
     layouts: &[Layout],
-    pin: &Path,
-) -> Result<(Xdp, Ebpf), StartError> {
+) -> Result<(Programs, Ebpf), StartError> {
     let mut loader = EbpfLoader::new();
     for layout in layouts {
         loader.map_max_entries(layout.name, layout.shape.entries);
         loader.map_pin_path(layout.name, maps.join(layout.name));
     }
     let mut ebpf = loader.load(object).map_err(|e| refused(&e))?;
-    let Some(Program::Xdp(program)) = ebpf.program_mut(name) else {
-        return Err(StartError::NoProgram);
-    };
-    program.load().map_err(|e| refused_program(&e))?;
-    program
-        .pin(pin)
-        .map_err(|e| file("pin", pin)(io::Error::other(e)))?;
-    Ok((open(pin)?, ebpf))
+    for (name, pin) in names {
+        let Some(Program::Xdp(program)) = ebpf.program_mut(name) else {
+            return Err(StartError::NoProgram);
+        };
+        program.load().map_err(|e| refused_program(&e))?;
+        program
+            .pin(pin)
+            .map_err(|e| file("pin", pin)(io::Error::other(e)))?;
+    }
+    Ok((open(names)?, ebpf))
 }
 
-/// A program over the maps of an earlier daemon. If that loaded the same, it need not be verified again, which takes most of
+/// Programs over the maps of an earlier daemon. If that loaded the same, they need not be verified again, which takes most of
 /// a start's time.
 pub(super) fn load_once(
-    name: &'static str,
+    names: &Names,
     pins: &Pins,
     layouts: &[Layout],
-) -> Result<Xdp, StartError> {
-    let pin = pins.program(DIGEST);
-    if pin.exists() {
-        let program = open(&pin)?;
-        if uses(&program, &pins.map_ids(layouts)?) {
-            return Ok(program);
+) -> Result<Programs, StartError> {
+    if names.iter().all(|(_, pin)| pin.exists()) {
+        let programs = open(names)?;
+        if programs.use_all(&pins.map_ids(layouts)?) {
+            return Ok(programs);
         }
-        fs::remove_file(&pin).map_err(file("remove", &pin))?;
     }
-    load(name, &pins.maps(), layouts, &pin)
+    unpin(names)?;
+    load(names, &pins.maps(), layouts)
 }
 
-/// Opens a pinned program.
-fn open(pin: &Path) -> Result<Xdp, StartError> {
-    Xdp::from_pin(pin, XdpAttachType::Interface).map_err(|e| refused_program(&e))
+/// Opens pinned programs.
+fn open(names: &Names) -> Result<Programs, StartError> {
+    let mut programs = Vec::with_capacity(names.len());
+    for (_, pin) in names {
+        let program = Xdp::from_pin(pin, XdpAttachType::Interface);
+        programs.push(program.map_err(|e| refused_program(&e))?);
+    }
+    if programs.is_empty() {
+        return Err(StartError::NoProgram);
+    }
+    Ok(Programs {
+        first: programs.remove(0),
+        others: programs,
+    })
 }
 
-/// Whether a program works on these very maps.
-fn uses(program: &Xdp, maps: &[u32]) -> bool {
-    let used = program.info().and_then(|info| info.map_ids());
-    used.is_ok_and(|used| used.is_some_and(|used| maps.iter().all(|id| used.contains(id))))
+impl Programs {
+    /// Whether the programs work on these very maps, each of which one of them uses.
+    fn use_all(&self, maps: &[u32]) -> bool {
+        let programs = std::iter::once(&self.first).chain(&self.others);
+        let used: HashSet<u32> = programs
+            .filter_map(|program| program.info().ok()?.map_ids().ok()?)
+            .flatten()
+            .collect();
+        maps.iter().all(|id| used.contains(id))
+    }
 }
 
 fn refused(error: &EbpfError) -> StartError {

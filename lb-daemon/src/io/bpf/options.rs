@@ -1,6 +1,6 @@
 //! What the data plane is told from outside: where it lives, how large it is, how real servers are reached.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::core::desired::XdpMode;
@@ -25,7 +25,7 @@ pub struct Options {
 /// How much the maps hold. Maps keep their size while they are pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Connections; the table is two thirds full then, at most.
+    /// Connections; the table is two thirds full then, at most. The one of IPv6 holds a quarter as many besides.
     pub connections: u32,
     /// Real servers over all services, with those that are being drained.
     pub reals: u32,
@@ -66,5 +66,5 @@ pub struct NextHop {
     /// The egress path's MTU.
     pub mtu: u32,
     /// The director's address towards the real server.
-    pub src: Ipv4Addr,
+    pub src: IpAddr,
 }

@@ -1,16 +1,18 @@
 //! What do choices go by at this moment? Reading, for `explain` and `simulate`.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{LocalityKey4, ServiceKey4, TemplateKey4};
 use lb_common::forward::keeps_clients;
-use lb_common::net::{Be16, Be32, Flow4, Proto};
+use lb_common::net::{Be16, Flow, Proto};
 use lb_common::sched::Scheduler;
 
 use super::conns::{self, Connections};
 use super::error::MapError;
+use super::family::endpoint_of;
 use super::report::{Connection, ConnectionFilter};
-use super::state::{Service, State, Written, be32, ipv4, service_id};
+use super::state::{Service, State, Written};
+use super::templates::Client;
+use crate::core::desired::ServiceId;
 use crate::core::outlook::{Kept, Outlook};
 use crate::core::schedule::Layout;
 
@@ -18,8 +20,8 @@ impl State {
     /// What a service's choices go by for connections to a destination; `None` when there is no such service.
     pub(super) fn outlook(
         &self,
-        key: ServiceKey4,
-        destination: Ipv4Addr,
+        key: ServiceId,
+        destination: IpAddr,
     ) -> Result<Option<Outlook>, MapError> {
         let Some((index, service, written)) = self.written(key) else {
             return Ok(None);
@@ -51,42 +53,35 @@ impl State {
             layout,
             turn: generation.turn,
             loads: loads.collect::<Result<_, MapError>>()?,
-            locality: self.maps.locality(&LocalityKey4 {
-                service: index,
-                destination: be32(destination),
-            })?,
+            locality: self.maps.locality(index, destination)?,
             now: conns::now(self.maps.settings()?.clock_shift).0,
             standby: !self.maps.gate().serves(plan.router),
         }))
     }
 
     /// At which real server of a service a client is kept.
-    pub(super) fn kept(
-        &self,
-        key: ServiceKey4,
-        client: Ipv4Addr,
-    ) -> Result<Option<Kept>, MapError> {
+    pub(super) fn kept(&self, key: ServiceId, client: IpAddr) -> Result<Option<Kept>, MapError> {
         let Some((index, _, Written { plan, .. })) = self.written(key) else {
             return Ok(None);
         };
         if plan.persistence == 0 {
             return Ok(None);
         }
-        let key = TemplateKey4::current(index, be32(client), Be32(plan.mask));
+        let key = Client::current(index, client, plan.mask);
         let Some(template) = self.maps.templates().get(&key)? else {
             return Ok(None);
         };
         let real = self.maps.real(template.real())?;
         let now = conns::now(self.maps.settings()?.clock_shift);
         Ok(Some(Kept {
-            real: SocketAddrV4::new(ipv4(real.addr), real.port.to_host()),
+            real: endpoint_of(&real),
             expires: conns::ticks(u32::try_from(template.expires().since(now)).unwrap_or(0)),
             leads: keeps_clients(plan, &real),
         }))
     }
 
     /// A service that is in use, with its index and its current generation.
-    fn written(&self, key: ServiceKey4) -> Option<(u32, &Service, &Written)> {
+    fn written(&self, key: ServiceId) -> Option<(u32, &Service, &Written)> {
         let (index, service) = self
             .services
             .iter()
@@ -95,16 +90,14 @@ impl State {
     }
 
     /// The key by which the program finds the service of an address and port.
-    pub(super) fn key_of(&self, proto: Proto, vip: SocketAddrV4) -> Option<ServiceKey4> {
-        let keys = self.services.values().flat_map(|s| &s.keys);
-        keys.filter_map(|key| Some((*key, service_id(*key)?)))
-            .filter(|(_, id)| id.covers(proto, (*vip.ip()).into(), vip.port()))
-            .max_by_key(|(_, id)| id.precedence())
-            .map(|(key, _)| key)
+    pub(super) fn key_of(&self, proto: Proto, vip: SocketAddr) -> Option<ServiceId> {
+        let keys = self.services.values().flat_map(|s| &s.keys).copied();
+        keys.filter(|id| id.covers(proto, vip.ip(), vip.port()))
+            .max_by_key(ServiceId::precedence)
     }
 
     /// The connection that is recorded of a flow.
-    pub(super) fn connection(&self, flow: &Flow4) -> Result<Option<Connection>, MapError> {
+    pub(super) fn connection(&self, flow: &Flow<IpAddr>) -> Result<Option<Connection>, MapError> {
         let table = self.maps.connections()?;
         let settings = self.maps.settings()?;
         Ok(Connections::new(table, ConnectionFilter::default(), settings).of(flow))
@@ -112,10 +105,10 @@ impl State {
 }
 
 /// A flow from its addresses.
-pub(super) fn flow(proto: Proto, client: SocketAddrV4, vip: SocketAddrV4) -> Flow4 {
-    Flow4 {
-        client: be32(*client.ip()),
-        vip: be32(*vip.ip()),
+pub(super) fn flow(proto: Proto, client: SocketAddr, vip: SocketAddr) -> Flow<IpAddr> {
+    Flow {
+        client: client.ip(),
+        vip: vip.ip(),
         client_port: Be16::from_host(client.port()),
         vip_port: Be16::from_host(vip.port()),
         proto,

@@ -4,8 +4,8 @@
 //! PIN-DIR/maps/NAME       the maps
 //! PIN-DIR/maps-new/NAME   the same while they are being made; left over by a kill
 //! PIN-DIR/links/IFINDEX   the program's attachments
-//! PIN-DIR/program-DIGEST  the program, by the object that it was loaded from
-//! PIN-DIR/program-log     or its edition that logs packets
+//! PIN-DIR/program-DIGEST-NAME  the programs, by the object that they were loaded from
+//! PIN-DIR/program-log-NAME     or their edition that logs packets
 //! ```
 //!
 //! Maps appear under their own name all at once, by the renaming of their directory.
@@ -16,11 +16,13 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aya::maps::MapData;
+use aya::maps::{Map, MapData, ProgramArray};
+use aya::programs::Xdp;
 use lb_common::abi::{ABI, Settings, map};
 
 use super::error::{MapError, StartError};
 use super::layout::{LEDGER, Layout};
+use super::object::Names;
 use super::region::Region;
 use super::sys;
 use super::tables::failed;
@@ -52,14 +54,36 @@ impl Pins {
         self.root.join("maps-new")
     }
 
-    /// Where the program is of the object with this digest.
-    pub(super) fn program(&self, digest: u64) -> PathBuf {
-        self.root.join(format!("{PROGRAM}{digest:016x}"))
+    /// Where programs are, of these names, of the object with this digest.
+    pub(super) fn programs_of(
+        &self,
+        digest: u64,
+        names: &[&'static str],
+    ) -> Vec<(&'static str, PathBuf)> {
+        self.programs_as(&format!("{digest:016x}"), names)
     }
 
-    /// Where the program is that logs packets.
-    pub(super) fn logging_program(&self) -> PathBuf {
-        self.root.join(format!("{PROGRAM}log"))
+    /// Where programs are, of these names, that log packets.
+    pub(super) fn logging_programs(&self, names: &[&'static str]) -> Vec<(&'static str, PathBuf)> {
+        self.programs_as("log", names)
+    }
+
+    fn programs_as(&self, object: &str, names: &[&'static str]) -> Vec<(&'static str, PathBuf)> {
+        let path = |name: &str| self.root.join(format!("{PROGRAM}{object}-{name}"));
+        names.iter().map(|name| (*name, path(name))).collect()
+    }
+
+    /// Lets packets be handed over to these programs from now on.
+    pub(super) fn hand_over_to(&self, programs: &[Xdp]) -> Result<(), MapError> {
+        let all = Map::ProgramArray(self.open(map::PROGRAMS)?);
+        let mut all: ProgramArray<MapData> =
+            all.try_into().map_err(failed("open", map::PROGRAMS))?;
+        for (index, program) in (0..).zip(programs) {
+            let program = program.fd().map_err(failed("write", map::PROGRAMS))?;
+            all.set(index, program, 0)
+                .map_err(failed("write", map::PROGRAMS))?;
+        }
+        Ok(())
     }
 
     /// Where programs are.
@@ -195,12 +219,12 @@ impl Pins {
         fs::rename(&dir, self.maps()).map_err(file("rename", &dir))
     }
 
-    /// Removes the pins of all programs but this one's.
-    pub(super) fn keep_program(&self, keep: &Path) -> Result<(), StartError> {
+    /// Removes the pins of all programs but these.
+    pub(super) fn keep_programs(&self, keep: &Names) -> Result<(), StartError> {
         let programs = self.programs().map_err(file("read", &self.root))?;
         programs
             .iter()
-            .filter(|path| *path != keep)
+            .filter(|path| keep.iter().all(|(_, keep)| *path != keep))
             .try_for_each(|path| fs::remove_file(path).map_err(file("remove", path)))
     }
 

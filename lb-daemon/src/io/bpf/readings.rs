@@ -9,7 +9,7 @@ use super::error::MapError;
 use super::ledger;
 use super::rates::{Estimator, PERIOD};
 use super::report::{Rates, RealReading, ServiceReading, TrafficSum};
-use super::state::{RealServer, Service, State, service_id};
+use super::state::{RealServer, Service, State};
 
 /// How fast the traffic of each real server and each service grows.
 ///
@@ -89,9 +89,7 @@ impl State {
             let Some(service) = self.services.get(&index).filter(|s| !s.is_removed()) else {
                 continue;
             };
-            let Some(mut reading) = self.read_service(index, service, &slots, growth)? else {
-                continue;
-            };
+            let mut reading = self.read_service(index, service, &slots, growth)?;
             for real in reading.reals.iter_mut().chain(&mut reading.draining) {
                 real.templates = templates(real.slot);
             }
@@ -110,12 +108,9 @@ impl State {
         service: &Service,
         slots: &[u32],
         growth: &Growth,
-    ) -> Result<Option<ServiceReading>, MapError> {
-        let Some(id) = service_id(service.key) else {
-            return Ok(None);
-        };
+    ) -> Result<ServiceReading, MapError> {
         let mut reading = ServiceReading {
-            id,
+            id: service.key,
             reals: Vec::new(),
             draining: Vec::new(),
             traffic: ledger::traffic(&self.maps, index)?,
@@ -139,7 +134,7 @@ impl State {
             }));
         }
         reading.draining = read.into_values().collect();
-        Ok(Some(reading))
+        Ok(reading)
     }
 
     fn read_real(

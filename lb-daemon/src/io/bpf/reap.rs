@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use lb_common::abi::{Real, Settings};
 
+use super::admit::network_bit;
 use super::error::MapError;
 use super::ledger;
 use super::state::{Phase, Service, State};
@@ -153,7 +154,7 @@ impl State {
     /// Forgets the sizes of virtual networks that no service has any more.
     fn reap_networks(&mut self) -> Result<(), MapError> {
         let keys = self.services.values().flat_map(|s| &s.keys);
-        let networks = keys.fold(0, |all, key| all | 1 << key.host_bits & !1);
+        let networks = keys.fold(0, |all, key| all | network_bit(*key));
         let settings = self.maps.settings()?;
         self.maps.set_settings(&Settings {
             networks,

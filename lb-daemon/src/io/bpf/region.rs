@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lb_common::abi::{Generation, Member, Plan, Real, Settings, Timeouts};
 use lb_common::atomic::Host;
-use lb_common::table::{Bucket, Buckets};
+use lb_common::table::{Bucket, Recorded};
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
 /// An array of entries of whole words, shared with a running program.
@@ -83,18 +83,17 @@ impl Region {
     }
 }
 
-/// The connection table.
-impl Buckets for Region {
-    type Atoms = Host;
-
-    fn bucket(&self, index: u32) -> Option<&Bucket<Host>> {
+/// A connection table.
+impl Region {
+    /// The bucket of an index; `None` past the end, and if the entries are no buckets.
+    pub(super) fn bucket<A: Recorded>(&self, index: u32) -> Option<&Bucket<Host, A>> {
         let words = self.entry(index)?;
-        if size_of_val(words) != size_of::<Bucket<Host>>() {
+        if size_of_val(words) != size_of::<Bucket<Host, A>>() {
             return None;
         }
         // SAFETY: the entry is as large as a bucket (checked above), and as aligned: the mapping begins at a page, and
-        // a bucket's size is its alignment. A bucket is atomics only, and every pattern of bits is one.
-        Some(unsafe { &*words.as_ptr().cast::<Bucket<Host>>() })
+        // a bucket's size is a multiple of its alignment. A bucket is atomics only, and every pattern of bits is one.
+        Some(unsafe { &*words.as_ptr().cast::<Bucket<Host, A>>() })
     }
 }
 
@@ -157,6 +156,7 @@ fn bytes(entries: u32, words: usize) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lb_common::net::{Be32, Be128};
     use std::sync::atomic::Ordering::Relaxed;
 
     #[test]
@@ -170,9 +170,15 @@ mod tests {
     #[test]
     fn buckets_are_there_if_the_entries_have_their_size() {
         let table = Region::in_memory(4, 128).unwrap();
-        assert!(table.bucket(3).is_some());
-        assert!(table.bucket(4).is_none());
-        assert!(Region::in_memory(4, 64).unwrap().bucket(0).is_none());
+        assert!(table.bucket::<Be32>(3).is_some());
+        assert!(table.bucket::<Be32>(4).is_none());
+        assert!(table.bucket::<Be128>(0).is_none());
+        assert!(
+            Region::in_memory(4, 384)
+                .unwrap()
+                .bucket::<Be128>(3)
+                .is_some()
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the data plane says of itself: plain values, ready for the API to render.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use lb_common::abi::Method;
@@ -121,7 +121,7 @@ pub struct RealReading {
     /// Its slot, by which connections name it.
     pub slot: u32,
     /// Its address and port.
-    pub addr: SocketAddrV4,
+    pub addr: SocketAddr,
     /// How packets reach it; [`Method::Local`] when it is the director itself.
     pub method: Method,
     /// Its weight; 0 for one that is being drained.
@@ -152,11 +152,11 @@ pub struct Connection {
     /// Its protocol.
     pub proto: Proto,
     /// The client's address and port.
-    pub client: SocketAddrV4,
+    pub client: SocketAddr,
     /// The virtual address and port.
-    pub vip: SocketAddrV4,
+    pub vip: SocketAddr,
     /// The real server's address and port.
-    pub real: SocketAddrV4,
+    pub real: SocketAddr,
     /// Its state as `ipvsadm` writes it.
     pub state: &'static str,
     /// How long until it expires without a packet.
@@ -180,13 +180,13 @@ pub struct ConnectionFilter {
     /// Only of this protocol.
     pub proto: Option<Proto>,
     /// Only of this client.
-    pub client: Option<Ipv4Addr>,
+    pub client: Option<IpAddr>,
     /// Only to this virtual address.
-    pub vip: Option<Ipv4Addr>,
+    pub vip: Option<IpAddr>,
     /// Only to this virtual port.
     pub vip_port: Option<u16>,
     /// Only at this real server.
-    pub real: Option<Ipv4Addr>,
+    pub real: Option<IpAddr>,
     /// Persistent clients too: see [`Connection`].
     pub templates: bool,
 }

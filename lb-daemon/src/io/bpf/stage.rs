@@ -5,17 +5,19 @@
 //! can reach is changed, so a change that is refused, or a daemon that is killed, leaves no trace.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{Generation, Method, Plan, Real, ServiceKey4, map, real};
+use lb_common::abi::{Generation, Method, Plan, Real, map, real};
 use lb_common::net::Be16;
 
 use super::alloc::Block;
 use super::error::ApplyError;
+use super::family::set_address;
 use super::ledger;
 use super::options::Hop;
-use super::state::{Phase, RealServer, Service, State, Written, be32};
+use super::state::{Phase, RealServer, Service, State, Written};
 use super::target::{Target, TargetReal};
+use crate::core::desired::ServiceId;
 use crate::core::schedule::{Course, Entry, Layout};
 
 /// What is ready to be made visible.
@@ -35,8 +37,8 @@ pub(super) struct Staged {
 
 /// What the maps have, by what tells it apart.
 struct Index {
-    services: HashMap<ServiceKey4, u32>,
-    reals: HashMap<(u32, SocketAddrV4, Method), u32>,
+    services: HashMap<ServiceId, u32>,
+    reals: HashMap<(u32, SocketAddr, Method), u32>,
 }
 
 impl Index {
@@ -62,7 +64,7 @@ impl State {
     pub(super) fn stage(
         &mut self,
         targets: &[Target],
-        hop: &dyn Fn(Ipv4Addr) -> Hop,
+        hop: &dyn Fn(IpAddr) -> Hop,
     ) -> Result<Staged, ApplyError> {
         let index = Index::of(self);
         let mut staged = Staged::default();
@@ -83,7 +85,7 @@ impl State {
         &mut self,
         target: &Target,
         index: &Index,
-        hop: &dyn Fn(Ipv4Addr) -> Hop,
+        hop: &dyn Fn(IpAddr) -> Hop,
         staged: &mut Staged,
     ) -> Result<(), ApplyError> {
         let service = match index.services.get(&target.key) {
@@ -100,7 +102,7 @@ impl State {
                     target,
                     wanted,
                     profile,
-                    hop(*wanted.addr.ip()),
+                    hop(wanted.addr.ip()),
                     staged,
                 )?,
             };
@@ -167,16 +169,16 @@ impl State {
         staged: &mut Staged,
     ) -> Result<u32, ApplyError> {
         let mut record = Real {
-            addr: be32(*wanted.addr.ip()),
             port: Be16::from_host(wanted.addr.port()),
             flags: flags(wanted),
             service,
             profile: profile.into(),
             upper: wanted.upper,
             lower: wanted.lower,
-            proto: target.key.proto,
+            proto: target.key.proto as u8,
             ..Real::default()
         };
+        set_address(&mut record, wanted.addr.ip());
         self.point(&mut record, wanted.method, hop)?;
         let slot = self
             .room
@@ -184,7 +186,7 @@ impl State {
             .take()
             .ok_or_else(|| ApplyError::TooManyReals {
                 service: target.id,
-                real: SocketAddr::V4(wanted.addr),
+                real: wanted.addr,
                 max: self.room.reals.len(),
                 draining: self.draining(),
             })?;
@@ -370,7 +372,7 @@ fn entries(target: &Target, slots: &[u32]) -> Vec<Entry> {
     let reals = target.reals.iter().zip(slots);
     reals
         .map(|(r, &slot)| Entry {
-            id: SocketAddr::V4(r.addr),
+            id: r.addr,
             slot,
             weight: r.weight,
             upper: r.upper,

@@ -4,17 +4,18 @@
 //! after a kill. It is kept because asking the maps each time would be slow.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 
-use lb_common::abi::{self, Method, Plan, Real, RealKey4, ServiceKey4, Timeouts, real};
-use lb_common::net::{Be16, Be32, Proto};
+use lb_common::abi::{self, Method, Plan, Real, Timeouts, real};
+use lb_common::net::Proto;
 use lb_common::sched::CHUNK;
 
 use super::alloc::{Block, Blocks, Places};
+use super::family::{self, Parts};
 use super::grace::{Grace, Ticket};
 use super::layout::{EGRESS, PROFILES};
 use super::maps::Maps;
-use crate::core::desired::ServiceId;
+use crate::core::desired::{ServiceId, full_prefix};
 use crate::core::schedule::{Course, Entry};
 
 /// The maps, and what is known of them.
@@ -40,8 +41,8 @@ pub(super) struct State {
     pub profiles: Vec<Option<Timeouts>>,
     /// Interfaces of the egress slots; 0 is none.
     pub egress: Vec<u32>,
-    /// What `NATREALS4` has.
-    pub nat_keys: HashMap<RealKey4, ServiceKey4>,
+    /// What `NATREALS4` and `NATREALS6` have.
+    pub nat_keys: HashMap<Source, Option<ServiceId>>,
     /// Filter bits are only added: removed services were adopted whose further addresses are not known.
     pub keep_filter: bool,
 }
@@ -79,9 +80,9 @@ impl Room {
 #[derive(Debug)]
 pub(super) struct Service {
     /// What tells it apart: its first virtual address and port.
-    pub key: ServiceKey4,
+    pub key: ServiceId,
     /// All its virtual addresses and ports. Empty when it is removed and its real servers are being drained.
-    pub keys: Vec<ServiceKey4>,
+    pub keys: Vec<ServiceId>,
     /// Its current generation; none when it is removed, or was adopted damaged.
     pub written: Option<Written>,
     /// Its scheduler, from generation to generation.
@@ -90,7 +91,7 @@ pub(super) struct Service {
 
 impl Service {
     /// A service of which nothing is written yet.
-    pub(super) fn new(key: ServiceKey4) -> Self {
+    pub(super) fn new(key: ServiceId) -> Self {
         Self {
             key,
             keys: Vec::new(),
@@ -99,7 +100,7 @@ impl Service {
         }
     }
 
-    /// The mask of its persistent clients, in network order.
+    /// The mask of its persistent clients, as its plan has it.
     pub(super) fn mask(&self) -> u32 {
         self.written.as_ref().map_or(0, |w| w.plan.mask)
     }
@@ -154,17 +155,15 @@ pub(super) enum Phase {
 
 impl RealServer {
     /// Its address and port.
-    pub(super) fn addr(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(ipv4(self.record.addr), self.record.port.to_host())
+    pub(super) fn addr(&self) -> SocketAddr {
+        family::endpoint_of(&self.record)
     }
 
     /// Whether packets from it may be replies.
-    pub(super) fn nat_key(&self) -> Option<RealKey4> {
-        (self.record.method == Method::Nat as u8).then_some(RealKey4 {
-            addr: self.record.addr,
-            port: self.record.port,
+    pub(super) fn nat_key(&self) -> Option<Source> {
+        (self.record.method == Method::Nat as u8).then(|| Source {
+            addr: self.addr(),
             proto: self.record.proto,
-            pad: 0,
         })
     }
 
@@ -200,15 +199,13 @@ impl State {
 
     /// The service of an index as the configuration names it.
     pub(super) fn service_id(&self, index: u32) -> Option<ServiceId> {
-        self.services.get(&index).and_then(|s| service_id(s.key))
+        self.services.get(&index).map(|s| s.key)
     }
 
     /// The slots that a removed real server of a service still has.
     pub(super) fn removed(&self, service: ServiceId, real: SocketAddr) -> Vec<u32> {
         let is = |r: &RealServer| {
-            !r.is_live()
-                && SocketAddr::V4(r.addr()) == real
-                && self.service_id(r.record.service) == Some(service)
+            !r.is_live() && r.addr() == real && self.service_id(r.record.service) == Some(service)
         };
         self.reals
             .iter()
@@ -223,35 +220,50 @@ impl State {
     }
 }
 
-/// An address as the maps have it.
-pub(super) fn be32(addr: Ipv4Addr) -> Be32 {
-    Be32::from_bytes(addr.octets())
+/// Where replies come from: a real server that is reached by NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Source {
+    /// Its address and port.
+    pub addr: SocketAddr,
+    /// IP protocol number.
+    pub proto: u8,
 }
 
-/// An address of the maps.
-pub(super) fn ipv4(addr: Be32) -> Ipv4Addr {
-    Ipv4Addr::from(addr.to_bytes())
-}
+impl Source {
+    /// As a key of the maps.
+    pub(super) fn parts(self) -> Parts {
+        Parts {
+            addr: self.addr.ip(),
+            port: self.addr.port(),
+            proto: self.proto,
+            host_bits: 0,
+        }
+    }
 
-/// One virtual address and port as the maps have it.
-pub(super) fn service_key(proto: Proto, addr: Ipv4Addr, port: u16) -> ServiceKey4 {
-    ServiceKey4 {
-        vip: be32(addr),
-        port: Be16::from_host(port),
-        proto: proto as u8,
-        host_bits: 0,
+    /// Of a key of the maps.
+    pub(super) fn of(parts: Parts) -> Self {
+        Self {
+            addr: SocketAddr::new(parts.addr, parts.port),
+            proto: parts.proto,
+        }
     }
 }
 
-/// One virtual address or network and port of the maps.
-pub(super) fn service_id(key: ServiceKey4) -> Option<ServiceId> {
-    let id = ServiceId::new(
-        Proto::from_number(key.proto)?,
-        ipv4(key.vip),
-        key.port.to_host(),
-    );
+/// One virtual address or network and port as a key of the maps.
+pub(super) fn service_parts(id: ServiceId) -> Parts {
+    Parts {
+        addr: id.addr,
+        port: id.port,
+        proto: id.proto as u8,
+        host_bits: full_prefix(id.addr).saturating_sub(id.prefix),
+    }
+}
+
+/// One virtual address or network and port of a key of the maps; `None` if it is nobody's.
+pub(super) fn service_id(parts: Parts) -> Option<ServiceId> {
+    let id = ServiceId::new(Proto::from_number(parts.proto)?, parts.addr, parts.port);
     Some(ServiceId {
-        prefix: id.prefix.checked_sub(key.host_bits)?,
+        prefix: id.prefix.checked_sub(parts.host_bits)?,
         ..id
     })
 }

@@ -149,7 +149,6 @@ impl Sweeper {
         if self.clients.wants_to_see() {
             self.see_clients(maps, end)?;
         }
-        let table = self.table.table();
         let sums = Cell::from_mut(self.sums.as_mut_slice()).as_slice_of_cells();
         let cut = &self.cut;
         let stays_not = |meta: Meta| {
@@ -163,7 +162,7 @@ impl Sweeper {
         };
         let mut freed = 0;
         for bucket in self.cursor..end {
-            let swept = table.sweep_where(bucket, tick, stays_not, &self.table);
+            let swept = self.table.sweep_where(bucket, tick, stays_not);
             freed += swept.freed;
             self.seen += u64::from(swept.live);
         }
@@ -173,8 +172,8 @@ impl Sweeper {
 
     /// Notes the connections of persistent clients, also those that are over and about to be taken out.
     fn see_clients(&mut self, maps: &Maps, end: u32) -> Result<(), MapError> {
-        let table = self.table.table();
-        for (flow, meta) in (self.cursor..end).flat_map(|bucket| table.connections(bucket)) {
+        let table = &self.table;
+        for (flow, meta) in (self.cursor..end).flat_map(|bucket| table.of_bucket(bucket)) {
             if meta.template().is_some()
                 && let Some(real) = self.table.real(meta.real())
             {

@@ -43,6 +43,8 @@ pub enum MapKind {
     ArrayOfMaps,
     /// Interfaces to redirect to.
     DevMap,
+    /// Programs to hand packets over to.
+    ProgramArray,
     /// Something that is none of ours.
     Other(u32),
 }
@@ -52,6 +54,7 @@ impl MapKind {
         match self {
             Self::Hash => 1,
             Self::Array => 2,
+            Self::ProgramArray => 3,
             Self::PerCpuArray => 6,
             Self::LruHash => 9,
             Self::ArrayOfMaps => 12,
@@ -64,6 +67,7 @@ impl MapKind {
         match number {
             1 => Self::Hash,
             2 => Self::Array,
+            3 => Self::ProgramArray,
             6 => Self::PerCpuArray,
             9 => Self::LruHash,
             12 => Self::ArrayOfMaps,

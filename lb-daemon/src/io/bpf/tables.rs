@@ -1,32 +1,35 @@
 //! The maps that are reached by system calls: hash tables, per-CPU arrays and the interfaces to redirect to.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use aya::maps::{DevMap, HashMap, MapData, PerCpuArray, PerCpuValues};
-use lb_common::abi::{Locality, LocalityEntry, LocalityKey4, RealKey4, ServiceKey4, map};
-use lb_common::net::{Be16, Be32};
+use lb_common::abi::{FamilyMaps, Locality, LocalityEntry, map};
 
 use super::error::MapError;
+use super::family::{Family, Key, Key4, Key6, Parts};
 use super::report::TrafficSum;
+use super::state::{Source, service_id, service_parts};
 use super::sys;
 use super::templates::{KernelTemplates, Templates};
+use crate::core::desired::ServiceId;
 
 /// Maps that are reached by system calls.
 pub(super) trait Tables: std::fmt::Debug + Send {
     /// Every virtual address and port, with the index of its service.
-    fn services(&self) -> Result<Vec<(ServiceKey4, u32)>, MapError>;
+    fn services(&self) -> Result<Vec<(ServiceId, u32)>, MapError>;
     /// Makes a virtual address and port a service's.
-    fn put_service(&mut self, key: ServiceKey4, index: u32) -> Result<(), MapError>;
+    fn put_service(&mut self, key: ServiceId, index: u32) -> Result<(), MapError>;
     /// Makes a virtual address and port nobody's.
-    fn drop_service(&mut self, key: ServiceKey4) -> Result<(), MapError>;
-    /// Every source of replies, with the service that alone has it; all zero where several have.
-    fn nat_reals(&self) -> Result<Vec<(RealKey4, ServiceKey4)>, MapError>;
+    fn drop_service(&mut self, key: ServiceId) -> Result<(), MapError>;
+    /// Every source of replies, with the service that alone has it; `None` where several have.
+    fn nat_reals(&self) -> Result<Vec<(Source, Option<ServiceId>)>, MapError>;
     /// Lets packets from there be replies.
-    fn put_nat_real(&mut self, key: RealKey4, service: ServiceKey4) -> Result<(), MapError>;
+    fn put_nat_real(&mut self, key: Source, service: Option<ServiceId>) -> Result<(), MapError>;
     /// Lets no packet from there be a reply.
-    fn drop_nat_real(&mut self, key: RealKey4) -> Result<(), MapError>;
+    fn drop_nat_real(&mut self, key: Source) -> Result<(), MapError>;
     /// The interface of an egress slot; 0 is none.
     fn egress(&self, slot: u32) -> Result<u32, MapError>;
     /// Sets the interface of an egress slot.
@@ -36,7 +39,7 @@ pub(super) trait Tables: std::fmt::Debug + Send {
     /// Begins a real server's traffic at nothing.
     fn clear_traffic(&mut self, slot: u32) -> Result<(), MapError>;
     /// What lblc and lblcr remember of a destination.
-    fn locality(&self, key: &LocalityKey4) -> Result<Option<Locality>, MapError>;
+    fn locality(&self, service: u32, destination: IpAddr) -> Result<Option<Locality>, MapError>;
     /// A counter, over all CPUs.
     fn counter(&self, index: u32) -> Result<u64, MapError>;
     /// The persistent clients.
@@ -46,16 +49,113 @@ pub(super) trait Tables: std::fmt::Debug + Send {
 /// The words of [`Traffic`](lb_common::abi::Traffic), in its order.
 type TrafficWords = [u64; 5];
 
+/// The maps of one family in the kernel.
+struct FamilyTables<K> {
+    names: FamilyMaps,
+    services: HashMap<MapData, K, u32>,
+    nat_reals: HashMap<MapData, K, K>,
+    localities: MapData,
+}
+
+impl<K: Key> FamilyTables<K> {
+    fn new(
+        names: FamilyMaps,
+        open: &mut impl FnMut(&'static str) -> Result<MapData, MapError>,
+    ) -> Result<Self, MapError> {
+        use aya::maps::Map::HashMap as Hash;
+        Ok(Self {
+            names,
+            services: Hash(open(names.services)?)
+                .try_into()
+                .map_err(failed("open", names.services))?,
+            nat_reals: Hash(open(names.nat_reals)?)
+                .try_into()
+                .map_err(failed("open", names.nat_reals))?,
+            localities: open(names.locality)?,
+        })
+    }
+
+    fn services(&self) -> Result<Vec<(ServiceId, u32)>, MapError> {
+        let entries = self.services.iter().map(|entry| {
+            let (key, index) = entry.map_err(failed("read", self.names.services))?;
+            Ok(service_id(key.unpack()).map(|id| (id, index)))
+        });
+        entries.filter_map(Result::transpose).collect()
+    }
+
+    fn put_service(&mut self, id: ServiceId, index: u32) -> Result<(), MapError> {
+        let name = self.names.services;
+        self.services
+            .insert(packed::<K>(service_parts(id), name)?, index, 0)
+            .map_err(failed("write", name))
+    }
+
+    fn drop_service(&mut self, id: ServiceId) -> Result<(), MapError> {
+        let name = self.names.services;
+        self.services
+            .remove(&packed::<K>(service_parts(id), name)?)
+            .map_err(failed("delete from", name))
+    }
+
+    fn nat_reals(&self) -> Result<Vec<(Source, Option<ServiceId>)>, MapError> {
+        let entries = self.nat_reals.iter().map(|entry| {
+            let (key, service) = entry.map_err(failed("read", self.names.nat_reals))?;
+            Ok((Source::of(key.unpack()), service_id(service.unpack())))
+        });
+        entries.collect()
+    }
+
+    fn put_nat_real(&mut self, key: Source, service: Option<ServiceId>) -> Result<(), MapError> {
+        let name = self.names.nat_reals;
+        let service = match service {
+            Some(id) => packed::<K>(service_parts(id), name)?,
+            None => K::NOBODY,
+        };
+        self.nat_reals
+            .insert(packed::<K>(key.parts(), name)?, service, 0)
+            .map_err(failed("write", name))
+    }
+
+    fn localities(&self) -> (&MapData, &'static str) {
+        (&self.localities, self.names.locality)
+    }
+
+    fn drop_nat_real(&mut self, key: Source) -> Result<(), MapError> {
+        let name = self.names.nat_reals;
+        self.nat_reals
+            .remove(&packed::<K>(key.parts(), name)?)
+            .map_err(failed("delete from", name))
+    }
+}
+
+/// A key as it lies in a map.
+fn packed<K: Key>(parts: Parts, map: &'static str) -> Result<K, MapError> {
+    K::pack(parts).ok_or(MapError {
+        action: "write an address of the other family to",
+        map,
+        source: io::ErrorKind::InvalidInput.into(),
+    })
+}
+
 /// The maps of the kernel.
 pub(super) struct KernelTables {
-    services: HashMap<MapData, [u8; 8], u32>,
-    nat_reals: HashMap<MapData, [u8; 8], [u8; 8]>,
+    v4: FamilyTables<Key4>,
+    v6: FamilyTables<Key6>,
     egress: DevMap<MapData>,
     traffic: PerCpuArray<MapData, TrafficWords>,
     counters: PerCpuArray<MapData, u64>,
     templates: Arc<KernelTemplates>,
-    localities: MapData,
     cpus: usize,
+}
+
+/// Has the maps of an address's family do something.
+macro_rules! by_family {
+    ($self:ident, $addr:expr, $method:ident($($argument:expr),*)) => {
+        match Family::of($addr) {
+            Family::V4 => $self.v4.$method($($argument),*),
+            Family::V6 => $self.v6.$method($($argument),*),
+        }
+    };
 }
 
 impl KernelTables {
@@ -63,16 +163,12 @@ impl KernelTables {
     pub(super) fn new(
         mut open: impl FnMut(&'static str) -> Result<MapData, MapError>,
     ) -> Result<Self, MapError> {
-        use aya::maps::Map::{DevMap as Dev, HashMap as Hash, PerCpuArray as PerCpu};
+        use aya::maps::Map::{DevMap as Dev, PerCpuArray as PerCpu};
         let cpus =
             aya::util::nr_cpus().map_err(|(_, source)| failed("size", map::TRAFFIC)(source))?;
         Ok(Self {
-            services: Hash(open(map::SERVICES4)?)
-                .try_into()
-                .map_err(failed("open", map::SERVICES4))?,
-            nat_reals: Hash(open(map::NATREALS4)?)
-                .try_into()
-                .map_err(failed("open", map::NATREALS4))?,
+            v4: FamilyTables::new(Family::V4.maps(), &mut open)?,
+            v6: FamilyTables::new(Family::V6.maps(), &mut open)?,
             egress: Dev(open(map::EGRESS)?)
                 .try_into()
                 .map_err(failed("open", map::EGRESS))?,
@@ -82,8 +178,10 @@ impl KernelTables {
             counters: PerCpu(open(map::COUNTERS)?)
                 .try_into()
                 .map_err(failed("open", map::COUNTERS))?,
-            templates: Arc::new(KernelTemplates(open(map::TEMPLATES4)?)),
-            localities: open(map::LOCALITY4)?,
+            templates: Arc::new(KernelTemplates {
+                v4: open(map::TEMPLATES4)?,
+                v6: open(map::TEMPLATES6)?,
+            }),
             cpus,
         })
     }
@@ -96,50 +194,28 @@ impl std::fmt::Debug for KernelTables {
 }
 
 impl Tables for KernelTables {
-    fn services(&self) -> Result<Vec<(ServiceKey4, u32)>, MapError> {
-        self.services
-            .iter()
-            .map(|entry| {
-                entry
-                    .map(|(key, index)| (service_key(key), index))
-                    .map_err(failed("read", map::SERVICES4))
-            })
-            .collect()
+    fn services(&self) -> Result<Vec<(ServiceId, u32)>, MapError> {
+        Ok([self.v4.services()?, self.v6.services()?].concat())
     }
 
-    fn put_service(&mut self, key: ServiceKey4, index: u32) -> Result<(), MapError> {
-        self.services
-            .insert(service_bytes(key), index, 0)
-            .map_err(failed("write", map::SERVICES4))
+    fn put_service(&mut self, key: ServiceId, index: u32) -> Result<(), MapError> {
+        by_family!(self, key.addr, put_service(key, index))
     }
 
-    fn drop_service(&mut self, key: ServiceKey4) -> Result<(), MapError> {
-        self.services
-            .remove(&service_bytes(key))
-            .map_err(failed("delete from", map::SERVICES4))
+    fn drop_service(&mut self, key: ServiceId) -> Result<(), MapError> {
+        by_family!(self, key.addr, drop_service(key))
     }
 
-    fn nat_reals(&self) -> Result<Vec<(RealKey4, ServiceKey4)>, MapError> {
-        self.nat_reals
-            .iter()
-            .map(|entry| {
-                entry
-                    .map(|(key, service)| (real_key(key), service_key(service)))
-                    .map_err(failed("read", map::NATREALS4))
-            })
-            .collect()
+    fn nat_reals(&self) -> Result<Vec<(Source, Option<ServiceId>)>, MapError> {
+        Ok([self.v4.nat_reals()?, self.v6.nat_reals()?].concat())
     }
 
-    fn put_nat_real(&mut self, key: RealKey4, service: ServiceKey4) -> Result<(), MapError> {
-        self.nat_reals
-            .insert(real_bytes(key), service_bytes(service), 0)
-            .map_err(failed("write", map::NATREALS4))
+    fn put_nat_real(&mut self, key: Source, service: Option<ServiceId>) -> Result<(), MapError> {
+        by_family!(self, key.addr.ip(), put_nat_real(key, service))
     }
 
-    fn drop_nat_real(&mut self, key: RealKey4) -> Result<(), MapError> {
-        self.nat_reals
-            .remove(&real_bytes(key))
-            .map_err(failed("delete from", map::NATREALS4))
+    fn drop_nat_real(&mut self, key: Source) -> Result<(), MapError> {
+        by_family!(self, key.addr.ip(), drop_nat_real(key))
     }
 
     fn egress(&self, slot: u32) -> Result<u32, MapError> {
@@ -186,16 +262,16 @@ impl Tables for KernelTables {
         Arc::clone(&self.templates) as Arc<dyn Templates>
     }
 
-    fn locality(&self, key: &LocalityKey4) -> Result<Option<Locality>, MapError> {
-        let [a, b, c, d] = key.service.to_ne_bytes();
-        let [e, f, g, h] = key.destination.0.to_ne_bytes();
+    fn locality(&self, service: u32, destination: IpAddr) -> Result<Option<Locality>, MapError> {
+        let (map, name) = by_family!(self, destination, localities());
+        let addr = match destination {
+            IpAddr::V4(addr) => addr.octets().to_vec(),
+            IpAddr::V6(addr) => addr.octets().to_vec(),
+        };
+        let key = [&service.to_ne_bytes()[..], &addr].concat();
         let mut value = [0; size_of::<Locality>()];
-        let found = sys::map_lookup(
-            self.localities.fd().as_fd(),
-            &[a, b, c, d, e, f, g, h],
-            &mut value,
-        )
-        .map_err(failed("read", map::LOCALITY4))?;
+        let found =
+            sys::map_lookup(map.fd().as_fd(), &key, &mut value).map_err(failed("read", name))?;
         let (words, _) = value.as_chunks::<4>();
         let mut words = words.iter().map(|word| u32::from_ne_bytes(*word));
         let mut word = || words.next().unwrap_or_default();
@@ -220,49 +296,6 @@ pub(super) fn failed<E: std::error::Error + Send + Sync + 'static>(
     }
 }
 
-fn service_bytes(key: ServiceKey4) -> [u8; 8] {
-    bytes(key.vip, key.port, [key.proto, key.host_bits])
-}
-
-fn service_key(bytes: [u8; 8]) -> ServiceKey4 {
-    let (vip, port, [proto, host_bits]) = parts(bytes);
-    ServiceKey4 {
-        vip,
-        port,
-        proto,
-        host_bits,
-    }
-}
-
-fn real_bytes(key: RealKey4) -> [u8; 8] {
-    bytes(key.addr, key.port, [key.proto, 0])
-}
-
-fn real_key(bytes: [u8; 8]) -> RealKey4 {
-    let (addr, port, [proto, _]) = parts(bytes);
-    RealKey4 {
-        addr,
-        port,
-        proto,
-        pad: 0,
-    }
-}
-
-/// Both kinds of key lie in memory like this.
-fn bytes(addr: Be32, port: Be16, [g, h]: [u8; 2]) -> [u8; 8] {
-    let [a, b, c, d] = addr.0.to_ne_bytes();
-    let [e, f] = port.0.to_ne_bytes();
-    [a, b, c, d, e, f, g, h]
-}
-
-fn parts([a, b, c, d, e, f, g, h]: [u8; 8]) -> (Be32, Be16, [u8; 2]) {
-    (
-        Be32(u32::from_ne_bytes([a, b, c, d])),
-        Be16(u16::from_ne_bytes([e, f])),
-        [g, h],
-    )
-}
-
 #[cfg(test)]
 pub(super) mod memory {
     //! The same in ordinary memory.
@@ -276,49 +309,50 @@ pub(super) mod memory {
     /// Tables that nobody else sees.
     #[derive(Debug, Default, Clone)]
     pub(crate) struct MemoryTables {
-        pub services: BTreeMap<[u8; 8], u32>,
-        pub nat_reals: BTreeMap<[u8; 8], [u8; 8]>,
+        pub services: Vec<(ServiceId, u32)>,
+        pub nat_reals: Vec<(Source, Option<ServiceId>)>,
         pub egress: BTreeMap<u32, u32>,
         /// Shared, so that a test can be the program.
         pub traffic: Arc<Mutex<BTreeMap<u32, TrafficSum>>>,
         pub templates: Arc<MemoryTemplates>,
     }
 
+    /// Puts a value under a key.
+    fn put<K: PartialEq, V>(entries: &mut Vec<(K, V)>, key: K, value: V) {
+        entries.retain(|(known, _)| *known != key);
+        entries.push((key, value));
+    }
+
     impl Tables for MemoryTables {
-        fn services(&self) -> Result<Vec<(ServiceKey4, u32)>, MapError> {
-            Ok(self
-                .services
-                .iter()
-                .map(|(key, index)| (service_key(*key), *index))
-                .collect())
+        fn services(&self) -> Result<Vec<(ServiceId, u32)>, MapError> {
+            Ok(self.services.clone())
         }
 
-        fn put_service(&mut self, key: ServiceKey4, index: u32) -> Result<(), MapError> {
-            self.services.insert(service_bytes(key), index);
+        fn put_service(&mut self, key: ServiceId, index: u32) -> Result<(), MapError> {
+            put(&mut self.services, key, index);
             Ok(())
         }
 
-        fn drop_service(&mut self, key: ServiceKey4) -> Result<(), MapError> {
-            self.services.remove(&service_bytes(key));
+        fn drop_service(&mut self, key: ServiceId) -> Result<(), MapError> {
+            self.services.retain(|(known, _)| *known != key);
             Ok(())
         }
 
-        fn nat_reals(&self) -> Result<Vec<(RealKey4, ServiceKey4)>, MapError> {
-            Ok(self
-                .nat_reals
-                .iter()
-                .map(|(key, service)| (real_key(*key), service_key(*service)))
-                .collect())
+        fn nat_reals(&self) -> Result<Vec<(Source, Option<ServiceId>)>, MapError> {
+            Ok(self.nat_reals.clone())
         }
 
-        fn put_nat_real(&mut self, key: RealKey4, service: ServiceKey4) -> Result<(), MapError> {
-            self.nat_reals
-                .insert(real_bytes(key), service_bytes(service));
+        fn put_nat_real(
+            &mut self,
+            key: Source,
+            service: Option<ServiceId>,
+        ) -> Result<(), MapError> {
+            put(&mut self.nat_reals, key, service);
             Ok(())
         }
 
-        fn drop_nat_real(&mut self, key: RealKey4) -> Result<(), MapError> {
-            self.nat_reals.remove(&real_bytes(key));
+        fn drop_nat_real(&mut self, key: Source) -> Result<(), MapError> {
+            self.nat_reals.retain(|(known, _)| *known != key);
             Ok(())
         }
 
@@ -346,7 +380,7 @@ pub(super) mod memory {
             Ok(())
         }
 
-        fn locality(&self, _key: &LocalityKey4) -> Result<Option<Locality>, MapError> {
+        fn locality(&self, _: u32, _: IpAddr) -> Result<Option<Locality>, MapError> {
             Ok(None)
         }
 
@@ -357,29 +391,5 @@ pub(super) mod memory {
         fn templates(&self) -> Arc<dyn Templates> {
             Arc::clone(&self.templates) as Arc<dyn Templates>
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_lie_as_the_program_reads_them() {
-        let key = ServiceKey4 {
-            vip: Be32::from_bytes([192, 0, 2, 1]),
-            port: Be16::from_host(80),
-            proto: 6,
-            host_bits: 8,
-        };
-        assert_eq!(service_bytes(key), [192, 0, 2, 1, 0, 80, 6, 8]);
-        assert_eq!(service_key(service_bytes(key)), key);
-        let key = RealKey4 {
-            addr: key.vip,
-            port: key.port,
-            proto: 17,
-            pad: 0,
-        };
-        assert_eq!(real_key(real_bytes(key)), key);
     }
 }

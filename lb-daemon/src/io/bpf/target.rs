@@ -2,15 +2,15 @@
 //!
 //! The desired state in the maps' own terms, or a refusal of what they cannot hold. Nothing is read or written here.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use lb_common::abi::{Method, ServiceKey4, Timeouts, seconds_to_ticks, service};
+use lb_common::abi::{Method, Timeouts, seconds_to_ticks, service};
 use lb_common::conn::State;
 use lb_common::sched::Scheduler;
 
 use super::error::ApplyError;
-use super::state::service_key;
+use super::family::Family;
 use crate::core::desired::{self, Desired, DesiredReal, DesiredService, ServiceId};
 use crate::core::schedule::MhTable;
 
@@ -20,9 +20,9 @@ pub(super) struct Target {
     /// As the configuration names it.
     pub id: ServiceId,
     /// What tells it apart.
-    pub key: ServiceKey4,
+    pub key: ServiceId,
     /// All its virtual addresses and ports.
-    pub keys: Vec<ServiceKey4>,
+    pub keys: Vec<ServiceId>,
     /// Its scheduler.
     pub scheduler: Scheduler,
     /// How its mh table is made.
@@ -31,7 +31,7 @@ pub(super) struct Target {
     pub flags: u16,
     /// Persistence timeout in ticks.
     pub persistence: u32,
-    /// Persistence netmask, in network order.
+    /// What tells persistent clients apart, as a plan has it.
     pub mask: u32,
     /// The number of the virtual router that its addresses are of.
     pub router: u32,
@@ -45,7 +45,7 @@ pub(super) struct Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TargetReal {
     /// Its address and port.
-    pub addr: SocketAddrV4,
+    pub addr: SocketAddr,
     /// How packets reach it.
     pub method: Method,
     /// Its weight; 0 when it is down or drained.
@@ -89,23 +89,41 @@ fn target(desired: &DesiredService, all: &Desired) -> Result<Target, ApplyError>
         .collect::<Result<_, _>>()?;
     Ok(Target {
         id: desired.id,
-        key: key(desired.id, desired.id)?,
+        key: desired.id,
         keys,
         scheduler: desired.scheduler,
         mh_table: mh_table(desired),
         flags: plan_flags(desired),
         persistence: desired.persistence.map_or(0, |p| ticks(p.timeout)),
-        mask: desired.persistence.map_or(0, |p| netmask(p.mask)),
+        mask: desired.persistence.map_or(0, |p| mask(desired.id, p.mask)),
         router: desired.router,
         timeouts: profile(desired.timeouts.unwrap_or(all.connections.timeouts)),
         reals,
     })
 }
 
-fn key(service: ServiceId, id: ServiceId) -> Result<ServiceKey4, ApplyError> {
-    let host_bits = desired::full_prefix(id.addr).saturating_sub(id.prefix);
-    let key = service_key(id.proto, v4(service, id.addr)?, id.port);
-    Ok(ServiceKey4 { host_bits, ..key })
+/// A virtual address or network and port, if the maps can hold it in a service.
+fn key(service: ServiceId, id: ServiceId) -> Result<ServiceId, ApplyError> {
+    same_family(service, id.addr)?;
+    if Family::of(id.addr) == Family::V6 && !id.is_host() {
+        return Err(unsupported(
+            service,
+            "a virtual network of IPv6",
+            "write its addresses one by one",
+        ));
+    }
+    Ok(id)
+}
+
+fn same_family(service: ServiceId, addr: IpAddr) -> Result<(), ApplyError> {
+    if Family::of(addr) == Family::of(service.addr) {
+        return Ok(());
+    }
+    Err(unsupported(
+        service,
+        "an address of the other family",
+        "write addresses of the service's own family",
+    ))
 }
 
 fn real(
@@ -124,11 +142,12 @@ fn real(
         drained,
         weight: _,
     } = *desired;
+    same_family(service.id, addr)?;
     let weight = desired.effective_weight();
     // A client that is kept here would be sent here again.
     let holds_clients = service.persistence.is_some_and(|p| !p.leave_quiesced) && !drained;
     Ok(TargetReal {
-        addr: SocketAddrV4::new(v4(service.id, addr)?, port),
+        addr: SocketAddr::new(addr, port),
         method,
         weight,
         upper,
@@ -139,13 +158,6 @@ fn real(
         syn_leaves: expires && weight == 0,
         udp_leaves: service.udp_leaves_quiesced && weight == 0 && !holds_clients,
     })
-}
-
-fn v4(service: ServiceId, addr: IpAddr) -> Result<Ipv4Addr, ApplyError> {
-    match addr {
-        IpAddr::V4(addr) => Ok(addr),
-        IpAddr::V6(_) => Err(unsupported(service, "IPv6", "use IPv4 addresses")),
-    }
 }
 
 fn unsupported(service: ServiceId, what: &'static str, hint: &'static str) -> ApplyError {
@@ -209,6 +221,14 @@ fn ticks(timeout: Duration) -> u32 {
             .saturating_add(u64::from(timeout.subsec_nanos() > 0))
             .min(u32::MAX.into()),
     )
+}
+
+/// What tells the persistent clients of a service apart, of whose addresses so many leading bits count.
+fn mask(service: ServiceId, bits: u8) -> u32 {
+    match Family::of(service.addr) {
+        Family::V4 => netmask(bits),
+        Family::V6 => bits.into(),
+    }
 }
 
 fn netmask(bits: u8) -> u32 {

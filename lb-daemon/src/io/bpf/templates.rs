@@ -1,44 +1,149 @@
 //! The map of persistent clients, read many at a time.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::MapData;
-use lb_common::abi::{TemplateKey4, map};
-use lb_common::net::Be32;
+use lb_common::abi::{TemplateKey4, TemplateKey6};
 use lb_common::template::Template;
 
 use super::error::MapError;
+use super::family::{Family, masked};
 use super::sys;
 use super::tables::failed;
+
+/// A [`TemplateKey`](lb_common::abi::TemplateKey) of either family.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Client {
+    /// The service's index.
+    pub service: u32,
+    /// The client's address under the service's mask.
+    pub addr: IpAddr,
+    /// 0 for the template that connections are opened under; for one that was succeeded, 1 and its generation.
+    pub orphan: u32,
+}
+
+impl Client {
+    /// The template that a client's connections are opened under; `mask` is that of the service's plan.
+    pub(super) fn current(service: u32, addr: IpAddr, mask: u32) -> Self {
+        Self {
+            service,
+            addr: masked(addr, mask),
+            orphan: 0,
+        }
+    }
+
+    /// As it lies in memory.
+    fn pack(self) -> Vec<u8> {
+        let mut key = self.service.to_ne_bytes().to_vec();
+        match self.addr {
+            IpAddr::V4(addr) => key.extend(addr.octets()),
+            IpAddr::V6(addr) => key.extend(addr.octets()),
+        }
+        key.extend(self.orphan.to_ne_bytes());
+        key
+    }
+
+    /// From what lies in memory; `None` if that has another length.
+    fn unpack(key: &[u8]) -> Option<Self> {
+        let (service, rest) = key.split_first_chunk::<4>()?;
+        let (addr, orphan) = rest.split_last_chunk::<4>()?;
+        let addr = match *addr {
+            [a, b, c, d] => IpAddr::from([a, b, c, d]),
+            _ => <[u8; 16]>::try_from(addr).ok()?.into(),
+        };
+        Some(Self {
+            service: u32::from_ne_bytes(*service),
+            addr,
+            orphan: u32::from_ne_bytes(*orphan),
+        })
+    }
+}
+
+/// Where a reading goes on: in the map of a family, at its beginning or after an earlier reading.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Cursor {
+    family: Family,
+    from: Option<u32>,
+}
+
+impl Cursor {
+    /// The beginning of all.
+    pub(super) const START: Self = Self {
+        family: Family::V4,
+        from: None,
+    };
+
+    /// Where the next reading goes on when one of this has ended; `None` if there is no more.
+    const fn next(self, after: Option<u32>) -> Option<Self> {
+        match (self.family, after) {
+            (family, Some(_)) => Some(Self {
+                family,
+                from: after,
+            }),
+            (Family::V4, None) => Some(Self {
+                family: Family::V6,
+                from: None,
+            }),
+            (Family::V6, None) => None,
+        }
+    }
+}
 
 /// The persistent clients.
 ///
 /// Not held by whoever holds the other maps alone: a listing reads them on another thread.
 pub(super) trait Templates: fmt::Debug + Send + Sync {
     /// Some of them, from where the last reading ended, and where the next one begins; `None` after the last.
-    fn read(&self, from: Option<u32>) -> Result<Batch, MapError>;
+    fn read(&self, from: Cursor) -> Result<Batch, MapError>;
+    /// Whether there is none.
+    fn is_empty(&self) -> Result<bool, MapError> {
+        let mut from = Some(Cursor::START);
+        while let Some(cursor) = from {
+            let (batch, next) = self.read(cursor)?;
+            if !batch.is_empty() {
+                return Ok(false);
+            }
+            from = next;
+        }
+        Ok(true)
+    }
     /// One of them.
-    fn get(&self, key: &TemplateKey4) -> Result<Option<Template>, MapError>;
+    fn get(&self, key: &Client) -> Result<Option<Template>, MapError>;
     /// Forgets one.
-    fn remove(&self, key: &TemplateKey4) -> Result<(), MapError>;
+    fn remove(&self, key: &Client) -> Result<(), MapError>;
 }
 
 /// What one reading gives.
-pub(super) type Batch = (Vec<(TemplateKey4, Template)>, Option<u32>);
+pub(super) type Batch = (Vec<(Client, Template)>, Option<Cursor>);
 
 /// How many are read at once: far more than ever share a bucket of the kernel's table.
 const AT_ONCE: usize = 4096;
 
-const KEY: usize = size_of::<TemplateKey4>();
 const VALUE: usize = size_of::<Template>();
 
-/// The map of the kernel.
-pub(super) struct KernelTemplates(pub MapData);
+/// The maps of the kernel.
+pub(super) struct KernelTemplates {
+    pub(super) v4: MapData,
+    pub(super) v6: MapData,
+}
 
 impl KernelTemplates {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.0.fd().as_fd()
+    fn of(&self, family: Family) -> (BorrowedFd<'_>, &'static str) {
+        let map = match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        };
+        (map.fd().as_fd(), family.maps().templates)
+    }
+}
+
+/// Length of a family's keys.
+const fn key_len(family: Family) -> usize {
+    match family {
+        Family::V4 => size_of::<TemplateKey4>(),
+        Family::V6 => size_of::<TemplateKey6>(),
     }
 }
 
@@ -49,43 +154,30 @@ impl fmt::Debug for KernelTemplates {
 }
 
 impl Templates for KernelTemplates {
-    fn read(&self, from: Option<u32>) -> Result<Batch, MapError> {
-        let mut keys = vec![0; AT_ONCE * KEY];
+    fn read(&self, cursor: Cursor) -> Result<Batch, MapError> {
+        let (map, name) = self.of(cursor.family);
+        let key = key_len(cursor.family);
+        let mut keys = vec![0; AT_ONCE * key];
         let mut values = vec![0; AT_ONCE * VALUE];
-        let (count, next) = sys::map_lookup_batch(self.fd(), from, &mut keys, &mut values)
-            .map_err(failed("read", map::TEMPLATES4))?;
-        let (keys, _) = keys.as_chunks::<KEY>();
+        let (count, after) = sys::map_lookup_batch(map, cursor.from, &mut keys, &mut values)
+            .map_err(failed("read", name))?;
         let (values, _) = values.as_chunks::<VALUE>();
-        let entries = keys.iter().zip(values).take(count as usize);
-        let entries = entries.map(|(k, v)| (unpack(*k), Template(u64::from_ne_bytes(*v))));
-        Ok((entries.collect(), next))
+        let entries = keys.chunks(key).zip(values).take(count as usize);
+        let entries = entries
+            .filter_map(|(k, v)| Some((Client::unpack(k)?, Template(u64::from_ne_bytes(*v)))));
+        Ok((entries.collect(), cursor.next(after)))
     }
 
-    fn get(&self, key: &TemplateKey4) -> Result<Option<Template>, MapError> {
+    fn get(&self, key: &Client) -> Result<Option<Template>, MapError> {
+        let (map, name) = self.of(Family::of(key.addr));
         let mut value = [0; VALUE];
-        let found = sys::map_lookup(self.fd(), &pack(*key), &mut value)
-            .map_err(failed("read", map::TEMPLATES4))?;
+        let found = sys::map_lookup(map, &key.pack(), &mut value).map_err(failed("read", name))?;
         Ok(found.then(|| Template(u64::from_ne_bytes(value))))
     }
 
-    fn remove(&self, key: &TemplateKey4) -> Result<(), MapError> {
-        sys::map_delete(self.fd(), &pack(*key)).map_err(failed("delete from", map::TEMPLATES4))
-    }
-}
-
-/// A key as it lies in memory.
-fn pack(key: TemplateKey4) -> [u8; KEY] {
-    let [a, b, c, d] = key.service.to_ne_bytes();
-    let [e, f, g, h] = key.client.0.to_ne_bytes();
-    let [i, j, k, l] = key.orphan.to_ne_bytes();
-    [a, b, c, d, e, f, g, h, i, j, k, l]
-}
-
-fn unpack([a, b, c, d, e, f, g, h, i, j, k, l]: [u8; KEY]) -> TemplateKey4 {
-    TemplateKey4 {
-        service: u32::from_ne_bytes([a, b, c, d]),
-        client: Be32(u32::from_ne_bytes([e, f, g, h])),
-        orphan: u32::from_ne_bytes([i, j, k, l]),
+    fn remove(&self, key: &Client) -> Result<(), MapError> {
+        let (map, name) = self.of(Family::of(key.addr));
+        sys::map_delete(map, &key.pack()).map_err(failed("delete from", name))
     }
 }
 
@@ -100,19 +192,19 @@ pub(super) mod memory {
 
     /// Templates that no kernel sees.
     #[derive(Debug, Default)]
-    pub(crate) struct MemoryTemplates(pub Mutex<HashMap<TemplateKey4, Template>>);
+    pub(crate) struct MemoryTemplates(pub Mutex<HashMap<Client, Template>>);
 
     impl Templates for MemoryTemplates {
-        fn read(&self, _from: Option<u32>) -> Result<Batch, MapError> {
+        fn read(&self, _from: Cursor) -> Result<Batch, MapError> {
             let all = self.0.lock().unwrap();
             Ok((all.iter().map(|(k, v)| (*k, *v)).collect(), None))
         }
 
-        fn get(&self, key: &TemplateKey4) -> Result<Option<Template>, MapError> {
+        fn get(&self, key: &Client) -> Result<Option<Template>, MapError> {
             Ok(self.0.lock().unwrap().get(key).copied())
         }
 
-        fn remove(&self, key: &TemplateKey4) -> Result<(), MapError> {
+        fn remove(&self, key: &Client) -> Result<(), MapError> {
             self.0.lock().unwrap().remove(key);
             Ok(())
         }
@@ -125,14 +217,30 @@ mod tests {
 
     #[test]
     fn keys_lie_as_the_program_reads_them() {
-        let key = TemplateKey4 {
-            service: 7,
-            client: Be32::from_bytes([192, 0, 2, 1]),
-            orphan: 3,
-        };
-        let bytes = pack(key);
-        assert_eq!(bytes[..4], 7_u32.to_ne_bytes());
-        assert_eq!(bytes[4..8], [192, 0, 2, 1]);
-        assert_eq!(unpack(bytes), key);
+        for (text, len) in [
+            ("192.0.2.1", size_of::<TemplateKey4>()),
+            ("2001:db8::1", size_of::<TemplateKey6>()),
+        ] {
+            let key = Client {
+                service: 7,
+                addr: text.parse().unwrap(),
+                orphan: 3,
+            };
+            let bytes = key.pack();
+            assert_eq!(bytes.len(), len);
+            assert_eq!(bytes[..4], 7_u32.to_ne_bytes());
+            assert_eq!(bytes[len - 5], 1);
+            assert_eq!(Client::unpack(&bytes), Some(key));
+        }
+        assert_eq!(Client::unpack(&[0; 13]), None);
+    }
+
+    #[test]
+    fn both_families_are_read_one_after_the_other() {
+        let second = Cursor::START.next(Some(5)).unwrap();
+        assert_eq!((second.family, second.from), (Family::V4, Some(5)));
+        let third = second.next(None).unwrap();
+        assert_eq!((third.family, third.from), (Family::V6, None));
+        assert_eq!(third.next(None), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The balancer under test: its program and maps, brought up and filled by the daemon's own code, in namespaces of
 //! this thread.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -309,14 +309,17 @@ fn serve(dataplane: &mut Dataplane, ingress: u32, services: Vec<DesiredService>)
         services,
         ..Desired::default()
     };
-    dataplane.apply(&desired, &|addr: Ipv4Addr| {
-        let [.., n] = addr.octets();
+    dataplane.apply(&desired, &|addr: IpAddr| {
+        let n = match addr {
+            IpAddr::V4(addr) => addr.to_bits() as u8,
+            IpAddr::V6(addr) => addr.to_bits() as u8,
+        };
         Hop::Via(NextHop {
             ifindex: ingress,
             mac: real_mac(n),
             src_mac: DIRECTOR_MAC,
             mtu: 1500,
-            src: DIRECTOR,
+            src: DIRECTOR.into(),
         })
     })?;
     Ok(())

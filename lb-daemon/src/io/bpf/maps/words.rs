@@ -45,6 +45,10 @@ pub(in crate::io::bpf) enum RealWord {
     Egress = 4,
     /// Both thresholds.
     Thresholds = 5,
+    /// The first half of the director's IPv6 address towards it.
+    Tunnel6High = 10,
+    /// The second half.
+    Tunnel6Low = 11,
 }
 
 const _: () = {
@@ -57,6 +61,7 @@ const _: () = {
     assert!(std::mem::offset_of!(Real, ifindex) == 8 * RealWord::Egress as usize);
     assert!(std::mem::offset_of!(Real, profile) < 8 * (RealWord::Egress as usize + 1));
     assert!(std::mem::offset_of!(Real, upper) == 8 * RealWord::Thresholds as usize);
+    assert!(std::mem::offset_of!(Real, tun_src6) == 8 * RealWord::Tunnel6High as usize);
     assert!(std::mem::offset_of!(Real, lower) < 8 * (RealWord::Thresholds as usize + 1));
 };
 

@@ -1,11 +1,12 @@
 //! Applying, draining and giving back.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use lb_common::abi::{Load, Method, real};
 use lb_common::sched::Scheduler::{Rr, Wrr};
 
 use super::fixture::*;
+use crate::core::schedule::fold;
 use crate::io::bpf::alloc::Block;
 use crate::io::bpf::error::ApplyError;
 use crate::io::bpf::grace::Grace;
@@ -18,7 +19,7 @@ fn members(state: &State, vip: u8) -> Vec<(u8, u16)> {
         .expect("there is such a service");
     seen.members
         .iter()
-        .map(|(addr, _, weight)| (addr.ip().octets()[3], *weight))
+        .map(|(addr, _, weight)| (fold(addr.ip()) as u8, *weight))
         .collect()
 }
 
@@ -207,11 +208,7 @@ fn another_method_is_another_slot() {
     let seen = seen(&state).remove("tcp 192.0.2.1:80").unwrap();
     assert_eq!(
         seen.members,
-        [(
-            SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 80),
-            Method::Nat as u8,
-            1
-        )]
+        [(SocketAddr::from(([10, 0, 0, 1], 80)), Method::Nat as u8, 1)]
     );
     assert_eq!(state.maps.real(dr).unwrap().method, Method::Dr as u8);
 }
@@ -327,7 +324,7 @@ fn a_next_hop_is_written_to_every_slot_of_the_address() {
             &|_| Hop::Unresolved,
         )
         .unwrap();
-    let addr = Ipv4Addr::new(10, 0, 0, 1);
+    let addr = IpAddr::from([10, 0, 0, 1]);
     assert_eq!(state.real_addresses(), [addr]);
     assert_eq!(state.maps.real(0).unwrap().dst, 0);
     assert_eq!(state.set_next_hop(addr, hop(addr)).unwrap(), 2);
@@ -348,7 +345,7 @@ fn an_inherited_next_hop_is_kept_until_another_is_known() {
         .unwrap();
     let before = state.maps.real(0).unwrap();
     let mut state = restarted(state);
-    let addr = Ipv4Addr::new(10, 0, 0, 1);
+    let addr = IpAddr::from([10, 0, 0, 1]);
     assert_eq!(state.set_next_hop(addr, Hop::Unresolved).unwrap(), 0);
     assert_eq!(state.maps.real(0).unwrap(), before);
     assert_eq!(state.set_next_hop(addr, hop(addr)).unwrap(), 0);
@@ -362,7 +359,7 @@ fn the_next_hops_mac_is_away_while_anything_else_of_it_changes() {
     state
         .apply(&desired(&[service(1, Rr, &[(1, 1)])]), &hop)
         .unwrap();
-    let addr = Ipv4Addr::new(10, 0, 0, 1);
+    let addr = IpAddr::from([10, 0, 0, 1]);
     let Hop::Via(there) = hop(addr) else { panic!() };
     let elsewhere = Hop::Via(crate::io::bpf::options::NextHop {
         ifindex: 3,

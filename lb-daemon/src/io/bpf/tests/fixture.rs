@@ -1,20 +1,21 @@
 //! Maps in ordinary memory, and what a packet would see in them.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use lb_common::abi::{FILTER_REAL, FILTER_VIP, Load, Method, Timeouts, filter_cell, real};
-use lb_common::net::{Be32, Proto};
+use lb_common::net::Proto;
 use lb_common::sched::Scheduler;
 
 use crate::core::desired::{self, Desired, DesiredReal, DesiredService, ServiceId};
+use crate::io::bpf::family::{endpoint_of, folded};
 use crate::io::bpf::grace::Grace;
 use crate::io::bpf::layout::layouts;
 use crate::io::bpf::maps::Maps;
 use crate::io::bpf::options::{Capacity, Hop, NextHop};
 use crate::io::bpf::region::Region;
-use crate::io::bpf::state::{State, ipv4, service_id};
+use crate::io::bpf::state::State;
 use crate::io::bpf::tables::memory::MemoryTables;
 
 pub(super) const SMALL: Capacity = Capacity {
@@ -46,14 +47,17 @@ pub(super) fn restarted(state: State) -> State {
 }
 
 /// Everything is one hop away.
-pub(super) fn hop(addr: Ipv4Addr) -> Hop {
-    let [.., last] = addr.octets();
+pub(super) fn hop(addr: IpAddr) -> Hop {
+    let (last, src) = match addr {
+        IpAddr::V4(addr) => (addr.octets()[3], [10, 0, 0, 254].into()),
+        IpAddr::V6(addr) => (addr.octets()[15], "fd00:10::fe".parse().unwrap()),
+    };
     Hop::Via(NextHop {
         ifindex: 2,
         mac: [2, 0, 0, 0, 0, last],
         src_mac: [2, 0, 0, 0, 1, 1],
         mtu: 1500,
-        src: Ipv4Addr::new(10, 0, 0, 254),
+        src,
     })
 }
 
@@ -99,7 +103,7 @@ pub(super) struct Seen {
     pub flags: u16,
     pub timeouts: Timeouts,
     /// Address, method and weight, in the map's order.
-    pub members: Vec<(SocketAddrV4, u8, u16)>,
+    pub members: Vec<(SocketAddr, u8, u16)>,
 }
 
 /// What packets find in the maps, by virtual address and port; checks on the way whatever must always hold.
@@ -113,9 +117,9 @@ pub(super) fn seen(state: &State) -> BTreeMap<String, Seen> {
             .plan;
         assert_eq!(plan.service, service, "the generation is another service's");
         assert!(
-            passes(state, key.vip, FILTER_VIP),
+            passes(state, key.addr, FILTER_VIP),
             "the filter stops {:?}",
-            ipv4(key.vip)
+            key.addr
         );
         let members = maps.members(plan.members_off, plan.members_len).unwrap();
         let members = members.iter().map(|m| {
@@ -125,21 +129,17 @@ pub(super) fn seen(state: &State) -> BTreeMap<String, Seen> {
             assert!(record.dst != 0, "a member has no next hop");
             if record.method == Method::Nat as u8 {
                 assert!(
-                    passes(state, record.addr, FILTER_REAL),
+                    passes(state, endpoint_of(&record).ip(), FILTER_REAL),
                     "the filter stops replies"
                 );
                 let known = maps.nat_reals().unwrap();
                 assert!(
                     known
                         .iter()
-                        .any(|(k, _)| k.addr == record.addr && k.port == record.port)
+                        .any(|(source, _)| source.addr == endpoint_of(&record))
                 );
             }
-            (
-                SocketAddrV4::new(ipv4(record.addr), record.port.to_host()),
-                record.method,
-                m.weight,
-            )
+            (endpoint_of(&record), record.method, m.weight)
         });
         let seen = Seen {
             scheduler: Scheduler::from_number(plan.scheduler).unwrap(),
@@ -147,13 +147,13 @@ pub(super) fn seen(state: &State) -> BTreeMap<String, Seen> {
             timeouts: maps.timeouts(plan.profile).unwrap(),
             members: members.collect(),
         };
-        all.insert(service_id(key).unwrap().to_string(), seen);
+        all.insert(key.to_string(), seen);
     }
     all
 }
 
-fn passes(state: &State, addr: Be32, bit: u64) -> bool {
-    let (word, shift) = filter_cell(addr);
+fn passes(state: &State, addr: IpAddr, bit: u64) -> bool {
+    let (word, shift) = filter_cell(folded(addr));
     state.maps.filter(word).unwrap() >> shift & bit != 0
 }
 
@@ -161,7 +161,8 @@ fn passes(state: &State, addr: Be32, bit: u64) -> bool {
 pub(super) fn slot(state: &State, vip: u8, last: u8) -> u32 {
     let of = |r: &crate::io::bpf::state::RealServer| {
         let service = &state.services[&r.record.service];
-        service.key.vip.to_bytes()[3] == vip && r.addr().ip().octets()[3] == last
+        service.key.addr == Ipv4Addr::new(192, 0, 2, vip)
+            && r.addr().ip() == Ipv4Addr::new(10, 0, 0, last)
     };
     let mut slots = state
         .reals
