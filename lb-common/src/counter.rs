@@ -45,7 +45,7 @@ counters! {
     ForwardedStateless = "forwarded_stateless";
     /// Opened a persistent client's connection without keeping the client there, because there was no room for its template.
     ForwardedUnkept = "forwarded_unkept";
-    /// Not IPv4: left to the stack.
+    /// Neither IPv4 nor IPv6: left to the stack.
     PassNotIp = "pass_not_ip";
     /// An address or a port of no service: left to the stack.
     PassNoService = "pass_no_service";

@@ -1,48 +1,77 @@
 //! The packets of IPVS, through the real program and through the model.
 
 use anyhow::{Context, Result, ensure};
-use lb_common::abi::{Method, Real, ServiceKey4, real};
+use lb_common::abi::{Method, Real, ServiceKey, real};
 use lb_common::model::{Path, World};
-use lb_common::net::{Be16, Be32};
+use lb_common::net::{Be16, Be32, Be128};
 use lb_common::packet::build::checksums_hold;
 use lb_common::packet::wire::{MacPair, mac_word};
 use lb_common::sched::Scheduler;
 use tests::needs_lab;
 use tests::plane::{
-    Event, Golden, Host, NETWORK, Room, Run, Twin, Verdict, frame_of, none_wrong, same, undisturbed,
+    Event, Family, Golden, Host, NETWORK, Room, Run, Twin, Verdict, frame_of, none_wrong, same,
+    undisturbed,
 };
 
-const VIP: Be32 = Be32::from_bytes([203, 0, 113, 10]);
-const CLIENT: Be32 = Be32::from_bytes([198, 51, 100, 5]);
-/// The egress slot of the real server's side.
-const SLOT: u64 = 3;
+/// Who is who in the recordings of a family.
+trait Recorded: Family {
+    const VIP: Self;
+    const CLIENT: Self;
+    /// Only the client's side is asked for by the routing table.
+    const DEFAULT_ROUTE: &str;
 
-/// Only the client's side is asked for by the routing table.
-const DEFAULT_ROUTE: &str = "route add default via 198.51.100.5";
+    /// Writes the addresses of the real server, and of the director towards it.
+    fn place(real: &mut Real);
+}
 
-fn real_server(method: Method, port: u16) -> Real {
-    Real {
-        dst: mac_word(Host::Real.mac()) | SLOT << 48,
-        src: mac_word(Host::Real.director()) | 1500 << 48,
-        addr: Be32::from_bytes([10, 0, 0, 1]),
-        port: Be16::from_host(port),
-        method: method as u8,
-        flags: real::USED,
-        tun_src: Be32::from_bytes([10, 0, 0, 254]),
-        ifindex: 99,
-        ..Real::default()
+impl Recorded for Be32 {
+    const VIP: Self = Self::from_bytes([203, 0, 113, 10]);
+    const CLIENT: Self = Self::from_bytes([198, 51, 100, 5]);
+    const DEFAULT_ROUTE: &str = "route add default via 198.51.100.5";
+
+    fn place(real: &mut Real) {
+        real.addr = Self::from_bytes([10, 0, 0, 1]);
+        real.tun_src = Self::from_bytes([10, 0, 0, 254]);
     }
 }
 
+impl Recorded for Be128 {
+    const VIP: Self = Self::from_bits(0x2001_0db8_000f_0000_0000_0000_0000_0010);
+    const CLIENT: Self = Self::from_bits(0x2001_0db8_000c_0000_0000_0000_0000_0005);
+    const DEFAULT_ROUTE: &str = "-6 route add default via 2001:db8:c::5";
+
+    fn place(real: &mut Real) {
+        real.addr6 = Self::from_bits(0xfd00_0010_0000_0000_0000_0000_0000_0001);
+        real.tun_src6 = Self::from_bits(0xfd00_0010_0000_0000_0000_0000_0000_00fe);
+    }
+}
+
+/// The egress slot of the real server's side.
+const SLOT: u64 = 3;
+
+fn real_server<A: Recorded>(method: Method, port: u16) -> Real {
+    let mut real = Real {
+        dst: mac_word(Host::Real.mac()) | SLOT << 48,
+        src: mac_word(Host::Real.director()) | 1500 << 48,
+        port: Be16::from_host(port),
+        method: method as u8,
+        flags: real::USED,
+        ifindex: 99,
+        ..Real::default()
+    };
+    A::place(&mut real);
+    real
+}
+
 /// The director of a recording; `service` says how its services are.
-fn director(method: Method, service: &str, front: u32) -> World {
+fn director<A: Recorded>(method: Method, service: &str, front: u32) -> World<A> {
     let mut world = World::new(1024);
     let macs = MacPair {
         dst: mac_word(Host::Client.mac()),
         src: mac_word(Host::Client.director()),
     };
     world.routes.insert(
-        CLIENT,
+        A::CLIENT,
         Path {
             ifindex: front,
             macs,
@@ -55,13 +84,13 @@ fn director(method: Method, service: &str, front: u32) -> World {
         (17, 53, if nat { 5353 } else { 53 }),
     ];
     for (proto, port, real_port) in ports {
-        let key = ServiceKey4 {
-            vip: VIP,
+        let key = ServiceKey {
+            vip: A::VIP,
             port: Be16::from_host(port),
             proto,
             host_bits: 0,
         };
-        let real = real_server(method, real_port);
+        let real = real_server::<A>(method, real_port);
         match service {
             "no service" => {}
             "a service without real servers" => world.add_service(key, Scheduler::Rr, &[]),
@@ -104,11 +133,11 @@ fn judge(expected: &Event, sent: &[u8], run: &Run) -> Result<()> {
     Ok(())
 }
 
-fn golden(file: &str, method: Method) -> Result<()> {
-    let network = [NETWORK.as_slice(), &[DEFAULT_ROUTE]].concat();
+fn golden<A: Recorded>(file: &str, method: Method) -> Result<()> {
+    let network = [NETWORK.as_slice(), &[A::DEFAULT_ROUTE]].concat();
     Room::with(&network, |room| {
         let front = room.index("front")?;
-        let mut twin = Twin::new(1024)?;
+        let mut twin = Twin::<A>::new(1024)?;
         twin.set_egress(SLOT as u32, room.index("lo")?)?;
         let (packets, wrong) = undisturbed(|| play(&mut twin, file, method, front))?;
         println!("{file}: {packets} packets");
@@ -117,7 +146,12 @@ fn golden(file: &str, method: Method) -> Result<()> {
 }
 
 /// Plays the cases of a file: how many packets it has, and what was wrong.
-fn play(twin: &mut Twin, file: &str, method: Method, front: u32) -> Result<(usize, Vec<String>)> {
+fn play<A: Recorded>(
+    twin: &mut Twin<A>,
+    file: &str,
+    method: Method,
+    front: u32,
+) -> Result<(usize, Vec<String>)> {
     twin.become_director(director(method, "one real server, weight 1", front))?;
     let (mut packets, mut wrong) = (0, Vec::new());
     for case in Golden::read(file)?.cases {
@@ -141,23 +175,27 @@ fn play(twin: &mut Twin, file: &str, method: Method, front: u32) -> Result<(usiz
 #[test]
 fn direct_routing_sends_what_ipvs_sends() -> Result<()> {
     needs_lab!();
-    golden("dr.txt", Method::Dr)
+    golden::<Be32>("dr.txt", Method::Dr)?;
+    golden::<Be128>("dr6.txt", Method::Dr)
 }
 
 #[test]
 fn tunnels_carry_what_ipvs_puts_in_them() -> Result<()> {
     needs_lab!();
-    golden("tun.txt", Method::Tun)
+    golden::<Be32>("tun.txt", Method::Tun)?;
+    golden::<Be128>("tun6.txt", Method::Tun)
 }
 
 #[test]
 fn nat_translates_as_ipvs_does() -> Result<()> {
     needs_lab!();
-    golden("nat.txt", Method::Nat)
+    golden::<Be32>("nat.txt", Method::Nat)?;
+    golden::<Be128>("nat6.txt", Method::Nat)
 }
 
 #[test]
 fn the_director_answers_what_ipvs_answers() -> Result<()> {
     needs_lab!();
-    golden("answers.txt", Method::Dr)
+    golden::<Be32>("answers.txt", Method::Dr)?;
+    golden::<Be128>("answers6.txt", Method::Dr)
 }

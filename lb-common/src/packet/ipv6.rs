@@ -245,3 +245,285 @@ fn walk<B: Bytes>(frame: &B, first: u8, at: usize) -> Result<(u8, usize), Counte
     }
     Err(Counter::PassProtocol)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::build::{Build, checksums_hold};
+    use crate::packet::parse::Transport;
+    use crate::packet::quote::Quote;
+    use crate::packet::rewrite::{self, Endpoint, Onward, Translate};
+    use crate::packet::wire::{MacPair, mac_word};
+    use crate::packet::{SliceFrame, icmp};
+    use proptest::prelude::*;
+    use std::net::{Ipv6Addr, SocketAddr};
+
+    const CLIENT: &str = "[2001:db8:c::5]:1025";
+    const VIP: &str = "[2001:db8:f::10]:80";
+    const RIP: &str = "[fd00:10::1]:8080";
+    const ROOM: usize = 64;
+    const MACS: MacPair = MacPair {
+        dst: mac_word([2, 0, 0, 0, 1, 1]),
+        src: mac_word([2, 0, 0, 0, 0, 0xd2]),
+    };
+    /// Eight bytes of padding, as the options of a header.
+    const PADDING: &[u8] = &[0, 1, 4, 0, 0, 0, 0];
+
+    fn parse(bytes: &mut [u8]) -> Result<(Network<Be128>, Transport), Counter> {
+        let frame = SliceFrame::new(bytes, 0);
+        Ok((
+            Network::parse(&frame)?,
+            Transport::parse::<Be128, _>(&frame)?,
+        ))
+    }
+
+    fn endpoint(text: &str) -> Endpoint<Be128> {
+        let socket: SocketAddr = text.parse().unwrap();
+        let addr: Ipv6Addr = socket.ip().to_string().parse().unwrap();
+        Endpoint {
+            addr: Be128::from_bytes(addr.octets()),
+            port: Be16::from_host(socket.port()),
+        }
+    }
+
+    /// The frame after `change`, and what was parsed before it.
+    fn rewritten(
+        bytes: &[u8],
+        change: impl FnOnce(&mut SliceFrame<'_>, &Transport) -> Option<()>,
+    ) -> Vec<u8> {
+        let mut buffer = [&[0u8; ROOM][..], bytes].concat();
+        let mut frame = SliceFrame::new(&mut buffer, ROOM);
+        let transport = Transport::parse::<Be128, _>(&frame).unwrap();
+        change(&mut frame, &transport).unwrap();
+        frame.as_slice().to_vec()
+    }
+
+    /// An error about a packet, told to its sender.
+    fn error_about(packet: &Build, error: Error) -> Vec<u8> {
+        let bytes = packet.bytes();
+        let mut buffer = [&[0u8; ROOM][..], &bytes].concat();
+        let mut frame = SliceFrame::new(&mut buffer, ROOM);
+        icmp::reply::<Be128, _>(&mut frame, (bytes.len() - L3) as u16, error, Be16(0)).unwrap();
+        frame.as_slice().to_vec()
+    }
+
+    #[test]
+    fn a_segment_is_read_as_it_stands() {
+        let mut bytes = Build::tcp(CLIENT, VIP)
+            .flags(0x12)
+            .payload(b"hello")
+            .bytes();
+        let (network, transport) = parse(&mut bytes).unwrap();
+        assert_eq!(network.src, endpoint(CLIENT).addr);
+        assert_eq!(network.dst, endpoint(VIP).addr);
+        assert_eq!(transport.ports.to_ne_bytes(), [4, 1, 0, 80]);
+        assert_eq!((transport.proto, transport.tcp_flags), (Proto::Tcp, 0x12));
+        assert_eq!((transport.l4, transport.len), (54, 65));
+    }
+
+    #[test]
+    fn as_many_extension_headers_are_walked_as_may_be() {
+        for many in 0..=8 {
+            let kinds = [
+                extension::HOP_BY_HOP,
+                extension::DESTINATION,
+                extension::ROUTING,
+            ];
+            let headers: Vec<(u8, &[u8])> = (0..many).map(|n| (kinds[n % 3], PADDING)).collect();
+            let mut bytes = Build::udp(CLIENT, VIP).extensions(&headers).bytes();
+            let at = parse(&mut bytes).map(|(_, transport)| transport.l4);
+            let expected = if many <= EXTENSIONS as usize {
+                Ok(54 + 8 * many as u32)
+            } else {
+                Err(Counter::PassProtocol)
+            };
+            assert_eq!(at, expected, "{many}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_to_the_stack_has_its_counter() {
+        let with = |number: u8, bytes: &[u8]| {
+            Build::tcp(CLIENT, VIP)
+                .extensions(&[(number, bytes)])
+                .bytes()
+        };
+        let patched = |at: usize, byte: u8| {
+            let mut bytes = Build::tcp(CLIENT, VIP).bytes();
+            bytes[at] = byte;
+            bytes
+        };
+        let far = [&[31][..], &[0; 254]].concat();
+        for (name, mut bytes, counter) in [
+            (
+                "a fragment",
+                with(extension::FRAGMENT, &[0; 7]),
+                Counter::PassFragment,
+            ),
+            (
+                "an unknown header",
+                with(135, PADDING),
+                Counter::PassProtocol,
+            ),
+            ("no next header", patched(20, 59), Counter::PassProtocol),
+            ("ICMPv6", patched(20, 58), Counter::PassProtocol),
+            (
+                "beyond 255 bytes",
+                with(extension::DESTINATION, &far),
+                Counter::PassProtocol,
+            ),
+            ("version 4", patched(14, 0x45), Counter::PassMalformed),
+            (
+                "longer than the frame",
+                patched(19, 21),
+                Counter::PassMalformed,
+            ),
+            (
+                "shorter than the TCP header",
+                patched(19, 19),
+                Counter::PassMalformed,
+            ),
+            ("IPv4", patched(12, 8), Counter::PassNotIp),
+        ] {
+            assert_eq!(parse(&mut bytes), Err(counter), "{name}");
+        }
+        // Its length is in units of four bytes.
+        let mut authenticated = with(extension::AUTHENTICATION, &[2; 15]);
+        assert_eq!(parse(&mut authenticated).unwrap().1.l4, 54 + 16);
+    }
+
+    #[test]
+    fn a_packet_cut_at_any_length_is_refused() {
+        let whole = Build::tcp(CLIENT, VIP)
+            .extensions(&[(extension::DESTINATION, PADDING)])
+            .payload(b"data")
+            .bytes();
+        assert!(parse(&mut whole.clone()).is_ok());
+        for len in 0..whole.len() {
+            let expected = if len < L3 {
+                Counter::PassNotIp
+            } else {
+                Counter::PassMalformed
+            };
+            assert_eq!(
+                parse(&mut whole[..len].to_vec()),
+                Err(expected),
+                "cut at {len}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_change_of_a_packet_parses_within_its_bounds(
+            changes in proptest::collection::vec((12usize..80, any::<u8>()), 0..8), headers in 0usize..7,
+        ) {
+            let headers: Vec<(u8, &[u8])> = vec![(extension::DESTINATION, PADDING); headers];
+            let mut bytes = Build::tcp(CLIENT, VIP).extensions(&headers).payload(&[0x61; 60]).bytes();
+            for (at, byte) in changes {
+                bytes[at] = byte;
+            }
+            let len = bytes.len();
+            if let Ok((_, transport)) = parse(&mut bytes) {
+                prop_assert!(transport.l4 as usize + 8 <= len && transport.l4 <= FARTHEST);
+                prop_assert!(L3 + transport.len as usize <= len);
+            }
+        }
+
+        #[test]
+        fn every_rewrite_leaves_right_checksums(
+            tcp: bool, src: u128, dst: u128, port: u16, class: u8, hops in 2u8.., send: bool, headers in 0usize..=6,
+            payload in proptest::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let socket = |addr: u128, port| SocketAddr::new(Ipv6Addr::from(addr).into(), port);
+            let build = if tcp { Build::tcp_from } else { Build::udp_from };
+            let headers: Vec<(u8, &[u8])> = vec![(extension::DESTINATION, PADDING); headers];
+            let packet = build(socket(src, 1025), socket(dst, 80)).tos(class).ttl(hops).extensions(&headers).payload(&payload);
+            let bytes = packet.bytes();
+            prop_assert!(checksums_hold(&bytes));
+
+            let dr = rewritten(&bytes, |f, _| rewrite::dr::<Be128, _>(f, MACS));
+            prop_assert!(checksums_hold(&dr));
+            prop_assert_eq!(dr[21], hops - 1);
+
+            let ends = Network { src: endpoint(VIP).addr, dst: endpoint(RIP).addr };
+            let tun = rewritten(&bytes, |f, t| rewrite::tun(f, t, ends, || Be16(0), MACS));
+            prop_assert!(checksums_hold(&tun));
+            prop_assert_eq!(&tun[54..], &dr[14..]);
+            prop_assert_eq!(tun[20], PROTO_IPV6);
+
+            let onward = if send { Onward::Send(MACS) } else { Onward::Stack };
+            let to = Endpoint { port: Be16::from_host(port), ..endpoint(RIP) };
+            let there = rewritten(&bytes, |f, t| t.nat_destination(f, to, onward));
+            let back = rewritten(&bytes, |f, t| t.nat_source(f, to, onward));
+            for out in [there, back] {
+                prop_assert!(checksums_hold(&out));
+                prop_assert_eq!(out[21], hops - u8::from(send));
+            }
+        }
+
+        #[test]
+        fn every_error_has_right_checksums_and_quotes_the_packet(
+            payload in proptest::collection::vec(any::<u8>(), 0..1400), mtu: u16, which in 0usize..3,
+        ) {
+            let packet = Build::udp(CLIENT, VIP).payload(&payload);
+            let errors = [Error::TIME_EXCEEDED, Error::PORT_UNREACHABLE, Error::fragmentation_needed(mtu)];
+            let out = error_about(&packet, errors[which]);
+            prop_assert!(checksums_hold(&out));
+            let bytes = packet.bytes();
+            let quote = (bytes.len() - L3).min(1232);
+            prop_assert_eq!(out.len(), L3 + 48 + quote);
+            prop_assert_eq!(out[54], [3, 1, 2][which]);
+            prop_assert_eq!(&out[L3 + 48 + 8..], &bytes[L3 + 8..L3 + quote]);
+        }
+
+        #[test]
+        fn nat_makes_of_a_quote_what_the_other_end_knows(payload in proptest::collection::vec(any::<u8>(), 0..700)) {
+            let onward = Onward::Send(MACS);
+            for (before, after, is_source) in [
+                (Build::udp(VIP, CLIENT), Build::udp(RIP, CLIENT), true),
+                (Build::udp(CLIENT, RIP), Build::udp(CLIENT, VIP), false),
+            ] {
+                let quoting = |build: Build| error_about(&build.without_checksum().payload(&payload), Error::TIME_EXCEEDED);
+                let mut bytes = quoting(before);
+                let mut frame = SliceFrame::new(&mut bytes, 0);
+                let quote = Quote::<Be128>::parse(&frame).unwrap();
+                if is_source {
+                    quote.nat_destination(&mut frame, endpoint(RIP), onward).unwrap();
+                } else {
+                    quote.nat_source(&mut frame, endpoint(VIP), onward).unwrap();
+                }
+                prop_assert!(checksums_hold(&bytes));
+                let expected = quoting(after);
+                prop_assert_eq!(&bytes[62..], &expected[62..]);
+            }
+        }
+
+        #[test]
+        fn an_error_about_a_tunnel_becomes_one_about_what_was_in_it(
+            payload in proptest::collection::vec(any::<u8>(), 0..700), mtu in 0u16..2000,
+        ) {
+            let inner = Build::udp(CLIENT, VIP).payload(&payload).bytes();
+            let ends = Network { src: endpoint(VIP).addr, dst: endpoint(RIP).addr };
+            let tunnelled = rewritten(&inner, |f, t| rewrite::tun(f, t, ends, || Be16(0), MACS));
+            let mut buffer = [&[0u8; ROOM][..], &tunnelled].concat();
+            let mut frame = SliceFrame::new(&mut buffer, ROOM);
+            let len = (tunnelled.len() - L3) as u16;
+            icmp::reply::<Be128, _>(&mut frame, len, Error::fragmentation_needed(mtu), Be16(0)).unwrap();
+            prop_assert!(checksums_hold(frame.as_slice()));
+
+            let quote = Quote::<Be128>::parse(&frame).unwrap();
+            let error = quote.tunnel(&frame).unwrap();
+            prop_assert_eq!(error.ends, ends);
+            quote.without_tunnel(&mut frame, &error, MACS, Be16(0)).unwrap();
+            let out = frame.as_slice();
+            prop_assert!(checksums_hold(out));
+            prop_assert_eq!(&out[22..38], &endpoint(VIP).addr.to_bytes());
+            prop_assert_eq!(&out[38..54], &endpoint(CLIENT).addr.to_bytes());
+            let told = u32::from_be_bytes([out[58], out[59], out[60], out[61]]);
+            let expected = if mtu > 1280 { (mtu - 40).max(1280) } else { mtu };
+            prop_assert_eq!(told, u32::from(expected));
+            prop_assert_eq!(&out[62 + 8..], &inner[L3 + 8..][..out.len() - 70]);
+        }
+    }
+}

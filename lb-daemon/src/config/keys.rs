@@ -181,7 +181,8 @@ pub(crate) const CONNECTIONS: Table = Table {
             name: "max",
             takes: "1000 to 100000000",
             default: "`1000000`",
-            about: "How many connections the table holds. It is made when `lbd` starts without a table to adopt.",
+            about: "How many connections of IPv4 the table holds; the one of IPv6 holds a quarter as many. They are made when \
+                    `lbd` starts without tables to adopt.",
         },
         Key {
             name: "tcp",

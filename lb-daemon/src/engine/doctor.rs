@@ -18,6 +18,7 @@ impl Request for Examine {
             .status()
             .map_err(|err| problem("cannot read the data plane's state", &err))?;
         let report = engine.roles.report().await?;
+        let fuller = plane.fuller_table();
         let refused = plane.interfaces.into_iter();
         Ok(Case {
             model: engine.model.clone(),
@@ -25,8 +26,8 @@ impl Request for Examine {
             live: Ok(Live {
                 daemon: Daemon {
                     alarms: engine.alarms.texts().map(str::to_owned).collect(),
-                    connections: plane.connections,
-                    connections_max: plane.connections_max,
+                    connections: fuller.used,
+                    connections_max: fuller.max,
                 },
                 states: report
                     .routers

@@ -229,8 +229,8 @@ impl Engine {
             unsaved,
             interfaces: plane.interfaces.iter().map(attachment).collect(),
             connections: Occupancy {
-                used: plane.connections,
-                capacity: plane.connections_max,
+                used: plane.connections.used + plane.connections6.used,
+                capacity: plane.connections.max + plane.connections6.max,
                 memory: plane.memory,
             },
             services: self.model.services.len(),

@@ -61,7 +61,7 @@ fn a_large_director_starts_and_changes_in_time() {
         }
     });
     println!("{:>20} {longest:?}", "longest slice");
-    assert_eq!(first.status().unwrap().connections, recorded);
+    assert_eq!(first.status().unwrap().connections.used, recorded);
     timed("read all", 1000, || {
         assert_eq!(first.services().unwrap().len(), SERVICES as usize);
     });

@@ -55,7 +55,7 @@ fn expired_connections_are_freed_and_counted_out_of_the_load() {
         (100, 200)
     );
     assert_eq!(walk(&mut dataplane, &mut now), 0);
-    assert_eq!(dataplane.status().unwrap().connections, 300);
+    assert_eq!(dataplane.status().unwrap().connections.used, 300);
 
     pinned.advance(125);
     assert_eq!(walk(&mut dataplane, &mut now), 200);

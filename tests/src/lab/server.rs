@@ -19,7 +19,11 @@ pub(super) fn nginx(host: &Host, ports: &[u16], root: &Path) -> Result<Process> 
     let folder = host.folder();
     let listen: String = ports
         .iter()
-        .map(|port| format!("        listen {port} backlog=4096;\n"))
+        .map(|port| {
+            format!(
+                "        listen {port} backlog=4096;\n        listen [::]:{port} backlog=4096;\n"
+            )
+        })
         .collect();
     let configuration = format!(
         "user root;

@@ -73,19 +73,31 @@ impl Host {
 
 /// The frame in which a host sends a packet to the director.
 pub fn frame_of(from: Host, packet: &[u8]) -> Vec<u8> {
-    [&from.director()[..], &from.mac(), &[8, 0], packet].concat()
+    let ethertype = match packet.first() {
+        Some(first) if first >> 4 == 6 => [0x86, 0xdd],
+        _ => [8, 0],
+    };
+    [&from.director()[..], &from.mac(), &ethertype, packet].concat()
 }
 
-/// Whether two frames are the same, whatever counter of the sending host the identification of a packet is that it made itself.
+/// Whether two frames are the same, whatever counter of the sending host the identification of a packet is that it made itself, or
+/// hash of it the flow label.
 pub fn same(one: &[u8], other: &[u8]) -> bool {
     without_ident(one) == without_ident(other)
 }
 
 /// A frame without the identification of an ICMP error, and of a tunnel packet that may be fragmented, and without the
-/// header checksum, which follows it. (That it holds is checked apart.)
+/// header checksum, which follows it. (That it holds is checked apart.) Of an ICMPv6 error, without the flow label.
 fn without_ident(frame: &[u8]) -> Vec<u8> {
     let mut frame = frame.to_vec();
-    if let Some(ip) = frame.get_mut(14..34) {
+    if frame.get(12..14) == Some(&[0x86, 0xdd]) {
+        if let Some(ip) = frame.get_mut(14..54)
+            && ip[6] == 58
+        {
+            ip[1] &= 0xf0;
+            ip[2..4].fill(0);
+        }
+    } else if let Some(ip) = frame.get_mut(14..34) {
         let is_error = ip[9] == 1 && ip[1] == 0xc0;
         let is_tunnel = ip[9] == 4 && ip[6] & 0x40 == 0;
         if is_error || is_tunnel {

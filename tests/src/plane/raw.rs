@@ -193,7 +193,8 @@ fn fd(map: &Map) -> io::Result<BorrowedFd<'_>> {
         | Map::HashMap(data)
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
-        | Map::DevMap(data) => Ok(data.fd().as_fd()),
+        | Map::DevMap(data)
+        | Map::ProgramArray(data) => Ok(data.fd().as_fd()),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "a kind of map that tests do not write",

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
 
 /// A director's side of the clients, by commands of `ip`: to one of them packets of up to 1000 bytes fit.
-pub const NETWORK: [&str; 8] = [
+pub const NETWORK: [&str; 10] = [
     "link set lo up",
     "link add front type veth peer name far",
     "link set front address 02:00:00:00:00:d1 up",
@@ -16,6 +16,8 @@ pub const NETWORK: [&str; 8] = [
     "neigh add 198.51.100.5 lladdr 02:00:00:00:00:c1 dev front",
     "neigh add 198.51.100.6 lladdr 02:00:00:00:00:c1 dev front",
     "route add 198.51.100.6 dev front mtu lock 1000",
+    "-6 addr add 2001:db8:c::1/64 dev front nodad",
+    "-6 neigh add 2001:db8:c::5 lladdr 02:00:00:00:00:c1 dev front",
 ];
 
 /// Makes sure that nothing is wrong.
@@ -50,6 +52,8 @@ impl Room {
         let entered = || {
             unshare(CloneFlags::CLONE_NEWNET).context("enter a new network namespace")?;
             // The stack forwards, as it does on a director.
+            std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")
+                .context("turn forwarding of IPv6 on")?;
             std::fs::write("/proc/thread-self/../../sys/net/ipv4/ip_forward", "1")
                 .or_else(|_| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1"))
                 .context("turn forwarding on")?;

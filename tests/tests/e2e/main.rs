@@ -11,6 +11,7 @@ mod doctor;
 mod drain;
 mod foresight;
 mod health;
+mod ipv6;
 mod lab;
 mod load;
 mod methods;

@@ -250,7 +250,9 @@ impl From<&Change> for ChangeLine {
 fn vip(text: &str) -> Result<Ipv4Addr, String> {
     match text.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(address)) => Ok(address),
-        Ok(std::net::IpAddr::V6(_)) => Err("lbd has no IPv6 services yet".to_owned()),
+        Ok(std::net::IpAddr::V6(_)) => {
+            Err("a real server is prepared for virtual addresses of IPv4 only".to_owned())
+        }
         Err(_) => Err("takes an IPv4 address, such as 192.0.2.80".to_owned()),
     }
 }

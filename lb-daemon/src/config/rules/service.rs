@@ -98,13 +98,13 @@ fn alone(n: usize, service: &Service, found: &mut Findings) {
 fn listener(service: &Service, id: ServiceId, path: &Path, found: &mut Findings) {
     let name = &service.name;
     let mut refuse = |refusal: Refusal| found.push(refusal.of(path.clone()));
-    if id.addr.is_ipv6() {
+    if id.addr.is_ipv6() && !id.is_host() {
         refuse(
             Refusal::new(
-                format!("service `{name}`: {id} is an IPv6 service"),
-                "use an IPv4 address",
+                format!("service `{name}`: {id} is a virtual network of IPv6"),
+                "write its addresses one by one, or use a network of IPv4",
             )
-            .why("this version balances IPv4 only"),
+            .why("virtual networks are of IPv4 only"),
         );
     } else if let Some(kind) = unfit(id.addr).filter(|_| id.is_host()) {
         refuse(Refusal::new(

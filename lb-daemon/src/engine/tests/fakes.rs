@@ -21,8 +21,8 @@ use crate::engine::plane::{Listing, Plane};
 use crate::engine::{Engine, Handle, Jobs, Places, Request, begin};
 use crate::io::bpf::{
     Applied, ApplyError, Connection, ConnectionFilter, DetachError, Detached, Gate, Hop,
-    InterfaceStatus, Maintained, Rates, ReadError, RealReading, ServiceReading, StartError, Status,
-    TrafficSum,
+    InterfaceStatus, Maintained, Occupied, Rates, ReadError, RealReading, ServiceReading,
+    StartError, Status, TrafficSum,
 };
 use crate::io::bpf::{mh_table, plan_flags};
 use crate::io::health::Checks;
@@ -258,8 +258,11 @@ impl Plane for FakePlane {
             adopted: false,
             program: 41,
             interfaces: told.desired.interfaces.iter().map(interface).collect(),
-            connections: 10,
-            connections_max: 1000,
+            connections: Occupied {
+                used: 10,
+                max: 1000,
+            },
+            connections6: Occupied::default(),
             reals: 0,
             reals_max: 100,
             services: 0,

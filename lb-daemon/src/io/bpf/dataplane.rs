@@ -26,8 +26,8 @@ use super::packets::PacketLog;
 use super::pins::{Pins, file};
 use super::readings::Growth;
 use super::report::{
-    Applied, Connection, ConnectionFilter, Detached, InterfaceStatus, Maintained, ServiceReading,
-    Status,
+    Applied, Connection, ConnectionFilter, Detached, InterfaceStatus, Maintained, Occupied,
+    ServiceReading, Status,
 };
 use super::state::State;
 use super::sweep::Sweeper;
@@ -294,14 +294,19 @@ impl Dataplane {
 
     /// The state of the whole.
     pub fn status(&self) -> Result<Status, ReadError> {
-        let buckets = self.state.maps.connections()?.buckets();
+        let buckets = self.state.maps.connections()?.buckets_by_family();
+        let of = |used: u64, buckets: u32| Occupied {
+            used,
+            max: u64::from(buckets) * SLOTS_PER_BUCKET as u64,
+        };
+        let ([buckets4, buckets6], [live4, live6]) = (buckets, self.sweeper.live());
         let room = &self.state.room;
         Ok(Status {
             adopted: self.adopted,
             program: self.program_id(),
             interfaces: self.attachments().map_err(ReadError::Interfaces)?,
-            connections: self.sweeper.live(),
-            connections_max: u64::from(buckets) * SLOTS_PER_BUCKET as u64,
+            connections: of(live4, buckets4),
+            connections6: of(live6, buckets6),
             reals: room.reals.used(),
             reals_max: room.reals.len(),
             services: room.services.used(),

@@ -48,7 +48,7 @@ pub use gate::Gate;
 pub use options::{Capacity, Hop, NextHop, Options};
 pub use packets::PacketLog;
 pub use report::{
-    Applied, Connection, ConnectionFilter, Detached, InterfaceStatus, Maintained, Rates,
+    Applied, Connection, ConnectionFilter, Detached, InterfaceStatus, Maintained, Occupied, Rates,
     RealReading, ServiceReading, Status, TrafficSum,
 };
 pub use target::{mh_table, plan_flags};

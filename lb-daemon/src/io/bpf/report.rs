@@ -213,10 +213,10 @@ pub struct Status {
     pub program: u32,
     /// Where it is attached.
     pub interfaces: Vec<InterfaceStatus>,
-    /// Entries in the connection table, as of the last walk over it.
-    pub connections: u64,
-    /// How many entries it has room for.
-    pub connections_max: u64,
+    /// The connection table of IPv4.
+    pub connections: Occupied,
+    /// That of IPv6.
+    pub connections6: Occupied,
     /// Real servers in use, with those that are being drained.
     pub reals: u32,
     /// How many there can be.
@@ -227,6 +227,27 @@ pub struct Status {
     pub services_max: u32,
     /// Bytes of kernel memory that all maps take.
     pub memory: u64,
+}
+
+impl Status {
+    /// The connection table that is fuller.
+    pub const fn fuller_table(&self) -> Occupied {
+        let (v4, v6) = (self.connections, self.connections6);
+        if v6.used.saturating_mul(v4.max) > v4.used.saturating_mul(v6.max) {
+            v6
+        } else {
+            v4
+        }
+    }
+}
+
+/// How full a connection table is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occupied {
+    /// Entries, as of the last walk over it.
+    pub used: u64,
+    /// How many entries it has room for.
+    pub max: u64,
 }
 
 /// What [`detach`](super::detach) took out of the kernel.

@@ -41,10 +41,10 @@ pub(super) struct Sweeper {
     loads: Vec<u64>,
     /// Loads that were off in the last walk, by slot.
     off: HashMap<u32, Off>,
-    /// Entries seen in this walk.
-    seen: u64,
+    /// Entries seen in this walk, those of IPv4 first.
+    seen: [u64; 2],
     /// Entries seen in the last whole walk.
-    live: u64,
+    live: [u64; 2],
     /// Real servers whose entries are taken out whatever their time.
     cut: HashSet<u32>,
     /// The persistent clients.
@@ -83,8 +83,8 @@ impl Sweeper {
             found: vec![u64::MAX; reals],
             loads: vec![0; reals],
             off: HashMap::new(),
-            seen: 0,
-            live: 0,
+            seen: [0; 2],
+            live: [0; 2],
             cut: HashSet::new(),
             clients: Clients::new(maps.templates()),
         };
@@ -92,8 +92,8 @@ impl Sweeper {
         Ok(sweeper)
     }
 
-    /// Entries in the table, as of the last whole walk.
-    pub(super) fn live(&self) -> u64 {
+    /// Entries in the tables, as of the last whole walk, those of IPv4 first.
+    pub(super) fn live(&self) -> [u64; 2] {
         self.live
     }
 
@@ -160,11 +160,14 @@ impl Sweeper {
             }
             false
         };
+        let [of_ipv4, _] = self.table.buckets_by_family();
         let mut freed = 0;
         for bucket in self.cursor..end {
             let swept = self.table.sweep_where(bucket, tick, stays_not);
             freed += swept.freed;
-            self.seen += u64::from(swept.live);
+            let [seen4, seen6] = &mut self.seen;
+            let seen = if bucket < of_ipv4 { seen4 } else { seen6 };
+            *seen += u64::from(swept.live);
         }
         self.cursor = end;
         Ok(freed)
@@ -201,7 +204,7 @@ impl Sweeper {
     fn begin_walk(&mut self, maps: &Maps) -> Result<(), MapError> {
         self.clients.begin_walk()?;
         self.cursor = 0;
-        self.seen = 0;
+        self.seen = [0; 2];
         self.sums.fill(0);
         for (slot, load) in (0..).zip(&mut self.loads) {
             *load = connections(maps, slot)?;

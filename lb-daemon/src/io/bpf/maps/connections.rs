@@ -79,7 +79,12 @@ impl Connections {
 
     /// How many buckets they have.
     pub(in crate::io::bpf) fn buckets(&self) -> u32 {
-        self.conns4.region.len() + self.conns6.region.len()
+        self.buckets_by_family().into_iter().sum()
+    }
+
+    /// How many buckets each of them has, that of IPv4 first.
+    pub(in crate::io::bpf) fn buckets_by_family(&self) -> [u32; 2] {
+        [self.conns4.region.len(), self.conns6.region.len()]
     }
 
     /// The connections of a bucket.
