@@ -94,22 +94,13 @@ fn power_is_lost(interval: Duration, most: Duration) -> Result<()> {
     let mut pair = started(interval)?;
     let mut silences = Silences::new("power lost", interval);
     for _ in 0..runs() {
-        let silences = &mut silences.runs;
-        silences.push(silence(&mut pair, |pair| {
+        silences.runs.push(silence(&mut pair, |pair| {
             let first = &mut pair.directors[0];
             first
                 .host()
                 .ip(&["link set eth0 down", "link set eth1 down"])?;
             first.kill()
         })?);
-        // A backup that takes over before the master can be dead was not waiting for it.
-        let least = silences.last().into_iter().flatten().min();
-        ensure!(
-            least.is_some_and(|least| *least > interval),
-            "too soon: {least:?}\nfirst:\n{}\nsecond:\n{}",
-            pair.directors[0].log(),
-            pair.directors[1].log()
-        );
         let first = &mut pair.directors[0];
         first.host().ip(&[
             "link set eth0 up",
