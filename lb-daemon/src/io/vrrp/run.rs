@@ -184,7 +184,7 @@ impl Thread {
         let mut effects = Vec::new();
         self.router.handle(clock::now(), slot, event, &mut effects);
         self.masters_moved |= master(&self.router) != before;
-        self.carry_out(effects);
+        self.carry_out(&effects);
     }
 
     /// Does what is due.
@@ -199,7 +199,7 @@ impl Thread {
             }
             let mut effects = Vec::new();
             self.router.tick(now, &mut effects);
-            self.carry_out(effects);
+            self.carry_out(&effects);
         }
         let due = |i: &Instance| i.due().is_some_and(|due| due <= now);
         let names: Vec<String> = self
@@ -222,7 +222,7 @@ impl Thread {
         }
     }
 
-    fn carry_out(&mut self, effects: Vec<(usize, Effect)>) {
+    fn carry_out(&mut self, effects: &[(usize, Effect)]) {
         // What clients wait for goes first, for all who take over together: the kernel may take its time for addresses.
         let does = |slot, what| effects.contains(&(slot, what));
         let hurries = |(slot, effect): &(usize, Effect)| {
@@ -418,7 +418,7 @@ impl Thread {
         let mut effects = Vec::new();
         self.router
             .reconfigure(clock::now(), slot, settings, priority, &mut effects);
-        self.carry_out(effects);
+        self.carry_out(&effects);
         if let Some(before) = before.filter(|_| had) {
             self.exchange(&name, &before);
         }
