@@ -74,8 +74,11 @@ fn a_new_program_takes_the_place_of_the_old_one_in_its_links() {
     let links = links(&sandbox);
     drop(first);
     // As if it were of another object.
-    let pin = pinned_program(&sandbox);
-    std::fs::rename(&pin, pin.with_file_name("program-0123456789abcdef")).unwrap();
+    let pins = pinned_programs(&sandbox);
+    for (n, pin) in pins.iter().enumerate() {
+        let other = format!("program-0123456789abcdef-{n}");
+        std::fs::rename(pin, pin.with_file_name(other)).unwrap();
+    }
 
     let second = sandbox.start();
     let new = second.status().unwrap().program;
@@ -87,13 +90,14 @@ fn a_new_program_takes_the_place_of_the_old_one_in_its_links() {
         "the program was attached anew"
     );
     assert_eq!(
-        pinned_program(&sandbox),
-        pin,
-        "the old program is still pinned"
+        pinned_programs(&sandbox),
+        pins,
+        "the old programs are still pinned"
     );
 }
 
-fn pinned_program(sandbox: &Sandbox) -> std::path::PathBuf {
+/// Where the director's two programs are pinned.
+fn pinned_programs(sandbox: &Sandbox) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(&sandbox.pin_dir)
         .unwrap()
         .map(|e| e.unwrap().path());
@@ -104,10 +108,10 @@ fn pinned_program(sandbox: &Sandbox) -> std::path::PathBuf {
             .unwrap()
             .starts_with("program")
     };
-    let mut programs = entries.filter(is_program);
-    let program = programs.next().unwrap();
-    assert_eq!(programs.next(), None);
-    program
+    let mut programs: Vec<_> = entries.filter(is_program).collect();
+    programs.sort();
+    assert_eq!(programs.len(), 2, "{programs:?}");
+    programs
 }
 
 #[test]
