@@ -153,7 +153,7 @@ const _: () = {
 impl<A: Ip> Journey<A> {
     /// A packet that nothing is known of.
     #[inline(always)]
-    pub fn new() -> Self {
+    pub fn start() -> Self {
         Self {
             packet: Packet::of_len(0),
             next: Next::Nothing,

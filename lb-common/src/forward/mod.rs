@@ -83,13 +83,13 @@ pub trait Steps {
 /// Decides what becomes of a frame for which [`established()`] had no answer, and changes it accordingly.
 #[inline(always)]
 pub fn travel(steps: &mut impl Steps) -> Outcome {
-    travel_in(steps, &mut Journey::new())
+    travel_in(steps, &mut Journey::start())
 }
 
 /// The same with the memory for what is known of the packet on its way.
 #[inline(always)]
 pub fn travel_in<S: Steps>(steps: &mut S, journey: &mut Journey<S::Addr>) -> Outcome {
-    *journey = Journey::new();
+    *journey = Journey::start();
     walk(steps, journey);
     journey.outcome()
 }

@@ -231,11 +231,11 @@ fn walk<B: Bytes>(frame: &B, first: u8, at: usize) -> Result<(u8, usize), Counte
         let header = frame
             .header::<Extension>(masked::<FARTHEST>(at) as usize)
             .ok_or(Counter::PassMalformed)?;
-        let len = u32::from(header.len());
+        let units = u32::from(header.units());
         at += if next == extension::AUTHENTICATION {
-            4 * (len + 2)
+            4 * (units + 2)
         } else {
-            8 * (len + 1)
+            8 * (units + 1)
         };
         if at > FARTHEST {
             return Err(Counter::PassProtocol);

@@ -189,7 +189,7 @@ headers! {
         /// What follows it.
         next, set_next: u8 = 0;
         /// How long it is, in units of eight bytes, without the first eight.
-        len, set_len: u8 = 1;
+        units, set_units: u8 = 1;
     }
 
     /// TCP, without its options.

@@ -37,6 +37,13 @@ const DOUBLES: usize = 2;
 /// and 9 %; with 4 it is 0.02 % and 15 %.
 const CROWDED: u32 = 5;
 
+/// A slot to take: its bucket, and whether that is the alternate one.
+type Chosen<'t, B> = (
+    &'t Bucket<<B as Buckets>::Atoms, <B as Buckets>::Addr>,
+    Slot,
+    bool,
+);
+
 /// The slots of a bucket by rank.
 #[derive(Clone, Copy)]
 struct Choice([Slots; 3]);
@@ -103,7 +110,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         }
     }
 
-    /// The slot to take: its bucket, and whether that is the alternate one.
+    /// The slot to take.
     #[inline(always)]
     fn choose(
         &self,
@@ -111,7 +118,7 @@ impl<'t, B: Buckets + ?Sized> Table<'t, B> {
         place: &Place,
         now: Tick,
         spare: Spare,
-    ) -> Option<(&'t Bucket<B::Atoms, B::Addr>, Slot, bool)> {
+    ) -> Option<Chosen<'t, B>> {
         let Choice(here) = home.choice(now, spare);
         let room = here[0].len();
         if room > SLOTS_PER_BUCKET as u32 - CROWDED {

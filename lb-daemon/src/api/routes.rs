@@ -471,11 +471,11 @@ async fn check_health(
 
 async fn diagnose(State(engine): State<Handle>) -> Answer<Diagnosis> {
     let case = engine.ask(engine::Examine).await?;
-    let facts = doctor::gather(case).await.map_err(not_looked)?;
+    let facts = doctor::gather(case).await.map_err(|err| not_looked(&err))?;
     Ok(axum::Json(Diagnosis::of(&facts)))
 }
 
-fn not_looked(err: std::io::Error) -> Problem {
+fn not_looked(err: &std::io::Error) -> Problem {
     Problem::failed("nothing could be looked at").why(err.to_string())
 }
 

@@ -52,7 +52,7 @@ fn what_was_dumped_and_cleared_is_restored_whole_or_not_at_all() -> Result<()> {
     // The last service is there twice: its line is named, and those before it are taken back.
     let (first, _) = dumped.split_once('\n').unwrap_or_default();
     let refusal = restore(&site, &format!("{dumped}{first}\n"));
-    let said = refusal.map_or_else(|error| format!("{error:#}"), |said| said);
+    let said = refusal.unwrap_or_else(|error| format!("{error:#}"));
     ensure!(
         said.contains("line 25") && said.contains("nothing was added"),
         "{said}"

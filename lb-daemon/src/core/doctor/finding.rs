@@ -179,7 +179,7 @@ impl Finding {
     }
 
     /// The same as something worth knowing only.
-    pub(super) fn as_advice(self) -> Self {
+    pub(super) fn into_advice(self) -> Self {
         Self {
             standing: Standing::Advice,
             ..self

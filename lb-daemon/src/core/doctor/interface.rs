@@ -111,7 +111,7 @@ fn generic(interface: &Interface, link: &Link) -> Finding {
     let again = "lbctl detach; systemctl start lbd";
     if interface.wanted == XdpMode::Generic {
         let chosen = "the configuration says `mode: generic`".to_owned();
-        return found(chosen, "set `mode: auto`, and reload".to_owned()).as_advice();
+        return found(chosen, "set `mode: auto`, and reload".to_owned()).into_advice();
     }
     let driver = link.driver.as_deref().unwrap_or("without a name");
     let told = interface.refused.as_deref();
@@ -135,12 +135,12 @@ fn generic(interface: &Interface, link: &Link) -> Finding {
             format!("its driver is {driver}{reason}"),
             format!("ethtool -i {name}; dmesg | tail; a newer kernel or another card may do"),
         )
-        .as_advice(),
+        .into_advice(),
         _ => found(
             format!("its driver is {driver}; an earlier lbd has attached it, whose log says why"),
             again.to_owned(),
         )
-        .as_advice(),
+        .into_advice(),
     }
 }
 
@@ -174,7 +174,7 @@ fn offloads(interface: &Interface) -> Finding {
             "joined packets do not fit into a tunnel, and cost time to take apart",
             format!("ethtool -K {name} gro off"),
         )
-        .as_advice();
+        .into_advice();
     }
     Finding::good(
         Check::Offloads,

@@ -205,6 +205,6 @@ pub fn clock(clock: Result<Clock, String>, signs: bool) -> Finding {
             "other directors reject signed advertisements when the clocks drift apart: there are two masters then",
         )
     } else {
-        found("times in the logs of directors and real servers do not agree; forwarding does not care").as_advice()
+        found("times in the logs of directors and real servers do not agree; forwarding does not care").into_advice()
     }
 }

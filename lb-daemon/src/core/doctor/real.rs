@@ -166,7 +166,7 @@ fn path(addr: IpAddr, way: &Way, host: &Host, facts: &Facts) -> Option<Finding> 
                 widest + header
             ),
         )
-        .as_advice(),
+        .into_advice(),
     )
 }
 

@@ -184,7 +184,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
                     .as_mut()
                     .unwrap()
                     .alarms
-                    .push("the disk is full".to_owned())
+                    .push("the disk is full".to_owned());
             },
             Check::Daemon,
             Bad,
@@ -270,7 +270,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
                     id: 9,
                     name: "xdp_drop".to_owned(),
                     native: true,
-                }])
+                }]);
             },
             Check::Xdp,
             Bad,
@@ -327,7 +327,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
                 f.interfaces[0].offloads = Ok(Joins {
                     lro: true,
                     gro: true,
-                })
+                });
             },
             Check::Offloads,
             Bad,
@@ -438,7 +438,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
             "no way",
             |f| {
                 f.hosts.get_mut(&ip("10.0.0.11")).unwrap().way =
-                    Err("no route: Network is unreachable".to_owned())
+                    Err("no route: Network is unreachable".to_owned());
             },
             Check::Neighbour,
             Bad,
@@ -454,7 +454,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
                     .way
                     .as_mut()
                     .unwrap()
-                    .reach = Reach::Failed
+                    .reach = Reach::Failed;
             },
             Check::Neighbour,
             Bad,
@@ -471,7 +471,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
                     .as_mut()
                     .unwrap()
                     .others
-                    .push(mac(44))
+                    .push(mac(44));
             },
             Check::Neighbour,
             Bad,
@@ -487,7 +487,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
                     .way
                     .as_mut()
                     .unwrap()
-                    .via = Via::Gateway(ip("10.0.0.254"))
+                    .via = Via::Gateway(ip("10.0.0.254"));
             },
             Check::OnLink,
             Bad,
@@ -511,7 +511,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
                     .way
                     .as_mut()
                     .unwrap()
-                    .mtu = 1_500
+                    .mtu = 1_500;
             },
             Check::TunnelMtu,
             Advice,

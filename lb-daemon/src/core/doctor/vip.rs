@@ -67,7 +67,7 @@ fn place(vip: &Vip) -> Finding {
                 "without a route to this director clients do not reach it",
                 format!("ip address add {addr}/{length} dev lo"),
             )
-            .as_advice(),
+            .into_advice(),
         },
         (Duty::Router(router, state), _, Some(interface)) => Finding::bad(
             Check::Vip,

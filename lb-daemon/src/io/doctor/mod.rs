@@ -122,7 +122,7 @@ async fn look(case: &Case) -> Facts {
         .map(|(addr, way)| {
             let echo = paths.get(&addr).cloned().unwrap_or_default();
             let host = Host {
-                way: way.map(|hop| of_hop(addr, hop, &said)),
+                way: way.map(|hop| of_hop(addr, &hop, &said)),
                 path: echo.path,
                 returns: echo.returns,
             };
@@ -201,7 +201,7 @@ async fn hops(net: &Net, model: &Model) -> BTreeMap<IpAddr, Result<NextHop, Stri
 }
 
 /// A way, with what its next hop has just said of itself.
-fn of_hop(real: IpAddr, hop: NextHop, said: &BTreeMap<(u32, Ipv4Addr), BTreeSet<Mac>>) -> Way {
+fn of_hop(real: IpAddr, hop: &NextHop, said: &BTreeMap<(u32, Ipv4Addr), BTreeSet<Mac>>) -> Way {
     let neighbour = match hop.neighbour(real) {
         Some(IpAddr::V4(addr)) => said.get(&(hop.ifindex, addr)),
         _ => None,

@@ -88,11 +88,10 @@ fn question(service: &Service, real: &model::Real, method: Method) -> Result<Che
             .cloned()
             .unwrap_or_else(|| probe::Probe::Udp(Udp::default())),
     };
-    let port = match (method, id.port, real.port) {
-        (Method::Nat, _, port @ 1..) | (_, port @ 1.., _) | (_, 0, port @ 1..) => port,
-        _ => {
-            return Err("the service has all ports, of which none has to answer".to_owned());
-        }
+    let ((Method::Nat, _, port @ 1..) | (_, port @ 1.., _) | (_, 0, port @ 1..)) =
+        (method, id.port, real.port)
+    else {
+        return Err("the service has all ports, of which none has to answer".to_owned());
     };
     let target = match method {
         Method::Nat => Target::Address(SocketAddr::new(real.addr, port)),
