@@ -259,7 +259,9 @@ impl Loads for Product {
 fn pinned(pin_dir: &Path) -> Result<PathBuf> {
     for entry in std::fs::read_dir(pin_dir)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("program-") {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("program-") && name.ends_with(&format!("-{PROGRAM}")) {
             return Ok(entry.path());
         }
     }
