@@ -1,5 +1,7 @@
 //! More packets than anybody can look at, and what they cost us.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
@@ -75,15 +77,27 @@ impl Flood {
     }
 }
 
-/// For how long the VRRP threads of this process have run so far.
-pub(crate) fn time_of_our_threads() -> Duration {
+/// For how long each VRRP thread of this process has run so far, those of other tests among them.
+pub(crate) type Times = BTreeMap<OsString, Duration>;
+
+pub(crate) fn times_of_threads() -> Times {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let ours = tasks.filter(|task| {
         std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm == "lbd-vrrp\n")
     });
     let run = ours.filter_map(|task| {
         let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
+        let nanos = text.split_whitespace().next()?.parse().ok()?;
+        Some((task.file_name(), Duration::from_nanos(nanos)))
     });
-    Duration::from_nanos(run.sum())
+    run.collect()
+}
+
+/// For how long those threads have run since, that have not ended meanwhile.
+pub(crate) fn ran_since(before: &Times) -> Duration {
+    let now = times_of_threads();
+    let run = before
+        .iter()
+        .filter_map(|(id, before)| Some(now.get(id)?.saturating_sub(*before)));
+    run.sum()
 }

@@ -189,13 +189,13 @@ async fn no_flood_displaces_what_the_master_says() {
                 lasts: 3 * SECOND,
             };
             let before: (u64, _) = counted().await;
-            let ran = flood::time_of_our_threads();
+            let before_it = flood::times_of_threads();
             let heard = ours.report().await.heard;
             let said = theirs.report().await.sent;
             let sent = flood.send(&site.theirs);
             let sent = tokio::task::spawn_blocking(move || sent.recv().unwrap());
             let sent = sent.await.unwrap();
-            let ran = flood::time_of_our_threads() - ran;
+            let ran = flood::ran_since(&before_it);
             let after = counted().await;
             let unread = after.1.others - before.1.others;
             let of_master = after.1.masters - before.1.masters;
@@ -203,7 +203,7 @@ async fn no_flood_displaces_what_the_master_says() {
             let percent = 100.0 * ran.as_secs_f64() / flood.lasts.as_secs_f64();
             println!(
                 "{flood:?}: {:.0} a second, {sent} sent, {} looked at, {unread} and {of_master} as of the master unread, {} of the \
-                 {} of the master heard, {percent:.1} % of a CPU for our threads and the master's",
+                 {} of the master heard, {percent:.1} % of a CPU for VRRP threads, the master's among them",
                 sent as f64 / flood.lasts.as_secs_f64(),
                 after.0 - before.0,
                 report.heard - heard,
