@@ -9,7 +9,17 @@
 //! stores. What must change together sits in one 64-bit word, or in a record written aside and made
 //! visible by one store ([`Generation`]).
 
-use crate::net::{Address, Be16, Be32, Be128};
+mod family;
+mod load;
+mod locality;
+
+pub use family::{Configured, FamilyMaps};
+pub use load::{Load, Traffic};
+pub use locality::{
+    LOCALITY_SET, Locality, LocalityEntry, LocalityKey, LocalityKey4, LocalityKey6,
+};
+
+use crate::net::{Be16, Be32, Be128};
 
 /// Changes whenever a type here, or the meaning of a map, changes.
 pub const ABI: u32 = 6;
@@ -113,107 +123,6 @@ pub struct Settings {
     pub bucket_mask6: u32,
     /// Zero.
     pub pad: u32,
-}
-
-/// The maps of one family of addresses, by their names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FamilyMaps {
-    /// The connection table.
-    pub conns: &'static str,
-    /// Services by address and port.
-    pub services: &'static str,
-    /// The services of NAT real servers.
-    pub nat_reals: &'static str,
-    /// What lblc and lblcr remember.
-    pub locality: &'static str,
-    /// Persistent clients.
-    pub templates: &'static str,
-}
-
-/// Which of the maps, settings and fields are of a family of addresses.
-pub trait Configured: Address {
-    /// Its maps.
-    const MAPS: FamilyMaps;
-
-    /// Number of buckets of its connection table less one.
-    fn bucket_mask(settings: &Settings) -> u32;
-
-    /// Which sizes of virtual networks there are: a bit for each number of host bits.
-    fn networks(settings: &Settings) -> u64;
-
-    /// The bit of [`setting`] that says whether a real server of it is reached by NAT.
-    const HAS_NAT: u32;
-
-    /// The address of a real server of the family.
-    fn of_real(real: &Real) -> Self;
-
-    /// The director's address towards it: the outer source in a tunnel.
-    fn tunnel_source(real: &Real) -> Self;
-}
-
-impl Configured for Be32 {
-    const MAPS: FamilyMaps = FamilyMaps {
-        conns: map::CONNS4,
-        services: map::SERVICES4,
-        nat_reals: map::NATREALS4,
-        locality: map::LOCALITY4,
-        templates: map::TEMPLATES4,
-    };
-
-    #[inline(always)]
-    fn bucket_mask(settings: &Settings) -> u32 {
-        settings.bucket_mask
-    }
-
-    #[inline(always)]
-    fn networks(settings: &Settings) -> u64 {
-        settings.networks
-    }
-
-    const HAS_NAT: u32 = setting::HAS_NAT;
-
-    #[inline(always)]
-    fn of_real(real: &Real) -> Self {
-        real.addr
-    }
-
-    #[inline(always)]
-    fn tunnel_source(real: &Real) -> Self {
-        real.tun_src
-    }
-}
-
-impl Configured for Be128 {
-    const MAPS: FamilyMaps = FamilyMaps {
-        conns: map::CONNS6,
-        services: map::SERVICES6,
-        nat_reals: map::NATREALS6,
-        locality: map::LOCALITY6,
-        templates: map::TEMPLATES6,
-    };
-
-    #[inline(always)]
-    fn bucket_mask(settings: &Settings) -> u32 {
-        settings.bucket_mask6
-    }
-
-    /// There are none: a virtual network is of IPv4.
-    #[inline(always)]
-    fn networks(_settings: &Settings) -> u64 {
-        0
-    }
-
-    const HAS_NAT: u32 = setting::HAS_NAT6;
-
-    #[inline(always)]
-    fn of_real(real: &Real) -> Self {
-        real.addr6
-    }
-
-    #[inline(always)]
-    fn tunnel_source(real: &Real) -> Self {
-        real.tun_src6
-    }
 }
 
 /// Bits of [`Settings::flags`].
@@ -457,99 +366,6 @@ pub const MEMBERS_LEN: u32 = 1 << 18;
 /// Number of [`Load`]s that the one value of `LOADS` holds.
 pub const LOADS_LEN: u32 = MAX_REALS + 1;
 
-/// The connections that a real server has now: changed by one atomic addition, read by one load.
-///
-/// Loads of neighbouring slots share a cache line, so that a least-connection scheduler compares eight real
-/// servers with one memory access.
-#[repr(C)]
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// All connections, active and inactive, in the low 32 bits; active ones in the 31 above; and
-    /// [`Load::OVERLOADED`].
-    pub conns: u64,
-}
-
-impl Load {
-    /// Set from when all connections reach the upper threshold until they fall below the lower, by an atomic OR
-    /// and AND: additions never reach it.
-    pub const OVERLOADED: u64 = 1 << 63;
-    /// What an active connection adds, beside [`Load::ONE`].
-    pub const ACTIVE: u64 = 1 << 32;
-    /// What any connection adds.
-    pub const ONE: u64 = 1;
-
-    /// Active connections.
-    #[inline(always)]
-    pub const fn active(self) -> u32 {
-        (self.conns >> 32) as u32 & 0x7FFF_FFFF
-    }
-
-    /// All connections, active and inactive, without persistence templates.
-    #[inline(always)]
-    pub const fn total(self) -> u32 {
-        self.conns as u32
-    }
-
-    /// Inactive connections.
-    #[inline(always)]
-    pub const fn inactive(self) -> u32 {
-        self.total().saturating_sub(self.active())
-    }
-
-    /// Whether the upper threshold was reached and the lower not yet.
-    #[inline(always)]
-    pub const fn overloaded(self) -> bool {
-        self.conns & Self::OVERLOADED != 0
-    }
-}
-
-/// What one real server was sent and sent back, on one CPU.
-#[repr(C)]
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub struct Traffic {
-    /// Connections scheduled to it.
-    pub conns: u64,
-    /// Packets from clients.
-    pub in_packets: u64,
-    /// Bytes from clients, from the IP header on.
-    pub in_bytes: u64,
-    /// Packets to clients (NAT only: the others' replies do not pass the director).
-    pub out_packets: u64,
-    /// Bytes to clients, from the IP header on.
-    pub out_bytes: u64,
-}
-
-impl Traffic {
-    /// Counts an IP packet of this length from a client.
-    #[inline(always)]
-    pub const fn count_in(&mut self, len: u32) {
-        self.in_packets = self.in_packets.wrapping_add(1);
-        self.in_bytes = self.in_bytes.wrapping_add(len as u64);
-    }
-
-    /// Counts an IP packet of this length to a client.
-    #[inline(always)]
-    pub const fn count_out(&mut self, len: u32) {
-        self.out_packets = self.out_packets.wrapping_add(1);
-        self.out_bytes = self.out_bytes.wrapping_add(len as u64);
-    }
-}
-
-/// Key of `LOCALITY4` and `LOCALITY6`, maps that drop the destinations that were not asked for the longest.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct LocalityKey<A> {
-    /// The service's index.
-    pub service: u32,
-    /// The destination address.
-    pub destination: A,
-}
-
-/// Key of `LOCALITY4`.
-pub type LocalityKey4 = LocalityKey<Be32>;
-/// Key of `LOCALITY6`.
-pub type LocalityKey6 = LocalityKey<Be128>;
-
 /// Key of `TEMPLATES4` and `TEMPLATES6`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -567,92 +383,6 @@ pub struct TemplateKey<A> {
 pub type TemplateKey4 = TemplateKey<Be32>;
 /// Key of `TEMPLATES6`.
 pub type TemplateKey6 = TemplateKey<Be128>;
-
-/// How many real servers lblcr remembers for a destination. The kernel's sets have no limit; here the one that was
-/// added first leaves a full set.
-pub const LOCALITY_SET: usize = 13;
-
-/// The real servers that serve a destination: one with lblc, a set with lblcr.
-#[repr(C)]
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub struct Locality {
-    /// When a connection to the destination was last scheduled, in ticks, about a minute behind at most.
-    pub used: u32,
-    /// When the set last changed, in ticks.
-    pub changed: u32,
-    /// Number of real servers in the set.
-    pub len: u32,
-    /// The one added last first.
-    pub set: [LocalityEntry; LOCALITY_SET],
-}
-
-/// A remembered real server: its slot in `REALS` in the low 17 bits, and above where it was in its service's list.
-#[repr(transparent)]
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub struct LocalityEntry(pub u32);
-
-impl LocalityEntry {
-    /// The real server in a slot, at a place of the list.
-    #[inline(always)]
-    pub const fn new(real: u32, index: u32) -> Self {
-        Self(real & MAX_REALS | index << 17)
-    }
-
-    /// The slot.
-    #[inline(always)]
-    pub const fn real(self) -> u32 {
-        self.0 & MAX_REALS
-    }
-
-    /// Where it was in the list; it may have moved since.
-    #[inline(always)]
-    pub const fn index(self) -> u32 {
-        self.0 >> 17
-    }
-}
-
-impl Locality {
-    /// A set of one.
-    #[inline(always)]
-    pub fn one(entry: LocalityEntry, now: u32) -> Self {
-        let mut set = [LocalityEntry(0); LOCALITY_SET];
-        set[0] = entry;
-        Self {
-            used: now,
-            changed: now,
-            len: 1,
-            set,
-        }
-    }
-
-    /// Puts a real server in front, unless it is in the set.
-    #[inline(always)]
-    pub fn insert(&mut self, entry: LocalityEntry, now: u32) {
-        for (i, known) in self.set.iter().enumerate() {
-            if (i as u32) < self.len && known.real() == entry.real() {
-                return;
-            }
-        }
-        for i in (1..LOCALITY_SET).rev() {
-            self.set[i] = self.set[i - 1];
-        }
-        self.set[0] = entry;
-        self.len = (self.len + 1).min(LOCALITY_SET as u32);
-        self.changed = now;
-    }
-
-    /// Takes out the real server at a place of the set.
-    #[inline(always)]
-    pub fn remove(&mut self, at: u32, now: u32) {
-        for i in 1..LOCALITY_SET {
-            if i as u32 > at {
-                self.set[i - 1] = self.set[i];
-            }
-        }
-        self.len = self.len.saturating_sub(1);
-        self.changed = now;
-    }
-}
 
 /// What the program remembers from packet to packet on one CPU.
 #[repr(C)]
