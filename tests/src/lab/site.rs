@@ -19,7 +19,7 @@
 //! A real server sends what it says as a VIP to the router, as with direct routing and tunnels it must not come back
 //! to the director, and what it says as itself to the director, as NAT needs.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -174,6 +174,16 @@ impl Real {
             .chain(vips)
             .collect();
         self.backend(&words).map(drop)
+    }
+
+    /// Takes the program off that takes packets out of tunnels; [`prepare`](Self::prepare) puts it back.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn break_tunnel(&self) -> Result<()> {
+        let links = self.pins.join("links");
+        fs::remove_dir_all(&links).with_context(|| format!("cannot remove {}", links.display()))
     }
 
     /// Has its web server answer `/healthz` with status 503, or with 200 again. All else it serves as before.

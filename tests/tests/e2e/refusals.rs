@@ -112,12 +112,12 @@ fn beside_another_lbd() -> Result<()> {
 fn where_another_xdp_program_runs() -> Result<()> {
     needs_lab!();
     let site = site()?;
-    let other = site.lab().bpffs().join("decap").display().to_string();
+    let other = site.lab().bpffs().join("pass").display().to_string();
     // The second of two interfaces: nothing may be left on the first.
     site.director
         .host()
         .run(&["ip", "link", "set", "dev", "eth1", "xdp", "pinned", &other])?;
-    refuses(&site, &[], &["eth1", "decap", "already"])?;
+    refuses(&site, &[], &["eth1", "pass", "already"])?;
     let first = site
         .director
         .host()

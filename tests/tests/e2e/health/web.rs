@@ -203,18 +203,13 @@ fn a_real_server_whose_tunnel_is_broken_is_found_out_by_a_check_via_the_vip() ->
         watch.until(real, Place::Up, PATIENCE)?;
     }
     // Nobody takes packets out of the tunnel any more; all else is as it was.
-    let host = site.reals[0].host.clone();
-    host.ip(&["link set dev eth0 xdpdrv off"])?;
+    site.reals[0].break_tunnel()?;
     let (down, words) = watch.until(real, Place::Down, DOWN)?;
     let own = format!("http://{}/healthz", site.reals[0].address);
     site.director.host().run(&["curl", "-sf", &own])?;
     let answers = site.client.curl(&Vip::Tun.url("/"), 20)?;
     ensure!(answers.from("r2") == 20, "{answers:?}");
-    let program = site.lab().bpffs().join("decap");
-    host.ip(&[&format!(
-        "link set dev eth0 xdpdrv pinned {}",
-        program.display()
-    )])?;
+    site.reals[0].prepare(&[Vip::Dr, Vip::Tun], "tun")?;
     let (up, _) = watch.until(real, Place::Up, UP)?;
     println!("tunnel broken: down after {down:.0?} ({words}), up after {up:.0?}");
     Ok(())
