@@ -507,6 +507,9 @@ mod tests {
             "line 3 has a NUL byte"
         );
         assert_eq!(text("\u{feff}a: 1".as_bytes()).unwrap(), "a: 1");
-        assert!(text(&vec![b'a'; MAX_BYTES + 1]).is_err());
+        let refusal = text(&vec![b'a'; MAX_BYTES + 1]).unwrap_err();
+        assert_eq!(refusal.what, "the file has 16777217 bytes");
+        assert_eq!(refusal.why.as_deref(), Some("at most 16777216 are read"));
+        assert!(refusal.hint.contains("16 MiB"), "{}", refusal.hint);
     }
 }
