@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::number::short_time;
 use super::style::{Role, Style};
+use super::words;
 use crate::api::types::{
     Asked, CheckReport, HealthReport, Place, RealReport, ServiceReport, Verdict,
 };
@@ -36,12 +37,12 @@ pub fn health(report: &HealthReport, columns: usize, style: Style) -> String {
         }
         service_lines(&mut out, service, columns, style);
     }
-    out.push_str(&hint(report));
+    out.push_str(&hint(report, columns));
     out
 }
 
 /// What to do where nothing is checked.
-fn hint(report: &HealthReport) -> String {
+fn hint(report: &HealthReport, columns: usize) -> String {
     if report.services.is_empty() {
         return "there are no services\nhint: `lbctl add-service -t VIP:PORT` adds one, and `lbctl add-real` its real servers\n"
             .to_owned();
@@ -61,10 +62,11 @@ fn hint(report: &HealthReport) -> String {
         [first] => (first, String::new()),
         [first, others @ ..] => (first, format!(" and of {} more", others.len())),
     };
-    format!(
-        "\nhint: real servers of {first}{others} are used dead or alive; a line such as\n\
-         `health: tcp` in the service's configuration has them checked\n"
-    )
+    let hint = format!(
+        "hint: real servers of {first}{others} are used dead or alive; a line such as \
+         `health: tcp` in the service's configuration has them checked"
+    );
+    format!("\n{}\n", words::wrapped(&hint, columns).join("\n"))
 }
 
 /// What a check that was made for somebody said, with all that was sent and answered.
@@ -291,18 +293,7 @@ fn line(cells: &[String; COLUMNS], widths: [usize; COLUMNS]) -> String {
 /// An answer on lines of its own, each as long as fits.
 fn wrapped(answer: &str, columns: usize) -> Vec<String> {
     let room = columns.saturating_sub(INDENT).max(20);
-    let mut lines = vec![String::new()];
-    for word in answer.split(' ') {
-        let Some(line) = lines.last_mut() else { break };
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= room {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
+    let mut lines = words::wrapped(answer, room);
     if lines.len() > ANSWER_LINES {
         lines.truncate(ANSWER_LINES);
         if let Some(last) = lines.last_mut() {
@@ -464,11 +455,13 @@ web tcp 192.0.2.1:80, 2 of 4 up, live weight 2, quorum 4±1 lost
     #[test]
     fn where_nothing_is_checked_it_is_said_what_to_do() {
         let mut report = web();
-        assert!(!hint(&report).contains("hint"));
+        assert!(!hint(&report, 80).contains("hint"));
         report.services[0].reals = vec![real(4, Place::Unchecked, Vec::new())];
-        assert!(hint(&report).contains("real servers of web are used"));
+        assert!(hint(&report, 80).contains("real servers of web are used"));
         report.services.push(report.services[0].clone());
-        assert!(hint(&report).contains("of web and of 1 more are"));
+        let words = hint(&report, 80);
+        assert!(words.contains("of web and of 1 more are"), "{words}");
+        assert!(words.lines().all(|line| line.len() <= 80), "{words}");
         report.services.clear();
         let text = health(&report, 80, Style::PLAIN);
         assert!(text.contains("hint: `lbctl add-service"), "{text}");

@@ -12,6 +12,7 @@ pub mod stats;
 pub mod status;
 pub mod style;
 pub mod vrrp;
+pub mod words;
 
 #[cfg(test)]
 mod tests;

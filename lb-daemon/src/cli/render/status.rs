@@ -27,10 +27,8 @@ pub fn status(status: &Status, socket: &str, style: Style) -> String {
     );
     line("kernel", &status.version.kernel);
     line("socket", socket);
-    line(
-        "config",
-        &format!("{}, {}", status.config, saved(status.unsaved)),
-    );
+    line("config", &status.config);
+    line("", &saved(status.unsaved));
     if status.interfaces.is_empty() {
         line("interfaces", "none");
     }
@@ -61,7 +59,7 @@ pub fn status(status: &Status, socket: &str, style: Style) -> String {
 
 fn saved(unsaved: Option<usize>) -> String {
     match unsaved {
-        Some(0) => "as running".to_owned(),
+        Some(0) => "no change to save".to_owned(),
         Some(n) => format!("{} not saved (`lbctl diff` shows)", plural(n, "change")),
         None => "cannot be read (`lbctl diff` says why)".to_owned(),
     }

@@ -405,7 +405,8 @@ fn the_status_is_a_screen_with_warnings_last() {
 lbd          0.1.0, pid 4711, up 1 h 2 min
 kernel       6.18.1
 socket       /run/lbd/lbd.sock
-config       /etc/lbd/lbd.yaml, 2 changes not saved (`lbctl diff` shows)
+config       /etc/lbd/lbd.yaml
+             2 changes not saved (`lbctl diff` shows)
 interfaces   eth0, XDP native, program 41
              eth1, XDP generic, program 41
 connections  12,345 of 1,048,576 (1.1 %), 64 MiB
