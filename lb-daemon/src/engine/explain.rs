@@ -184,10 +184,18 @@ struct Flow {
 
 impl Flow {
     fn of(query: &FlowQuery) -> Result<Self, Problem> {
+        let (client, vip) = (endpoint(&query.client)?, endpoint(&query.vip)?);
+        if client.is_ipv4() != vip.is_ipv4() {
+            return Err(
+                Problem::invalid(format!("there are no packets from {client} to {vip}"))
+                    .why("one address is of IPv4, the other one of IPv6")
+                    .hint("give a client's address of the service's own family"),
+            );
+        }
         Ok(Self {
             proto: find::proto(query.protocol),
-            client: endpoint(&query.client)?,
-            vip: endpoint(&query.vip)?,
+            client,
+            vip,
         })
     }
 

@@ -63,6 +63,8 @@ fn what_was_dumped_and_cleared_is_restored_whole_or_not_at_all() -> Result<()> {
     ensure!(said.contains("6 services with 18 real servers"), "{said}");
     let after = listed(&site)?;
     ensure!(after == before, "{after:#?}\nbefore {before:#?}");
+    let again = site.director.lbctl(&["-S", "-n"])?;
+    ensure!(again == dumped, "{again}\nbefore\n{dumped}");
     for method in Method::ALL {
         let answers = site.client.curl(&method.vip().url("/"), 9)?;
         for real in ["r1", "r2", "r3"] {

@@ -93,8 +93,11 @@ async fn alone(file: &Path, context: &Context) -> Result<(), Failure> {
 /// A file's name and what it has in it.
 fn named(file: &Path) -> Result<(String, String), Problem> {
     let name = file.display().to_string();
-    let text = read(file)
-        .map_err(|err| Problem::invalid(format!("cannot read {name}")).why(err.to_string()))?;
+    let text = read(file).map_err(|err| {
+        Problem::invalid(format!("cannot read {name}"))
+            .why(err.to_string())
+            .hint("name a file of YAML that this user may read, or pipe one in with `-`")
+    })?;
     Ok((name, text))
 }
 

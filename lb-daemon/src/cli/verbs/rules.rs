@@ -13,7 +13,7 @@ use crate::api::types::{
 use crate::cli::render::number::plural;
 use crate::cli::{Cli, Context, Failure};
 
-/// The most that is read: some hundred times what the largest configuration takes.
+/// The most that is read: a line for each real server that there can be takes far less.
 const LONGEST: u64 = 256 << 20;
 
 /// Prints what runs as commands.
@@ -39,10 +39,19 @@ fn lines(service: &Service) -> String {
     if !service.scheduler_flags.is_empty() {
         let _ = write!(out, " -b {}", service.scheduler_flags.join(","));
     }
-    if let Some(Persistence { timeout, mask, .. }) = service.persistence {
+    if let Some(Persistence {
+        timeout,
+        mask,
+        leave_quiesced,
+    }) = service.persistence
+    {
         let _ = write!(out, " -p {timeout}");
         if let Some(mask) = mask {
             let _ = write!(out, " -M {mask}");
+        }
+        // ipvsadm knows no such option: there it is a setting of the whole machine.
+        if leave_quiesced == Some(true) {
+            out.push_str(" --leave-quiesced yes");
         }
     }
     if service.one_packet {
@@ -99,12 +108,20 @@ pub struct Restore {}
 impl Restore {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let mut text = String::new();
-        let read = io::stdin().lock().take(LONGEST).read_to_string(&mut text);
-        read.map_err(|err| {
+        let cannot = |why: String| {
             Problem::failed("cannot read standard input")
-                .why(err.to_string())
+                .why(why)
                 .hint("pipe in what `ipvsadm -S -n` or `lbctl dump` prints")
-        })?;
+        };
+        let read = io::stdin()
+            .lock()
+            .take(LONGEST + 1)
+            .read_to_string(&mut text);
+        read.map_err(|err| cannot(err.to_string()))?;
+        // Half of it is not to be added.
+        if text.len() as u64 > LONGEST {
+            return Err(cannot(format!("it is longer than {LONGEST} bytes")).into());
+        }
         let mut added: Vec<Service> = Vec::new();
         for (line, service) in services(&text)? {
             match context.client.post("/v1/services", &service).await {
@@ -152,7 +169,11 @@ fn services(text: &str) -> Result<Vec<(usize, AddService)>, Problem> {
         if words.first().is_none_or(|word| word.starts_with('#')) {
             continue;
         }
-        let problem = |why: String| Problem::invalid(format!("line {number}: `{line}`")).why(why);
+        let problem = |why: String| {
+            Problem::invalid(format!("line {number}: `{line}`"))
+                .why(why)
+                .hint("nothing was added: change this line, or take it out")
+        };
         match verb(&words).map_err(problem)? {
             Verb::AddService(service) => {
                 let request = service.request();
@@ -161,7 +182,8 @@ fn services(text: &str) -> Result<Vec<(usize, AddService)>, Problem> {
             }
             Verb::AddReal(real) => {
                 let reference = real.service();
-                let mut known = services.iter_mut();
+                // Nearly always the last one.
+                let mut known = services.iter_mut().rev();
                 let Some((_, _, service)) = known.find(|(_, name, _)| *name == reference) else {
                     return Err(problem("no line before it adds its service".to_owned()));
                 };
@@ -324,7 +346,7 @@ mod tests {
             persistence: Some(Persistence {
                 timeout: 300,
                 mask: Some(24),
-                leave_quiesced: None,
+                leave_quiesced: Some(true),
             }),
             one_packet: false,
             timeouts: crate::api::types::Timeouts {
@@ -343,7 +365,7 @@ mod tests {
         let text = lines(&service);
         assert_eq!(
             text,
-            "-A -t 192.0.2.80:80 -u [2001:db8::80]:80 -s mh -b mh-port,mh-fallback -p 300 -M 24\n\
+            "-A -t 192.0.2.80:80 -u [2001:db8::80]:80 -s mh -b mh-port,mh-fallback -p 300 -M 24 --leave-quiesced yes\n\
              -a -t 192.0.2.80:80 -r 192.0.2.21:80 -g -w 3 -x 100 -y 50\n\
              -a -t 192.0.2.80:80 -r 192.0.2.22:80 -i -w 3 -x 100 -y 50\n"
         );

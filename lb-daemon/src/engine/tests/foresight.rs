@@ -27,6 +27,9 @@ async fn an_explanation_names_what_decides() {
         (DecidedBy::NoService, None)
     );
 
+    let mixed = ask(&mut engine, flow("[2001:db8::9]:4000", "192.0.2.1:80")).await;
+    assert!(mixed.unwrap_err().hint.unwrap().contains("family"));
+
     // The older one, which comes last, has the connection; the newer one none.
     let chosen = ask(&mut engine, flow("10.9.0.1:4000", "192.0.2.1:80"))
         .await

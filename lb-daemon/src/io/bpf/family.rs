@@ -42,17 +42,42 @@ impl Family {
 pub(super) trait Addr: Copy {
     /// The address.
     fn ip(self) -> IpAddr;
+
+    /// From an address; `None` if it is of another family.
+    fn of(addr: IpAddr) -> Option<Self>;
 }
 
 impl Addr for Be32 {
     fn ip(self) -> IpAddr {
         self.to_bytes().into()
     }
+
+    fn of(addr: IpAddr) -> Option<Self> {
+        match addr {
+            IpAddr::V4(addr) => Some(Self::from_bytes(addr.octets())),
+            IpAddr::V6(_) => None,
+        }
+    }
 }
 
 impl Addr for Be128 {
     fn ip(self) -> IpAddr {
         self.to_bytes().into()
+    }
+
+    fn of(addr: IpAddr) -> Option<Self> {
+        match addr {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(addr) => Some(Self::from_bytes(addr.octets())),
+        }
+    }
+}
+
+/// The bytes of an address.
+pub(super) fn octets(addr: IpAddr) -> Vec<u8> {
+    match addr {
+        IpAddr::V4(addr) => addr.octets().to_vec(),
+        IpAddr::V6(addr) => addr.octets().to_vec(),
     }
 }
 
@@ -107,28 +132,9 @@ pub(super) fn any<A: Addr>(flow: &Flow<A>) -> Flow<IpAddr> {
     with_addresses(flow, flow.client.ip(), flow.vip.ip())
 }
 
-/// A flow of IPv4; `None` if it is of another family.
-pub(super) fn flow4(flow: &Flow<IpAddr>) -> Option<Flow<Be32>> {
-    match (flow.client, flow.vip) {
-        (IpAddr::V4(client), IpAddr::V4(vip)) => Some(with_addresses(
-            flow,
-            Be32::from_bytes(client.octets()),
-            Be32::from_bytes(vip.octets()),
-        )),
-        _ => None,
-    }
-}
-
-/// A flow of IPv6; `None` if it is of another family.
-pub(super) fn flow6(flow: &Flow<IpAddr>) -> Option<Flow<Be128>> {
-    match (flow.client, flow.vip) {
-        (IpAddr::V6(client), IpAddr::V6(vip)) => Some(with_addresses(
-            flow,
-            Be128::from_bytes(client.octets()),
-            Be128::from_bytes(vip.octets()),
-        )),
-        _ => None,
-    }
+/// A flow of one family, as its table has it; `None` if it is of another.
+pub(super) fn of_family<A: Addr>(flow: &Flow<IpAddr>) -> Option<Flow<A>> {
+    Some(with_addresses(flow, A::of(flow.client)?, A::of(flow.vip)?))
 }
 
 fn with_addresses<A, B>(flow: &Flow<A>, client: B, vip: B) -> Flow<B> {
@@ -175,14 +181,7 @@ impl Key for Key4 {
     const NOBODY: Self = [0; 8];
 
     fn pack(parts: Parts) -> Option<Self> {
-        let IpAddr::V4(addr) = parts.addr else {
-            return None;
-        };
-        let mut key = [0; 8];
-        let (front, back) = key.split_at_mut(4);
-        front.copy_from_slice(&addr.octets());
-        back.copy_from_slice(&rest(parts));
-        Some(key)
+        packed(parts)
     }
 
     fn unpack(self) -> Parts {
@@ -195,14 +194,7 @@ impl Key for Key6 {
     const NOBODY: Self = [0; 20];
 
     fn pack(parts: Parts) -> Option<Self> {
-        let IpAddr::V6(addr) = parts.addr else {
-            return None;
-        };
-        let mut key = [0; 20];
-        let (front, back) = key.split_at_mut(16);
-        front.copy_from_slice(&addr.octets());
-        back.copy_from_slice(&rest(parts));
-        Some(key)
+        packed(parts)
     }
 
     fn unpack(self) -> Parts {
@@ -215,9 +207,12 @@ impl Key for Key6 {
     }
 }
 
-fn rest(parts: Parts) -> [u8; 4] {
+/// A key's bytes; `None` if keys of the address's family have another length.
+fn packed<const LEN: usize>(parts: Parts) -> Option<[u8; LEN]> {
     let [a, b] = Be16::from_host(parts.port).0.to_ne_bytes();
-    [a, b, parts.proto, parts.host_bits]
+    let mut key = octets(parts.addr);
+    key.extend([a, b, parts.proto, parts.host_bits]);
+    key.try_into().ok()
 }
 
 fn parts(addr: IpAddr, [a, b, proto, host_bits]: [u8; 4]) -> Parts {

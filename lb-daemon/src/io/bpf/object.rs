@@ -78,13 +78,12 @@ pub(super) fn load_logging(
     maps: &Path,
     layouts: &[Layout],
 ) -> Result<(Programs, PacketLog), StartError> {
-    unpin(names)?;
     let object = embedded_logging().ok_or(StartError::NoProgram)?;
     let (programs, mut ebpf) = load_from(object, names, maps, layouts)?;
     Ok((programs, PacketLog::of(&mut ebpf)?))
 }
 
-/// Removes what is pinned where programs are to be.
+/// Removes what is pinned where programs are to be: those of other maps, and what a kill has left.
 fn unpin(names: &Names) -> Result<(), StartError> {
     for (_, pin) in names.iter().filter(|(_, pin)| pin.exists()) {
         fs::remove_file(pin).map_err(file("remove", pin))?;
@@ -98,6 +97,7 @@ fn load_from(
     maps: &Path,
     layouts: &[Layout],
 ) -> Result<(Programs, Ebpf), StartError> {
+    unpin(names)?;
     let mut loader = EbpfLoader::new();
     for layout in layouts {
         loader.map_max_entries(layout.name, layout.shape.entries);
@@ -129,7 +129,6 @@ pub(super) fn load_once(
             return Ok(programs);
         }
     }
-    unpin(names)?;
     load(names, &pins.maps(), layouts)
 }
 

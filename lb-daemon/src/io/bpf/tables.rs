@@ -9,7 +9,7 @@ use aya::maps::{DevMap, HashMap, MapData, PerCpuArray, PerCpuValues};
 use lb_common::abi::{FamilyMaps, Locality, LocalityEntry, map};
 
 use super::error::MapError;
-use super::family::{Family, Key, Key4, Key6, Parts};
+use super::family::{Family, Key, Key4, Key6, Parts, octets};
 use super::report::TrafficSum;
 use super::state::{Source, service_id, service_parts};
 use super::sys;
@@ -264,11 +264,7 @@ impl Tables for KernelTables {
 
     fn locality(&self, service: u32, destination: IpAddr) -> Result<Option<Locality>, MapError> {
         let (map, name) = by_family!(self, destination, localities());
-        let addr = match destination {
-            IpAddr::V4(addr) => addr.octets().to_vec(),
-            IpAddr::V6(addr) => addr.octets().to_vec(),
-        };
-        let key = [&service.to_ne_bytes()[..], &addr].concat();
+        let key = [&service.to_ne_bytes()[..], &octets(destination)].concat();
         let mut value = [0; size_of::<Locality>()];
         let found =
             sys::map_lookup(map.fd().as_fd(), &key, &mut value).map_err(failed("read", name))?;

@@ -9,7 +9,7 @@ use lb_common::abi::{TemplateKey4, TemplateKey6};
 use lb_common::template::Template;
 
 use super::error::MapError;
-use super::family::{Family, masked};
+use super::family::{Family, masked, octets};
 use super::sys;
 use super::tables::failed;
 
@@ -37,10 +37,7 @@ impl Client {
     /// As it lies in memory.
     fn pack(self) -> Vec<u8> {
         let mut key = self.service.to_ne_bytes().to_vec();
-        match self.addr {
-            IpAddr::V4(addr) => key.extend(addr.octets()),
-            IpAddr::V6(addr) => key.extend(addr.octets()),
-        }
+        key.extend(octets(self.addr));
         key.extend(self.orphan.to_ne_bytes());
         key
     }

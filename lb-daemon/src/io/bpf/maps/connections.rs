@@ -12,7 +12,7 @@ use lb_common::net::{Be32, Be128, Flow};
 use lb_common::sched::threshold;
 use lb_common::table::{Bucket, Buckets, Lookup, Recorded, Swept, Table};
 
-use crate::io::bpf::family::{any, flow4, flow6};
+use crate::io::bpf::family::{any, of_family};
 use crate::io::bpf::region::{self, Region};
 
 /// The buckets of one family's connection table.
@@ -116,10 +116,10 @@ impl Connections {
 
     /// The entry of a flow, found as the program finds it.
     pub(in crate::io::bpf) fn entry(&self, flow: &Flow<IpAddr>, now: Tick) -> Option<Meta> {
-        if let Some(flow) = flow4(flow) {
+        if let Some(flow) = of_family::<Be32>(flow) {
             found(&self.table4(), &flow, now)
         } else {
-            found(&self.table6(), &flow6(flow)?, now)
+            found(&self.table6(), &of_family::<Be128>(flow)?, now)
         }
     }
 

@@ -2,13 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{Load, Method, real};
+use lb_common::abi::{Load, Method, real, setting};
+use lb_common::net::Proto;
 use lb_common::sched::Scheduler::{Rr, Wrr};
 
 use super::fixture::*;
+use crate::core::desired::{DesiredReal, DesiredService, ServiceId};
 use crate::core::schedule::fold;
 use crate::io::bpf::alloc::Block;
 use crate::io::bpf::error::ApplyError;
+use crate::io::bpf::family::Addr as _;
 use crate::io::bpf::grace::Grace;
 use crate::io::bpf::options::Hop;
 use crate::io::bpf::state::State;
@@ -335,6 +338,49 @@ fn a_next_hop_is_written_to_every_slot_of_the_address() {
     state.set_next_hop(addr, hop(addr)).unwrap();
     assert_eq!(state.maps.real(0).unwrap().method, Method::Dr as u8);
     assert_eq!(state.egress.iter().filter(|i| **i != 0).count(), 1);
+}
+
+#[test]
+fn a_service_of_ipv6_comes_and_goes_beside_one_of_ipv4() {
+    let (vip, addr): (IpAddr, IpAddr) = (
+        "2001:db8::1".parse().unwrap(),
+        "fd00:10::7".parse().unwrap(),
+    );
+    let four = service(1, Rr, &[(1, 1)]);
+    let six = DesiredService {
+        scheduler: Rr,
+        reals: vec![DesiredReal {
+            method: Method::Nat,
+            ..DesiredReal::new(addr, 80)
+        }],
+        ..DesiredService::new(ServiceId::new(Proto::Tcp, vip, 80))
+    };
+    let wanted = desired(&[four.clone(), six]);
+    let mut state = empty();
+    state.apply(&wanted, &hop).unwrap();
+    let before = seen(&state);
+    assert_eq!(
+        before["tcp [2001:db8::1]:80"].members,
+        [(SocketAddr::new(addr, 80), Method::Nat as u8, 1)]
+    );
+
+    let mut state = restarted(state);
+    assert_eq!(seen(&state), before);
+    assert_eq!(state.apply(&wanted, &hop).unwrap(), Default::default());
+    assert_eq!(state.maps.settings().unwrap().flags, setting::HAS_NAT6);
+    let Hop::Via(there) = hop(addr) else { panic!() };
+    let src: IpAddr = "fd01:10::fd".parse().unwrap();
+    let elsewhere = Hop::Via(crate::io::bpf::options::NextHop { src, ..there });
+    assert_eq!(state.set_next_hop(addr, elsewhere).unwrap(), 1);
+    let mut reals = state.reals.iter();
+    let (slot, _) = reals.find(|(_, real)| real.addr().ip() == addr).unwrap();
+    assert_eq!(state.maps.real(*slot).unwrap().tun_src6.ip(), src);
+
+    state.apply(&desired(&[four]), &hop).unwrap();
+    settle(&mut state);
+    assert_eq!(state.maps.nat_reals().unwrap(), []);
+    assert_eq!(state.maps.settings().unwrap().flags, 0);
+    assert_eq!(seen(&state).len(), 1);
 }
 
 #[test]
