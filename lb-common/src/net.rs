@@ -233,9 +233,9 @@ impl Address for Be128 {
     #[inline(always)]
     fn is_martian(self) -> bool {
         let [a, b, c, d] = self.0;
-        let is_first_128 = a | b | c == 0;
+        let starts_with_96_zeros = a | b | c == 0;
         let is_multicast = u32::from_be(a) >> 24 == 0xff;
-        is_multicast || is_first_128 && u32::from_be(d) <= 1
+        is_multicast || starts_with_96_zeros && u32::from_be(d) <= 1
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! An error changes no connection and opens none, so a forged one does no more than one that reaches its addressee directly. It
-//! is trusted as far as the flow that it quotes is known; any other is the stack's.
+//! is trusted as far as the flow that it quotes is known, or is one that NAT answers without a record; any other is the stack's.
 
 use super::journey::{Journey, Next, Outcome, Packet, Verdict};
 use super::reject;

@@ -215,6 +215,9 @@ fn walk<B: Bytes>(frame: &B, first: u8, at: usize) -> Result<(u8, usize), Counte
     let mut walked = 0;
     // Once more than there may be, to see what follows the last.
     while walked <= EXTENSIONS {
+        if at > FARTHEST {
+            return Err(Counter::PassProtocol);
+        }
         if next == extension::FRAGMENT {
             return Err(Counter::PassFragment);
         }
@@ -237,9 +240,6 @@ fn walk<B: Bytes>(frame: &B, first: u8, at: usize) -> Result<(u8, usize), Counte
         } else {
             8 * (units + 1)
         };
-        if at > FARTHEST {
-            return Err(Counter::PassProtocol);
-        }
         next = header.next();
         walked += 1;
     }
@@ -253,58 +253,22 @@ mod tests {
     use crate::packet::parse::Transport;
     use crate::packet::quote::Quote;
     use crate::packet::rewrite::{self, Endpoint, Onward, Translate};
-    use crate::packet::wire::{MacPair, mac_word};
-    use crate::packet::{SliceFrame, icmp};
+    use crate::packet::testing::{
+        MACS, ROOM, endpoint, error_about, quote_is_within_bounds, quotes_are_translated,
+        refused_wherever_cut, rewritten,
+    };
+    use crate::packet::{SliceFrame, icmp, testing};
     use proptest::prelude::*;
     use std::net::{Ipv6Addr, SocketAddr};
 
     const CLIENT: &str = "[2001:db8:c::5]:1025";
     const VIP: &str = "[2001:db8:f::10]:80";
     const RIP: &str = "[fd00:10::1]:8080";
-    const ROOM: usize = 64;
-    const MACS: MacPair = MacPair {
-        dst: mac_word([2, 0, 0, 0, 1, 1]),
-        src: mac_word([2, 0, 0, 0, 0, 0xd2]),
-    };
     /// Eight bytes of padding, as the options of a header.
     const PADDING: &[u8] = &[0, 1, 4, 0, 0, 0, 0];
 
     fn parse(bytes: &mut [u8]) -> Result<(Network<Be128>, Transport), Counter> {
-        let frame = SliceFrame::new(bytes, 0);
-        Ok((
-            Network::parse(&frame)?,
-            Transport::parse::<Be128, _>(&frame)?,
-        ))
-    }
-
-    fn endpoint(text: &str) -> Endpoint<Be128> {
-        let socket: SocketAddr = text.parse().unwrap();
-        let addr: Ipv6Addr = socket.ip().to_string().parse().unwrap();
-        Endpoint {
-            addr: Be128::from_bytes(addr.octets()),
-            port: Be16::from_host(socket.port()),
-        }
-    }
-
-    /// The frame after `change`, and what was parsed before it.
-    fn rewritten(
-        bytes: &[u8],
-        change: impl FnOnce(&mut SliceFrame<'_>, &Transport) -> Option<()>,
-    ) -> Vec<u8> {
-        let mut buffer = [&[0u8; ROOM][..], bytes].concat();
-        let mut frame = SliceFrame::new(&mut buffer, ROOM);
-        let transport = Transport::parse::<Be128, _>(&frame).unwrap();
-        change(&mut frame, &transport).unwrap();
-        frame.as_slice().to_vec()
-    }
-
-    /// An error about a packet, told to its sender.
-    fn error_about(packet: &Build, error: Error) -> Vec<u8> {
-        let bytes = packet.bytes();
-        let mut buffer = [&[0u8; ROOM][..], &bytes].concat();
-        let mut frame = SliceFrame::new(&mut buffer, ROOM);
-        icmp::reply::<Be128, _>(&mut frame, (bytes.len() - L3) as u16, error, Be16(0)).unwrap();
-        frame.as_slice().to_vec()
+        testing::parse(bytes)
     }
 
     #[test]
@@ -314,8 +278,8 @@ mod tests {
             .payload(b"hello")
             .bytes();
         let (network, transport) = parse(&mut bytes).unwrap();
-        assert_eq!(network.src, endpoint(CLIENT).addr);
-        assert_eq!(network.dst, endpoint(VIP).addr);
+        assert_eq!(network.src, endpoint::<Be128>(CLIENT).addr);
+        assert_eq!(network.dst, endpoint::<Be128>(VIP).addr);
         assert_eq!(transport.ports.to_ne_bytes(), [4, 1, 0, 80]);
         assert_eq!((transport.proto, transport.tcp_flags), (Proto::Tcp, 0x12));
         assert_eq!((transport.l4, transport.len), (54, 65));
@@ -398,17 +362,25 @@ mod tests {
             .extensions(&[(extension::DESTINATION, PADDING)])
             .payload(b"data")
             .bytes();
-        assert!(parse(&mut whole.clone()).is_ok());
-        for len in 0..whole.len() {
-            let expected = if len < L3 {
-                Counter::PassNotIp
-            } else {
-                Counter::PassMalformed
-            };
+        refused_wherever_cut::<Be128>(&whole);
+    }
+
+    #[test]
+    fn a_quote_is_read_whose_transport_header_is_not_too_far() {
+        for units in 0..=23_u8 {
+            let packet = Build::udp(CLIENT, VIP);
+            let mut bytes = error_about::<Be128>(&packet, Error::TIME_EXCEEDED);
+            let mut header = vec![0; 8 * (usize::from(units) + 1)];
+            (header[0], header[1]) = (PROTO_ICMPV6, units);
+            bytes[19] += header.len() as u8;
+            bytes[20] = extension::DESTINATION;
+            bytes.splice(54..54, header);
+            let quote = Quote::<Be128>::parse(&SliceFrame::new(&mut bytes, 0));
+            let at = 110 + 8 * u32::from(units);
             assert_eq!(
-                parse(&mut whole[..len].to_vec()),
-                Err(expected),
-                "cut at {len}"
+                quote.map(|quote| u32::from(quote.l4)),
+                (at <= FARTHEST).then_some(at),
+                "{units}"
             );
         }
     }
@@ -442,20 +414,20 @@ mod tests {
             let bytes = packet.bytes();
             prop_assert!(checksums_hold(&bytes));
 
-            let dr = rewritten(&bytes, |f, _| rewrite::dr::<Be128, _>(f, MACS));
+            let dr = rewritten::<Be128>(&bytes, |f, _| rewrite::dr::<Be128, _>(f, MACS));
             prop_assert!(checksums_hold(&dr));
             prop_assert_eq!(dr[21], hops - 1);
 
-            let ends = Network { src: endpoint(VIP).addr, dst: endpoint(RIP).addr };
-            let tun = rewritten(&bytes, |f, t| rewrite::tun(f, t, ends, || Be16(0), MACS));
+            let ends = Network { src: endpoint::<Be128>(VIP).addr, dst: endpoint::<Be128>(RIP).addr };
+            let tun = rewritten::<Be128>(&bytes, |f, t| rewrite::tun(f, t, ends, || Be16(0), MACS));
             prop_assert!(checksums_hold(&tun));
             prop_assert_eq!(&tun[54..], &dr[14..]);
             prop_assert_eq!(tun[20], PROTO_IPV6);
 
             let onward = if send { Onward::Send(MACS) } else { Onward::Stack };
-            let to = Endpoint { port: Be16::from_host(port), ..endpoint(RIP) };
-            let there = rewritten(&bytes, |f, t| t.nat_destination(f, to, onward));
-            let back = rewritten(&bytes, |f, t| t.nat_source(f, to, onward));
+            let to = Endpoint { port: Be16::from_host(port), ..endpoint::<Be128>(RIP) };
+            let there = rewritten::<Be128>(&bytes, |f, t| t.nat_destination(f, to, onward));
+            let back = rewritten::<Be128>(&bytes, |f, t| t.nat_source(f, to, onward));
             for out in [there, back] {
                 prop_assert!(checksums_hold(&out));
                 prop_assert_eq!(out[21], hops - u8::from(send));
@@ -468,7 +440,7 @@ mod tests {
         ) {
             let packet = Build::udp(CLIENT, VIP).payload(&payload);
             let errors = [Error::TIME_EXCEEDED, Error::PORT_UNREACHABLE, Error::fragmentation_needed(mtu)];
-            let out = error_about(&packet, errors[which]);
+            let out = error_about::<Be128>(&packet, errors[which]);
             prop_assert!(checksums_hold(&out));
             let bytes = packet.bytes();
             let quote = (bytes.len() - L3).min(1232);
@@ -479,24 +451,21 @@ mod tests {
 
         #[test]
         fn nat_makes_of_a_quote_what_the_other_end_knows(payload in proptest::collection::vec(any::<u8>(), 0..700)) {
-            let onward = Onward::Send(MACS);
-            for (before, after, is_source) in [
-                (Build::udp(VIP, CLIENT), Build::udp(RIP, CLIENT), true),
-                (Build::udp(CLIENT, RIP), Build::udp(CLIENT, VIP), false),
-            ] {
-                let quoting = |build: Build| error_about(&build.without_checksum().payload(&payload), Error::TIME_EXCEEDED);
-                let mut bytes = quoting(before);
-                let mut frame = SliceFrame::new(&mut bytes, 0);
-                let quote = Quote::<Be128>::parse(&frame).unwrap();
-                if is_source {
-                    quote.nat_destination(&mut frame, endpoint(RIP), onward).unwrap();
-                } else {
-                    quote.nat_source(&mut frame, endpoint(VIP), onward).unwrap();
-                }
-                prop_assert!(checksums_hold(&bytes));
-                let expected = quoting(after);
-                prop_assert_eq!(&bytes[62..], &expected[62..]);
+            quotes_are_translated::<Be128>([CLIENT, VIP, RIP], |build| build.without_checksum().payload(&payload));
+        }
+
+        #[test]
+        fn any_error_is_read_within_its_bounds(
+            changes in proptest::collection::vec((14usize..122, any::<u8>()), 0..5), headers in 0usize..3, cut in 0usize..150,
+        ) {
+            let headers: Vec<(u8, &[u8])> = vec![(extension::DESTINATION, PADDING); headers];
+            let packet = Build::tcp(VIP, CLIENT).extensions(&headers).payload(&[0x61; 8]);
+            let mut bytes = error_about::<Be128>(&packet, Error::TIME_EXCEEDED);
+            for (at, byte) in changes {
+                bytes[at] = byte;
             }
+            bytes.truncate(cut);
+            quote_is_within_bounds::<Be128>(&mut bytes);
         }
 
         #[test]
@@ -504,8 +473,8 @@ mod tests {
             payload in proptest::collection::vec(any::<u8>(), 0..700), mtu in 0u16..2000,
         ) {
             let inner = Build::udp(CLIENT, VIP).payload(&payload).bytes();
-            let ends = Network { src: endpoint(VIP).addr, dst: endpoint(RIP).addr };
-            let tunnelled = rewritten(&inner, |f, t| rewrite::tun(f, t, ends, || Be16(0), MACS));
+            let ends = Network { src: endpoint::<Be128>(VIP).addr, dst: endpoint::<Be128>(RIP).addr };
+            let tunnelled = rewritten::<Be128>(&inner, |f, t| rewrite::tun(f, t, ends, || Be16(0), MACS));
             let mut buffer = [&[0u8; ROOM][..], &tunnelled].concat();
             let mut frame = SliceFrame::new(&mut buffer, ROOM);
             let len = (tunnelled.len() - L3) as u16;
@@ -518,8 +487,8 @@ mod tests {
             quote.without_tunnel(&mut frame, &error, MACS, Be16(0)).unwrap();
             let out = frame.as_slice();
             prop_assert!(checksums_hold(out));
-            prop_assert_eq!(&out[22..38], &endpoint(VIP).addr.to_bytes());
-            prop_assert_eq!(&out[38..54], &endpoint(CLIENT).addr.to_bytes());
+            prop_assert_eq!(&out[22..38], &endpoint::<Be128>(VIP).addr.to_bytes());
+            prop_assert_eq!(&out[38..54], &endpoint::<Be128>(CLIENT).addr.to_bytes());
             let told = u32::from_be_bytes([out[58], out[59], out[60], out[61]]);
             let expected = if mtu > 1280 { (mtu - 40).max(1280) } else { mtu };
             prop_assert_eq!(told, u32::from(expected));

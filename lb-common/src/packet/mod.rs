@@ -18,6 +18,8 @@ mod ipv6;
 pub mod parse;
 pub mod quote;
 pub mod rewrite;
+#[cfg(test)]
+mod testing;
 pub mod wire;
 mod word;
 

@@ -140,15 +140,11 @@ impl Transport {
 mod tests {
     use super::*;
     use crate::packet::build::Build;
-    use crate::packet::bytes::SliceFrame;
+    use crate::packet::testing::{self, refused_wherever_cut};
     use proptest::prelude::*;
 
     fn parse(bytes: &mut [u8]) -> Result<(Network, Transport), Counter> {
-        let frame = SliceFrame::new(bytes, 0);
-        Ok((
-            Network::parse(&frame)?,
-            Transport::parse::<Be32, _>(&frame)?,
-        ))
+        testing::parse(bytes)
     }
 
     #[test]
@@ -232,19 +228,7 @@ mod tests {
                 .payload(b"data")
                 .bytes(),
         ] {
-            assert!(parse(&mut whole.clone()).is_ok());
-            for len in 0..whole.len() {
-                let expected = if len < ETH_LEN {
-                    Counter::PassNotIp
-                } else {
-                    Counter::PassMalformed
-                };
-                assert_eq!(
-                    parse(&mut whole[..len].to_vec()),
-                    Err(expected),
-                    "cut at {len}"
-                );
-            }
+            refused_wherever_cut::<Be32>(&whole);
         }
     }
 

@@ -259,36 +259,20 @@ fn less_a_header<A: Ip>(rest: u32) -> u32 {
 mod tests {
     use super::*;
     use crate::net::Be32;
-    use crate::packet::build::{Build, checksums_hold};
+    use crate::packet::build::Build;
     use crate::packet::bytes::SliceFrame;
-    use crate::packet::icmp::{self, Error};
+    use crate::packet::icmp::Error;
+    use crate::packet::testing::{error_about, quote_is_within_bounds, quotes_are_translated};
     use proptest::prelude::*;
 
     const CLIENT: &str = "198.51.100.5:1025";
     const VIP: &str = "203.0.113.10:80";
     const RIP: &str = "10.0.0.1:8080";
 
-    /// An error about a packet, told to its sender.
-    fn error_about(packet: &Build) -> Vec<u8> {
-        let bytes = packet.bytes();
-        let mut buffer = [&[0u8; 64][..], &bytes].concat();
-        let mut frame = SliceFrame::new(&mut buffer, 64);
-        let len = (bytes.len() - L3) as u16;
-        icmp::reply::<Be32, _>(&mut frame, len, Error::TIME_EXCEEDED, Be16(0)).unwrap();
-        frame.as_slice().to_vec()
-    }
-
-    fn endpoint(text: &str) -> Endpoint<Be32> {
-        let socket: std::net::SocketAddrV4 = text.parse().unwrap();
-        Endpoint {
-            addr: Be32::from_bytes(socket.ip().octets()),
-            port: Be16::from_host(socket.port()),
-        }
-    }
-
     #[test]
     fn the_flow_of_a_quoted_packet_is_read() {
-        let mut bytes = error_about(&Build::udp(VIP, CLIENT).options(&[1; 8]));
+        let packet = Build::udp(VIP, CLIENT).options(&[1; 8]);
+        let mut bytes = error_about::<Be32>(&packet, Error::TIME_EXCEEDED);
         let quote = Quote::<Be32>::parse(&SliceFrame::new(&mut bytes, 0)).unwrap();
         assert_eq!(quote.network.src.to_bytes(), [203, 0, 113, 10]);
         assert_eq!(quote.source_port().to_host(), 80);
@@ -299,40 +283,20 @@ mod tests {
     proptest! {
         #[test]
         fn nat_makes_of_a_quote_what_the_other_end_knows(payload in proptest::collection::vec(any::<u8>(), 0..700), options in 0usize..=10) {
-            let build = |build: Build| build.without_checksum().options(&vec![1; options * 4]).payload(&payload);
-            let onward = Onward::Send(MacPair::default());
-            for (before, after, is_source) in [
-                (build(Build::udp(VIP, CLIENT)), build(Build::udp(RIP, CLIENT)), true),
-                (build(Build::udp(CLIENT, RIP)), build(Build::udp(CLIENT, VIP)), false),
-            ] {
-                let mut bytes = error_about(&before);
-                let mut frame = SliceFrame::new(&mut bytes, 0);
-                let quote = Quote::<Be32>::parse(&frame).unwrap();
-                if is_source {
-                    quote.nat_destination(&mut frame, endpoint(RIP), onward).unwrap();
-                } else {
-                    quote.nat_source(&mut frame, endpoint(VIP), onward).unwrap();
-                }
-                prop_assert!(checksums_hold(&bytes));
-                prop_assert_eq!(&bytes[42..], &error_about(&after)[42..]);
-            }
+            quotes_are_translated::<Be32>([CLIENT, VIP, RIP], |build| {
+                build.without_checksum().options(&vec![1; options * 4]).payload(&payload)
+            });
         }
 
         #[test]
         fn any_error_is_read_within_its_bounds(changes in proptest::collection::vec((14usize..82, any::<u8>()), 0..5), cut in 0usize..90) {
-            let mut bytes = error_about(&Build::tcp(VIP, CLIENT).payload(&[0x61; 8]));
+            let packet = Build::tcp(VIP, CLIENT).payload(&[0x61; 8]);
+            let mut bytes = error_about::<Be32>(&packet, Error::TIME_EXCEEDED);
             for (at, byte) in changes {
                 bytes[at] = byte;
             }
             bytes.truncate(cut);
-            let len = bytes.len();
-            let mut frame = SliceFrame::new(&mut bytes, 0);
-            if let Some(quote) = Quote::<Be32>::parse(&frame) {
-                prop_assert!(usize::from(quote.l4) + 4 <= len);
-                if let Some(error) = quote.tunnel(&frame) {
-                    let _ = quote.without_tunnel(&mut frame, &error, MacPair::default(), Be16(0));
-                }
-            }
+            quote_is_within_bounds::<Be32>(&mut bytes);
         }
     }
 }

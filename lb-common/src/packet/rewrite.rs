@@ -205,28 +205,9 @@ mod tests {
     use crate::net::Be32;
     use crate::packet::build::{Build, checksums_hold};
     use crate::packet::bytes::SliceFrame;
+    use crate::packet::testing::{MACS, rewritten};
     use crate::packet::wire::IPV4_LEN;
-    use crate::packet::wire::mac_word;
     use proptest::prelude::*;
-
-    const ROOM: usize = 64;
-    const MACS: MacPair = MacPair {
-        dst: mac_word([2, 0, 0, 0, 1, 1]),
-        src: mac_word([2, 0, 0, 0, 0, 0xd2]),
-    };
-
-    /// The frame after `change`, and what was parsed before it.
-    fn rewritten(
-        bytes: &[u8],
-        change: impl FnOnce(&mut SliceFrame<'_>, &Transport) -> Option<()>,
-    ) -> Vec<u8> {
-        let mut buffer = [&[0u8; ROOM][..], bytes].concat();
-        let mut frame = SliceFrame::new(&mut buffer, ROOM);
-        Network::<Be32>::parse(&frame).unwrap();
-        let transport = Transport::parse::<Be32, _>(&frame).unwrap();
-        change(&mut frame, &transport).unwrap();
-        frame.as_slice().to_vec()
-    }
 
     fn endpoint(addr: u32, port: u16) -> Endpoint<Be32> {
         Endpoint {
@@ -251,18 +232,18 @@ mod tests {
             prop_assert!(checksums_hold(&bytes));
             let zero = bytes[23] == 17 && Transport::parse::<Be32, _>(&SliceFrame::new(&mut bytes.clone(), 0)).is_ok_and(|t| bytes[t.l4() + 6..][..2] == [0, 0]);
 
-            let dr = rewritten(&bytes, |f, _| dr::<Be32, _>(f, MACS));
+            let dr = rewritten::<Be32>(&bytes, |f, _| dr::<Be32, _>(f, MACS));
             prop_assert!(checksums_hold(&dr));
             prop_assert_eq!(dr[22], bytes[22] - 1);
 
             let tunnel = Network { src: Be32(1), dst: Be32(addr) };
-            let tun = rewritten(&bytes, |f, t| tun(f, t, tunnel, || Be16(port), MACS));
+            let tun = rewritten::<Be32>(&bytes, |f, t| tun(f, t, tunnel, || Be16(port), MACS));
             prop_assert!(checksums_hold(&tun));
             prop_assert_eq!(&tun[34..], &dr[14..]);
 
             for out in [
-                rewritten(&bytes, |f, t| t.nat_destination(f, endpoint(addr, port), onward)),
-                rewritten(&bytes, |f, t| t.nat_source(f, endpoint(addr, port), onward)),
+                rewritten::<Be32>(&bytes, |f, t| t.nat_destination(f, endpoint(addr, port), onward)),
+                rewritten::<Be32>(&bytes, |f, t| t.nat_source(f, endpoint(addr, port), onward)),
             ] {
                 prop_assert!(checksums_hold(&out));
                 prop_assert_eq!(out[22], bytes[22] - u8::from(send));
@@ -274,22 +255,22 @@ mod tests {
         #[test]
         fn decapsulation_undoes_the_tunnel(bytes in any_packet()) {
             let tunnel = Network { src: Be32(1), dst: Be32(2) };
-            let through = rewritten(&bytes, |f, t| {
+            let through = rewritten::<Be32>(&bytes, |f, t| {
                 tun(f, t, tunnel, || Be16(3), MACS)?;
                 decapsulate::<Be32, _>(f, L3 + IPV4_LEN)
             });
-            prop_assert_eq!(through, rewritten(&bytes, |f, _| dr::<Be32, _>(f, MACS)));
+            prop_assert_eq!(through, rewritten::<Be32>(&bytes, |f, _| dr::<Be32, _>(f, MACS)));
         }
 
         #[test]
         fn nat_there_and_back_is_what_was_sent(bytes in any_packet(), addr: u32, port: u16) {
-            let there = rewritten(&bytes, |f, t| t.nat_destination(f, endpoint(addr, port), Onward::Stack));
+            let there = rewritten::<Be32>(&bytes, |f, t| t.nat_destination(f, endpoint(addr, port), Onward::Stack));
             let mut copy = bytes.clone();
             let frame = SliceFrame::new(&mut copy, 0);
             let (network, transport) = (Network::<Be32>::parse(&frame).unwrap(), Transport::parse::<Be32, _>(&frame).unwrap());
             let [.., c, d] = transport.ports.to_ne_bytes();
             let vip = Endpoint { addr: network.dst, port: Be16(u16::from_ne_bytes([c, d])) };
-            let back = rewritten(&there, |f, t| t.nat_destination(f, vip, Onward::Stack));
+            let back = rewritten::<Be32>(&there, |f, t| t.nat_destination(f, vip, Onward::Stack));
             let udp_zero_renamed = bytes[23] == 17;
             prop_assert!(back == bytes || udp_zero_renamed && checksums_hold(&back));
         }

@@ -149,3 +149,29 @@ impl Recorded for Be128 {
         d.store(h);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::atomic::Host;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_pair_of_ipv6_is_told_from_another_by_any_bit(client: u128, vip: u128, bit in 0u32..256) {
+            let (client, vip) = (Be128::from_bits(client), Be128::from_bits(vip));
+            let pair = Be128::pair(client, vip);
+            prop_assert_eq!((Be128::client(pair), Be128::vip(pair)), (client, vip));
+            prop_assert!(Be128::is_same(pair, pair));
+
+            let mut other = pair;
+            other[bit as usize / 64] ^= 1u64 << (bit % 64);
+            prop_assert!(!Be128::is_same(pair, other));
+            prop_assert_eq!(Be128::client_difference(other, client) == 0, bit >= 128);
+
+            let cells = Be128::empty::<Host>();
+            Be128::store::<Host>(&cells, other);
+            prop_assert_eq!(Be128::load::<Host>(&cells), other);
+        }
+    }
+}
