@@ -8,12 +8,11 @@ use std::os::fd::AsRawFd;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use lb_daemon::core::vrrp::packet::PROTOCOL;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, sendmmsg};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::garbage;
 use super::netns::Host;
+use super::{forgery, garbage};
 
 /// So many packets go with one system call.
 const AT_ONCE: usize = 32;
@@ -46,19 +45,13 @@ impl Flood {
         let raw = Protocol::from(libc::IPPROTO_RAW);
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(raw)).unwrap();
         socket.bind_device(Some(b"eth0")).unwrap();
-        let group = Ipv4Addr::new(224, 0, 0, 18);
         let mut message = garbage::right(self.source);
         message[6] ^= 1;
         let ttl = if self.looks_right { 255 } else { 254 };
-        let length = u16::try_from(20 + message.len()).unwrap().to_be_bytes();
-        let mut packet = vec![0x45, 0xC0, length[0], length[1], 0, 0, 0, 0];
-        packet.extend([ttl, PROTOCOL, 0, 0]);
-        packet.extend(self.source.octets());
-        packet.extend(group.octets());
-        packet.extend(message);
+        let packet = forgery::with_header(self.source, ttl, &message);
         // One system call for many: the time goes into the packets themselves.
         let slices = vec![[IoSlice::new(&packet)]; AT_ONCE];
-        let to = vec![Some(SockaddrIn::from(SocketAddrV4::new(group, 0))); AT_ONCE];
+        let to = vec![Some(SockaddrIn::from(SocketAddrV4::new(forgery::GROUP, 0))); AT_ONCE];
         let mut headers = MultiHeaders::preallocate(AT_ONCE, None);
         let start = Instant::now();
         let mut sent = 0;

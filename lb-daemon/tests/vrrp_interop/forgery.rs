@@ -11,7 +11,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use super::garbage;
 use super::netns::Host;
 
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+pub(crate) const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 
 /// Sends an unsigned advertisement, one that is signed with another key, and a thousand times one that was heard from
 /// `director`.
@@ -29,8 +29,8 @@ pub(crate) fn try_all(host: &Host, director: Ipv4Addr) {
         let now = std::time::SystemTime::now();
         let seconds = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         let signed = garbage::signed(stranger, &other, seconds << 32);
-        send(&with_header(stranger, &unsigned));
-        send(&with_header(stranger, &signed));
+        send(&with_header(stranger, 255, &unsigned));
+        send(&with_header(stranger, 255, &signed));
         for _ in 0..1_000 {
             send(&heard);
         }
@@ -57,10 +57,11 @@ fn hear(director: Ipv4Addr) -> Vec<u8> {
     }
 }
 
-fn with_header(source: Ipv4Addr, message: &[u8]) -> Vec<u8> {
+/// The packet of a message, as a raw socket with `IPPROTO_RAW` sends it.
+pub(crate) fn with_header(source: Ipv4Addr, ttl: u8, message: &[u8]) -> Vec<u8> {
     let length = u16::try_from(20 + message.len()).unwrap().to_be_bytes();
     let mut packet = vec![0x45, 0xC0, length[0], length[1], 0, 0, 0, 0];
-    packet.extend([255, PROTOCOL, 0, 0]);
+    packet.extend([ttl, PROTOCOL, 0, 0]);
     packet.extend(source.octets());
     packet.extend(GROUP.octets());
     packet.extend(message);

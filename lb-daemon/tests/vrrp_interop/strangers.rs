@@ -195,6 +195,7 @@ async fn no_flood_displaces_what_the_master_says() {
             let sent = flood.send(&site.theirs);
             let sent = tokio::task::spawn_blocking(move || sent.recv().unwrap());
             let sent = sent.await.unwrap();
+            assert!(sent > 10_000, "{sent} packets are no flood");
             let ran = flood::ran_since(&before_it);
             let after = counted().await;
             let unread = after.1.others - before.1.others;

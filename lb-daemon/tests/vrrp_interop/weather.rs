@@ -148,8 +148,10 @@ async fn losses_and_delays_make_no_more_takeovers_than_three_in_a_row() {
             cut: false,
         };
         let before = two.masterships().await;
+        let clear = two.wire.tally();
         two.wire.set(weather, weather);
         tokio::time::sleep(whole).await;
+        let rough = two.wire.tally();
         two.wire.set(Weather::default(), Weather::default());
         let settled = async || two.settled().await;
         let healed = until("there is one master", case.interval + SLACK, settled).await;
@@ -165,6 +167,21 @@ async fn losses_and_delays_make_no_more_takeovers_than_three_in_a_row() {
              {expected:.1} expected; one master {healed:?} after it"
         );
         assert_eq!(after.0, before.0, "the master stays what it is");
+        let came = rough.came - clear.came;
+        assert!(came as f64 >= adverts / 2.0, "only {came} frames came");
+        let (gone, twice) = (rough.lost - clear.lost, rough.doubled - clear.doubled);
+        println!("  of {came} frames {gone} were lost, and {twice} came twice");
+        let passed = came - gone;
+        for (what, seen, of, share) in [
+            ("lost", gone, came, lost),
+            ("doubled", twice, passed, doubled),
+        ] {
+            let expected = of as f64 * share as f64 / 1e3;
+            assert!(
+                seen as f64 >= expected - 5.0 * expected.sqrt(),
+                "{seen} {what}: there was no such weather"
+            );
+        }
         // So far from what is expected chance comes once in a million times.
         assert!(
             seen as f64 <= expected + 5.0 * expected.sqrt() + 1.0,

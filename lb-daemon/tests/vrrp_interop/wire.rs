@@ -24,10 +24,19 @@ pub(crate) struct Weather {
     pub cut: bool,
 }
 
+/// What has become of so many frames, of both directions together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub came: u64,
+    pub lost: u64,
+    pub doubled: u64,
+}
+
 /// A cable between the `eth0` of two hosts. It ends with this.
 pub(crate) struct Wire {
     /// From the first to the second host, and back.
     weather: [Arc<Mutex<Weather>>; 2],
+    tally: Arc<Mutex<Tally>>,
     ends: Arc<AtomicBool>,
     _between: Host,
 }
@@ -40,21 +49,28 @@ impl Wire {
         between.cable("right", second, "eth0");
         let weather = [(), ()].map(|()| Arc::new(Mutex::new(Weather::default())));
         let ends = Arc::new(AtomicBool::new(false));
-        let (both, over) = (weather.clone(), Arc::clone(&ends));
+        let tally = Arc::new(Mutex::new(Tally::default()));
+        let (both, all, over) = (weather.clone(), Arc::clone(&tally), Arc::clone(&ends));
         between.call(move || {
             let [there, back] = both;
             let ((to_a, from_a), (to_b, from_b)) = (open("left"), open("right"));
             let directions = [(from_a, to_b, there, seed), (from_b, to_a, back, !seed)];
             for (from, to, weather, seed) in directions {
-                let over = Arc::clone(&over);
-                thread::spawn(move || carry(from, to, &weather, Random(seed), &over));
+                let (all, over) = (Arc::clone(&all), Arc::clone(&over));
+                thread::spawn(move || carry(from, to, &weather, &all, Random(seed), &over));
             }
         });
         Self {
             weather,
+            tally,
             ends,
             _between: between,
         }
+    }
+
+    /// What has become of frames so far.
+    pub(crate) fn tally(&self) -> Tally {
+        *self.tally.lock().unwrap()
     }
 
     /// The weather from the first to the second host, and back.
@@ -68,6 +84,14 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Tally {
+    fn count(&mut self, copies: u32) {
+        self.came += 1;
+        self.lost += u64::from(copies == 0);
+        self.doubled += u64::from(copies > 1);
     }
 }
 
@@ -89,6 +113,7 @@ fn carry(
     mut from: Box<dyn DataLinkReceiver>,
     mut to: Box<dyn DataLinkSender>,
     weather: &Mutex<Weather>,
+    tally: &Mutex<Tally>,
     mut random: Random,
     over: &AtomicBool,
 ) {
@@ -103,6 +128,7 @@ fn carry(
                 Weather { doubled, .. } if random.below(1_000) < doubled => 2,
                 _ => 1,
             };
+            tally.lock().unwrap().count(copies);
             for _ in 0..copies {
                 let late = random.below(weather.late.as_micros() as u64 + 1);
                 let due = Instant::now() + Duration::from_micros(late);

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use lb_daemon::core::vrrp::{
-    Announcements, Auth, InitialState, Interval, Password, Preempt, Priority, Settings, Version,
+    Auth, InitialState, Interval, Password, Preempt, Priority, Settings, Version,
 };
 
 use crate::director::{Plan, Time};
@@ -74,23 +74,18 @@ impl Script {
         let most_drift = random.pick(&[0, 100, 1_000, 10_000]);
         let common = random.between(1, 254) as u8;
         let settings = Settings {
-            version,
-            vrid: 51,
-            priority: Priority::DEFAULT,
-            interval,
             misses,
-            preempt: Preempt::AtOnce,
-            initial: InitialState::Backup,
-            signing: None,
             auth: if v3 {
                 Auth::None
             } else {
                 Auth::Pass(Password::new("1111").unwrap())
             },
-            addresses: vec![Ipv4Addr::new(192, 0, 2, 80).into()],
-            peers: Vec::new(),
-            announcements: Announcements::default(),
-            check_addresses: true,
+            ..Settings::new(
+                version,
+                51,
+                interval,
+                vec![Ipv4Addr::new(192, 0, 2, 80).into()],
+            )
         };
         let plans: Vec<Plan> = (0..directors)
             .map(|_| {

@@ -37,13 +37,13 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// The longest time between two answers after a moment.
-    pub fn longest_after(&self, moment: Instant) -> Duration {
+    /// The longest time between two answers, the second of which came after a moment; none where there are no such two.
+    pub fn longest_after(&self, moment: Instant) -> Option<Duration> {
         let gaps = self.answers.windows(2).filter_map(|pair| match pair {
             [one, two] if *two >= moment => Some(*two - *one),
             _ => None,
         });
-        gaps.max().unwrap_or_default()
+        gaps.max()
     }
 }
 

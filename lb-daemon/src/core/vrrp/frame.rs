@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use lb_common::packet::checksum::{Sum, of_bytes};
+
 use super::packet::PROTOCOL;
 use crate::core::hop::Mac;
 
@@ -54,16 +56,9 @@ fn ipv4_header(from: Ipv4Addr, to: Ipv4Addr, payload: usize) -> Option<[u8; 20]>
     header[4..10].copy_from_slice(&[0, 0, 0x40, 0, TTL, PROTOCOL]);
     header[12..16].copy_from_slice(&from.octets());
     header[16..].copy_from_slice(&to.octets());
-    let (words, _) = header.as_chunks::<2>();
-    let mut sum: u32 = words
-        .iter()
-        .map(|w| u32::from(u16::from_be_bytes(*w)))
-        .sum();
-    while sum > 0xFFFF {
-        sum = (sum >> 16) + (sum & 0xFFFF);
-    }
-    let sum = !u16::try_from(sum).unwrap_or_default();
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    let sum = of_bytes(Sum::default(), &header);
+    // As it stands in the packet.
+    header[10..12].copy_from_slice(&sum.to_ne_bytes());
     Some(header)
 }
 

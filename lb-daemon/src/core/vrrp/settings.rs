@@ -39,6 +39,25 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// One of which an operator says no more than this.
+    pub fn new(version: Version, vrid: u8, interval: Interval, addresses: Vec<IpAddr>) -> Self {
+        Self {
+            version,
+            vrid,
+            priority: Priority::DEFAULT,
+            interval,
+            misses: 3,
+            preempt: Preempt::default(),
+            initial: InitialState::default(),
+            auth: Auth::None,
+            signing: None,
+            addresses,
+            peers: Vec::new(),
+            announcements: Announcements::default(),
+            check_addresses: true,
+        }
+    }
+
     /// How long it waits.
     pub const fn timing(&self) -> Timing {
         Timing {

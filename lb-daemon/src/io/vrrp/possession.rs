@@ -105,7 +105,13 @@ impl Thread {
 
     fn drop_all(&mut self, name: &str, places: &[Place], paths: &[Path]) {
         let mut failures = Vec::new();
-        for path in paths {
+        // Masters of addresses in one network share its route.
+        let others = self.instances.iter().filter(|(other, _)| *other != name);
+        let needed: Vec<Path> = others
+            .filter(|(_, instance)| instance.assumed)
+            .flat_map(|(_, instance)| instance.paths(&self.view))
+            .collect();
+        for path in paths.iter().filter(|path| !needed.contains(path)) {
             if let Err(err) = self.requests.remove_route(path) {
                 failures.push(format!(
                     "cannot remove the route to {}: {err}",

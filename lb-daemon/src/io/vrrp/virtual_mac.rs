@@ -147,21 +147,18 @@ impl Thread {
 }
 
 impl Changed {
-    /// Has an interface keep quiet about addresses that are on others.
+    /// Has an interface keep quiet about addresses that are on others, also when it was removed and made again meanwhile.
     fn change(&mut self, interface: &str) -> io::Result<()> {
-        if self.0.contains_key(interface) {
-            return Ok(());
-        }
-        let mut before = Vec::new();
+        let before = self.0.entry(interface.to_owned()).or_default();
         for (parameter, least) in BELOW {
             let path = path(parameter, interface);
             let text = fs::read_to_string(&path)?;
             if text.trim().parse::<u8>().is_ok_and(|is| is < least) {
                 fs::write(&path, least.to_string())?;
+                before.retain(|(known, _)| *known != path);
                 before.push((path, text));
             }
         }
-        self.0.insert(interface.to_owned(), before);
         Ok(())
     }
 

@@ -8,10 +8,13 @@ use anyhow::{Context, Result, ensure};
 use tests::lab::{Pair, Silence, Vip, poll};
 use tests::needs_lab;
 
-use super::{SOON, is, runs, settled, started};
+use super::{SOON, TENTH, is, lose_power, regain_power, runs, settled, started};
 
 const SECOND: Duration = Duration::from_secs(1);
-const TENTH: Duration = Duration::from_millis(100);
+/// For so long there may be no answer when the part is handed over.
+pub(super) const HAND_OVER: Duration = Duration::from_millis(50);
+/// For so long when power is lost, with advertisements every 100 ms.
+pub(super) const POWER_LOST: Duration = Duration::from_millis(600);
 
 /// For how long there was no answer, each time.
 struct Silences {
@@ -44,7 +47,7 @@ impl fmt::Display for Silences {
         for (n, method) in ["DR", "NAT"].into_iter().enumerate() {
             let mut all: Vec<Duration> = runs.iter().map(|run| run[n]).collect();
             all.sort_unstable();
-            if let [least, .., most] = all[..] {
+            if let (Some(least), Some(most)) = (all.first(), all.last()) {
                 let middle = all[all.len() / 2];
                 write!(
                     f,
@@ -84,30 +87,20 @@ pub(super) fn silence(
             last.elapsed() < Duration::from_millis(200),
             "there are no answers any more"
         );
-        *longest = heard.longest_after(moment);
+        let silent = heard.longest_after(moment);
+        *longest = silent.context("nothing was heard after it")?;
     }
     Ok(longest)
 }
 
-/// The links go first: what has no power says nothing any more, not even a farewell.
 fn power_is_lost(interval: Duration, most: Duration) -> Result<()> {
     let mut pair = started(interval)?;
     let mut silences = Silences::new("power lost", interval);
     for _ in 0..runs() {
         silences.runs.push(silence(&mut pair, |pair| {
-            let first = &mut pair.directors[0];
-            first
-                .host()
-                .ip(&["link set eth0 down", "link set eth1 down"])?;
-            first.kill()
+            lose_power(&mut pair.directors[0])
         })?);
-        let first = &mut pair.directors[0];
-        first.host().ip(&[
-            "link set eth0 up",
-            "link set eth1 up",
-            "route replace default via 10.0.2.254",
-        ])?;
-        first.start()?;
+        regain_power(&mut pair.directors[0])?;
         settled(&pair)?;
     }
     silences.judge(most)
@@ -116,7 +109,7 @@ fn power_is_lost(interval: Duration, most: Duration) -> Result<()> {
 #[test]
 fn clients_are_answered_soon_after_their_director_has_lost_its_power() -> Result<()> {
     needs_lab!();
-    power_is_lost(TENTH, Duration::from_millis(600))
+    power_is_lost(TENTH, POWER_LOST)
 }
 
 #[test]
@@ -129,7 +122,6 @@ fn at_one_second_clients_are_answered_within_the_time_of_its_timers() -> Result<
 #[test]
 fn clients_hardly_notice_a_planned_hand_over() -> Result<()> {
     needs_lab!();
-    let most = Duration::from_millis(50);
     for interval in [TENTH, SECOND] {
         let mut pair = started(interval)?;
         let mut handed_over = Silences::new("handed over", interval);
@@ -150,8 +142,8 @@ fn clients_hardly_notice_a_planned_hand_over() -> Result<()> {
             pair.directors[0].start()?;
             settled(&pair)?;
         }
-        handed_over.judge(most)?;
-        stopped.judge(most)?;
+        handed_over.judge(HAND_OVER)?;
+        stopped.judge(HAND_OVER)?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use lb_daemon::api::types::{VirtualRouter, Vrrp as Answer};
 use tests::lab::{Director, Pair, Vip, poll};
 
 const SOON: Duration = Duration::from_secs(10);
+const TENTH: Duration = Duration::from_millis(100);
 
 /// How a virtual router is on a director.
 fn router(director: &Director, name: &str) -> Result<VirtualRouter> {
@@ -83,6 +84,24 @@ fn settled(pair: &Pair) -> Result<()> {
         answers(pair, vip)?;
     }
     Ok(())
+}
+
+/// A director loses its power. The links go first: what has no power says nothing any more, not even a farewell.
+fn lose_power(director: &mut Director) -> Result<()> {
+    director
+        .host()
+        .ip(&["link set eth0 down", "link set eth1 down"])?;
+    director.kill()
+}
+
+/// Its power is back, and so is the route that the kernel has removed with its link.
+fn regain_power(director: &mut Director) -> Result<()> {
+    director.host().ip(&[
+        "link set eth0 up",
+        "link set eth1 up",
+        "route replace default via 10.0.2.254",
+    ])?;
+    director.start().map(drop)
 }
 
 /// The MAC by which the client reaches a VIP.

@@ -1,15 +1,13 @@
 //! Who serves what, while all is well?
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use lb_daemon::api::types::{Stats, Vrrp as Answer};
 use tests::lab::{Pair, Vip, poll};
 use tests::needs_lab;
 
-use super::{SOON, answers, configuration, is, router, started};
-
-const TENTH: Duration = Duration::from_millis(100);
+use super::{SOON, TENTH, answers, configuration, is, router, started};
 
 #[test]
 fn a_backup_serves_no_new_connection() -> Result<()> {

@@ -2,26 +2,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::*;
-use crate::core::vrrp::{
-    Announcements, Auth, Claim, Heard, InitialState, Interval, Preempt, Priority, Version,
-};
+use crate::core::vrrp::{Claim, Heard, Interval, Priority, Version};
 
 fn settings(vrid: u8) -> Settings {
-    Settings {
-        version: Version::V3,
-        vrid,
-        priority: Priority::DEFAULT,
-        interval: Interval::centis(100).unwrap(),
-        misses: 3,
-        preempt: Preempt::AtOnce,
-        initial: InitialState::Backup,
-        auth: Auth::None,
-        signing: None,
-        addresses: vec![Ipv4Addr::new(192, 0, 2, vrid).into()],
-        peers: Vec::new(),
-        announcements: Announcements::default(),
-        check_addresses: true,
-    }
+    let interval = Interval::centis(100).unwrap();
+    let vip = Ipv4Addr::new(192, 0, 2, vrid);
+    Settings::new(Version::V3, vrid, interval, vec![vip.into()])
 }
 
 /// Two in one group, and one by itself.

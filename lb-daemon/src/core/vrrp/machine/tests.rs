@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::super::{Claim, InitialState, Preempt};
 use super::*;
-use crate::core::vrrp::{Announcements, Auth, Version};
+use crate::core::vrrp::{Announcements, Version};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Of priority 100 at one second.
@@ -13,21 +13,8 @@ const DOWN: Duration = Duration::from_nanos(3_609_375_000);
 const SOON: Duration = Duration::from_nanos(1_609_375_000);
 
 fn settings() -> Settings {
-    Settings {
-        version: Version::V3,
-        vrid: 51,
-        priority: Priority::DEFAULT,
-        interval: Interval::centis(100).unwrap(),
-        misses: 3,
-        preempt: Preempt::AtOnce,
-        initial: InitialState::Backup,
-        auth: Auth::None,
-        signing: None,
-        addresses: vec![Ipv4Addr::new(192, 0, 2, 80).into()],
-        peers: Vec::new(),
-        announcements: Announcements::default(),
-        check_addresses: true,
-    }
+    let interval = Interval::centis(100).unwrap();
+    Settings::new(Version::V3, 51, interval, vec![address(80)])
 }
 
 fn address(last: u8) -> IpAddr {

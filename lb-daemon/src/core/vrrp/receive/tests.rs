@@ -2,31 +2,15 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::*;
-use crate::core::vrrp::{
-    Announcements, Claim, Freshness, InitialState, Interval, Key, Mode, Password, Preempt,
-    Priority, Signing,
-};
+use crate::core::vrrp::{Claim, Freshness, Interval, Key, Mode, Password, Priority, Signing};
 
 fn address(last: u8) -> IpAddr {
     Ipv4Addr::new(192, 0, 2, last).into()
 }
 
 fn settings(version: Version) -> Settings {
-    Settings {
-        version,
-        vrid: 51,
-        priority: Priority::DEFAULT,
-        interval: Interval::seconds(1).unwrap(),
-        misses: 3,
-        preempt: Preempt::AtOnce,
-        initial: InitialState::Backup,
-        auth: Auth::None,
-        signing: None,
-        addresses: vec![address(80), address(81)],
-        peers: Vec::new(),
-        announcements: Announcements::default(),
-        check_addresses: true,
-    }
+    let interval = Interval::seconds(1).unwrap();
+    Settings::new(version, 51, interval, vec![address(80), address(81)])
 }
 
 fn packet(version: Version) -> Packet {

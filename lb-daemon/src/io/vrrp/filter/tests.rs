@@ -1,5 +1,5 @@
 //! The kernel runs the filters, on a socket that any user may have: what it is given is what a raw socket is shown of IPv4.
-//! For IPv6, where a raw socket is shown less, network namespaces are needed (`tests/vrrp_interop.rs`).
+//! For IPv6, where a raw socket is shown less, network namespaces are needed (`tests/vrrp_interop`).
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use socket2::{Domain, Socket, Type};
 use super::*;
 use crate::core::vrrp::packet::PROTOCOL;
 use crate::core::vrrp::{
-    Announcements, Arrival, Claim, Datagram, Freshness, InitialState, Interval, Key, Mode, Packet,
-    Password, Preempt, Priority, Seal, Signing, admit,
+    Arrival, Claim, Datagram, Freshness, Interval, Key, Mode, Packet, Password, Priority, Seal,
+    Signing, admit,
 };
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 5, 0, 1);
@@ -20,20 +20,12 @@ const MASTER: Ipv4Addr = Ipv4Addr::new(10, 5, 0, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 5, 0, 3);
 
 fn settings(version: Version, auth: Auth, peers: &[Ipv4Addr]) -> Settings {
+    let addresses = [80, 81].map(|last| IpAddr::from([10, 5, 0, last]));
+    let interval = Interval::seconds(1).unwrap();
     Settings {
-        version,
-        vrid: 51,
-        priority: Priority::DEFAULT,
-        interval: Interval::seconds(1).unwrap(),
-        misses: 3,
-        preempt: Preempt::AtOnce,
-        initial: InitialState::Backup,
         auth,
-        signing: None,
-        addresses: vec![[10, 5, 0, 80].into(), [10, 5, 0, 81].into()],
         peers: peers.iter().map(|p| IpAddr::V4(*p)).collect(),
-        announcements: Announcements::default(),
-        check_addresses: true,
+        ..Settings::new(version, 51, interval, addresses.to_vec())
     }
 }
 
