@@ -28,6 +28,7 @@ impl Request for Examine {
                     alarms: engine.alarms.texts().map(str::to_owned).collect(),
                     connections: fuller.used,
                     connections_max: fuller.max,
+                    connections_set: engine.model.connections.max,
                 },
                 states: report
                     .routers

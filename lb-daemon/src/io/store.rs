@@ -52,6 +52,8 @@ impl Item {
 #[derive(Clone, Debug)]
 pub struct Store {
     dir: PathBuf,
+    /// What cannot be used stays where it is.
+    only_looks: bool,
 }
 
 /// The state directory or a file in it cannot be used.
@@ -97,7 +99,7 @@ pub enum Found<T> {
     Unusable(Unusable),
 }
 
-/// A file of the state that cannot be used, and was moved aside.
+/// A file of the state that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the state `{}` cannot be used: {why}; {}", path.display(), kept(aside.as_deref()))]
 pub struct Unusable {
@@ -105,7 +107,7 @@ pub struct Unusable {
     pub path: PathBuf,
     /// What is wrong with it.
     pub why: String,
-    /// Where it is now, if it could be moved.
+    /// Where it is now, if it was moved.
     pub aside: Option<PathBuf>,
 }
 
@@ -115,7 +117,7 @@ fn kept(aside: Option<&Path>) -> String {
             "hint: it is kept as `{}`; remove that when it is of no use",
             path.display()
         ),
-        None => "hint: it could not be moved aside either; remove it".to_owned(),
+        None => "hint: it is still there; remove it, or move it aside".to_owned(),
     }
 }
 
@@ -161,9 +163,18 @@ impl Store {
             .map_err(failed)?;
         let store = Self {
             dir: dir.to_owned(),
+            only_looks: false,
         };
         replace::remove_leftovers(dir).map_err(failed)?;
         Ok(store)
+    }
+
+    /// Reads in a directory, if there is one, and leaves everything in it as it is.
+    pub fn look(dir: &Path) -> Option<Self> {
+        dir.is_dir().then(|| Self {
+            dir: dir.to_owned(),
+            only_looks: true,
+        })
     }
 
     /// Where an item is kept.
@@ -254,6 +265,10 @@ impl Store {
 
     fn move_aside(&self, item: Item, why: String) -> Unusable {
         let path = self.path(item);
+        if self.only_looks {
+            let aside = None;
+            return Unusable { path, why, aside };
+        }
         let name = |n: u32| self.dir.join(format!("{}.unusable.{n}", item.file()));
         // The oldest makes room; what is missing in between does no harm.
         for n in (1..ASIDE).rev() {

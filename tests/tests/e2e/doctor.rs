@@ -76,6 +76,24 @@ impl Visit {
     }
 }
 
+/// The doctor finds one thing wrong, with a part of what it is and of what shows it, and with the command, if one is given.
+fn finds(
+    site: &Site,
+    check: &str,
+    [what, evidence]: [&str; 2],
+    command: Option<&str>,
+) -> Result<()> {
+    let visit = doctor(site)?;
+    let found = visit.only(check)?;
+    ensure!(
+        found.what.contains(what)
+            && found.evidence.contains(evidence)
+            && (command.is_none() || found.command.as_deref() == command),
+        "{found:?}"
+    );
+    Ok(())
+}
+
 #[test]
 fn a_site_where_all_is_well_is_well_and_each_thing_that_breaks_is_named() -> Result<()> {
     needs_lab!();
@@ -119,48 +137,30 @@ fn a_site_where_all_is_well_is_well_and_each_thing_that_breaks_is_named() -> Res
     let director = site.director.host().clone();
     let r2 = site.reals.get(1).context("it has two")?.host.clone();
     director.ip(&["address del 10.0.1.101/32 dev eth0"])?;
-    let visit = doctor(&site)?;
-    let found = visit.only("vip")?;
-    ensure!(
-        found.command.as_deref() == Some("ip address add 10.0.1.101/32 dev eth0"),
-        "{found:?}"
-    );
+    let mends = Some("ip address add 10.0.1.101/32 dev eth0");
+    finds(&site, "vip", ["", ""], mends)?;
     director.ip(&["address add 10.0.1.101/32 dev eth0"])?;
 
     // The real server sends its replies past the director.
     r2.ip(&["route replace default via 10.0.2.254"])?;
-    let visit = doctor(&site)?;
-    let found = visit.only("nat-return")?;
-    ensure!(
-        found.what.contains("10.0.2.12")
-            && found.command.as_deref()
-                == Some("on 10.0.2.12: lbctl backend prepare --method nat --gateway 10.0.2.1"),
-        "{found:?}"
-    );
+    let mends = Some("on 10.0.2.12: lbctl backend prepare --method nat --gateway 10.0.2.1");
+    finds(&site, "nat-return", ["10.0.2.12", ""], mends)?;
     r2.ip(&["route replace default via 10.0.2.1"])?;
 
     // Packets between that and what the interface says get lost on the way.
     r2.ip(&["link set eth0 mtu 1400"])?;
-    let visit = doctor(&site)?;
-    let found = visit.only("tunnel-mtu")?;
-    ensure!(
-        found.what.contains("10.0.2.12") && found.evidence.contains("1400 bytes arrive"),
-        "{found:?}"
-    );
+    let says = ["10.0.2.12", "1400 bytes arrive"];
+    finds(&site, "tunnel-mtu", says, None)?;
     r2.ip(&["link set eth0 mtu 1500"])?;
 
     director.set(&[("ipv4/ip_forward", "0")])?;
-    doctor(&site)?.only("forwarding")?;
+    finds(&site, "forwarding", ["", ""], None)?;
     director.set(&[("ipv4/ip_forward", "1")])?;
 
     // The default route leaves by eth1.
     director.set(&[("ipv4/conf/eth0/rp_filter", "1")])?;
-    let visit = doctor(&site)?;
-    let found = visit.only("rp-filter")?;
-    ensure!(
-        found.command.as_deref() == Some("sysctl -w net.ipv4.conf.eth0.rp_filter=2"),
-        "{found:?}"
-    );
+    let mends = Some("sysctl -w net.ipv4.conf.eth0.rp_filter=2");
+    finds(&site, "rp-filter", ["", ""], mends)?;
     director.set(&[("ipv4/conf/eth0/rp_filter", "0")])?;
 
     // What is in the kernel goes on, and so does the doctor.
@@ -250,14 +250,7 @@ fn a_real_server_that_answers_arp_for_the_vip_is_named_until_it_is_prepared() ->
 
     let real = site.reals.get(1).context("it has two")?;
     let (director, other) = (site.director.host().mac("eth0")?, real.host.mac("eth0")?);
-    neighbour.run(&[
-        "curl",
-        "--silent",
-        "--fail",
-        "--max-time",
-        "1",
-        &Vip::Dr.url("/"),
-    ])?;
+    fetches(&neighbour)?;
     ensure!(
         believes(&neighbour, &director)?,
         "the client does not know the director"
@@ -267,7 +260,7 @@ fn a_real_server_that_answers_arp_for_the_vip_is_named_until_it_is_prepared() ->
     // Its replies come from the VIP, and so do the questions that it asks for the client's MAC.
     let flips = || -> Result<()> {
         real.host.ip(&["neigh flush dev eth0"])?;
-        let _ = neighbour.run(&["curl", "--silent", "--max-time", "1", &Vip::Dr.url("/")]);
+        let _ = fetches(&neighbour);
         asks_as_the_vip(&real.host);
         ensure!(
             believes(&neighbour, &other)?,
@@ -297,15 +290,7 @@ fn a_real_server_that_answers_arp_for_the_vip_is_named_until_it_is_prepared() ->
     neighbour.ip(&["neigh flush dev eth0"])?;
     let asks = || -> Result<()> {
         asks_as_the_vip(&real.host);
-        neighbour.run(&[
-            "curl",
-            "--silent",
-            "--fail",
-            "--max-time",
-            "1",
-            &Vip::Dr.url("/"),
-        ])?;
-        Ok(())
+        fetches(&neighbour)
     };
     for _ in 0..5 {
         asks()?;
@@ -314,6 +299,13 @@ fn a_real_server_that_answers_arp_for_the_vip_is_named_until_it_is_prepared() ->
             "the client's entry flipped again"
         );
     }
+    Ok(())
+}
+
+/// Has a client fetch a page of the VIP.
+fn fetches(client: &Host) -> Result<()> {
+    let url = Vip::Dr.url("/");
+    client.run(&["curl", "--silent", "--fail", "--max-time", "1", &url])?;
     Ok(())
 }
 

@@ -64,7 +64,7 @@ fn one(out: &mut String, finding: &Finding, columns: usize, style: Style) {
     };
     let what = format!("{mark} {} [{}]", finding.what, finding.check);
     let mut first = true;
-    wrapped(out, &what, if first { 0 } else { 2 }, columns, |line| {
+    wrapped(out, &what, 0, columns, |line| {
         let is_first = std::mem::take(&mut first);
         match line.strip_prefix(mark).filter(|_| is_first) {
             Some(rest) => format!("{}{rest}", style.paint(role, mark)),

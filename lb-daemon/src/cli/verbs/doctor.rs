@@ -13,7 +13,7 @@ use crate::engine::begin;
 use crate::io::doctor::{self, Case};
 use crate::io::store::Store;
 
-/// Lines are no longer than this where nobody says how long they may be, so that they can be read later.
+/// Lines are no longer than this however wide the terminal is, as are those of a file.
 const WIDTH: usize = 80;
 
 /// What to show, and where to look while lbd does not run.
@@ -72,10 +72,7 @@ impl Doctor {
 
     /// Looks from here, for what lbd would begin with.
     async fn without_daemon(&self, context: &Context) -> Result<Diagnosis, Problem> {
-        let store = match self.state_dir.is_dir() {
-            true => Store::open(&self.state_dir).ok(),
-            false => None,
-        };
+        let store = Store::look(&self.state_dir);
         let beginning = begin(store.as_ref(), &self.config, None).await?;
         let case = Case {
             model: beginning.model,

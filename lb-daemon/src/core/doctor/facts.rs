@@ -52,7 +52,7 @@ pub struct Machine {
     pub jit: Option<bool>,
     /// Whether the kernel forwards IPv4 packets.
     pub forwards: bool,
-    /// Some real server is reached by nat.
+    /// Some real server of IPv4 is reached by nat.
     pub has_nat: bool,
 }
 
@@ -65,6 +65,8 @@ pub struct Daemon {
     pub connections: u64,
     /// Entries that it has room for.
     pub connections_max: u64,
+    /// How many connections the configuration asks for: the table has room for more, that of IPv6 for fewer.
+    pub connections_set: u32,
 }
 
 /// Something that is missing.

@@ -3,7 +3,7 @@
 use super::facts::{Clock, Daemon, Lack, Machine};
 use super::{Check, Finding};
 
-/// From this share of the table on somebody should look, in percent: what the daemon's own alarms go by.
+/// From this share of the table on somebody should look, in percent.
 const FILLING: u64 = 80;
 
 pub(super) fn examine(machine: &Machine) -> Vec<Finding> {
@@ -64,6 +64,7 @@ fn connections(daemon: &Daemon) -> Finding {
     let Daemon {
         connections: used,
         connections_max: room,
+        connections_set: set,
         ..
     } = *daemon;
     let percent = used.saturating_mul(100).checked_div(room).unwrap_or(0);
@@ -82,7 +83,7 @@ fn connections(daemon: &Daemon) -> Finding {
         "new connections that find no place are forwarded by hash alone, and move when the real servers change",
         format!(
             "set `connections: {{max: {}}}` in the configuration, then restart lbd after `lbctl detach`",
-            room.saturating_mul(2)
+            set.saturating_mul(2)
         ),
     )
 }

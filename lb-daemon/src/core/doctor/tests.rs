@@ -72,6 +72,7 @@ fn well() -> Facts {
                 alarms: Vec::new(),
                 connections: 100,
                 connections_max: 1_000,
+                connections_set: 650,
             }),
             release: "6.12".to_owned(),
             kernel: Ok(()),
@@ -114,6 +115,23 @@ fn well() -> Facts {
         }],
         adverts: Ok(Vec::new()),
         listened: Duration::from_secs(2),
+    }
+}
+
+impl Facts {
+    fn host_at(&mut self, addr: &str) -> &mut Host {
+        self.hosts.get_mut(&ip(addr)).unwrap()
+    }
+
+    fn way_to(&mut self, addr: &str) -> &mut Way {
+        self.host_at(addr).way.as_mut().unwrap()
+    }
+
+    /// Leaves the virtual router, and its address, to another director.
+    fn stand_by(&mut self) {
+        self.routers[0].state = Some(State::Backup);
+        self.vips[0].on.clear();
+        self.vips[0].duty = Duty::Router("VI_1".to_owned(), State::Backup);
     }
 }
 
@@ -197,7 +215,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
             Check::Connections,
             Bad,
             "800 of 1000 entries are in use, 80 %",
-            "max: 2000",
+            "max: 1300",
         ),
         (
             "an old kernel",
@@ -284,13 +302,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
                 f.interfaces[0].offloads = Ok(Joins::default());
                 f.interfaces[0].link.as_mut().unwrap().mtu = 9_000;
                 // Or else full packets do not fit into the tunnel.
-                f.hosts
-                    .get_mut(&ip("10.0.0.12"))
-                    .unwrap()
-                    .way
-                    .as_mut()
-                    .unwrap()
-                    .mtu = 9_100;
+                f.way_to("10.0.0.12").mtu = 9_100;
             },
             Check::Xdp,
             Bad,
@@ -376,8 +388,8 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
         (
             "a VIP left on a backup",
             |f| {
-                f.routers[0].state = Some(State::Backup);
-                f.vips[0].duty = Duty::Router("VI_1".to_owned(), State::Backup);
+                f.stand_by();
+                f.vips[0].on.push("eth0".to_owned());
                 f.vips[0].answers = Ok(vec![answer(2, &["192.0.2.2"])]);
             },
             Check::Vip,
@@ -412,9 +424,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
         (
             "two that answer for another's",
             |f| {
-                f.routers[0].state = Some(State::Backup);
-                f.vips[0].on.clear();
-                f.vips[0].duty = Duty::Router("VI_1".to_owned(), State::Backup);
+                f.stand_by();
                 f.vips[0].answers = Ok(vec![answer(2, &["192.0.2.2"]), answer(3, &[])]);
             },
             Check::Arp,
@@ -424,11 +434,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
         ),
         (
             "nobody that answers for another's",
-            |f| {
-                f.routers[0].state = Some(State::Backup);
-                f.vips[0].on.clear();
-                f.vips[0].duty = Duty::Router("VI_1".to_owned(), State::Backup);
-            },
+            Facts::stand_by,
             Check::Arp,
             Bad,
             "nobody answers",
@@ -437,8 +443,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
         (
             "no way",
             |f| {
-                f.hosts.get_mut(&ip("10.0.0.11")).unwrap().way =
-                    Err("no route: Network is unreachable".to_owned());
+                f.host_at("10.0.0.11").way = Err("no route: Network is unreachable".to_owned());
             },
             Check::Neighbour,
             Bad,
@@ -448,13 +453,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
         (
             "a silent neighbour",
             |f| {
-                f.hosts
-                    .get_mut(&ip("10.0.0.11"))
-                    .unwrap()
-                    .way
-                    .as_mut()
-                    .unwrap()
-                    .reach = Reach::Failed;
+                f.way_to("10.0.0.11").reach = Reach::Failed;
             },
             Check::Neighbour,
             Bad,
@@ -464,14 +463,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
         (
             "an address that two have",
             |f| {
-                f.hosts
-                    .get_mut(&ip("10.0.0.11"))
-                    .unwrap()
-                    .way
-                    .as_mut()
-                    .unwrap()
-                    .others
-                    .push(mac(44));
+                f.way_to("10.0.0.11").others.push(mac(44));
             },
             Check::Neighbour,
             Bad,
@@ -481,13 +473,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
         (
             "dr through a router",
             |f| {
-                f.hosts
-                    .get_mut(&ip("10.0.0.11"))
-                    .unwrap()
-                    .way
-                    .as_mut()
-                    .unwrap()
-                    .via = Via::Gateway(ip("10.0.0.254"));
+                f.way_to("10.0.0.11").via = Via::Gateway(ip("10.0.0.254"));
             },
             Check::OnLink,
             Bad,
@@ -496,7 +482,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
         ),
         (
             "a narrow way",
-            |f| f.hosts.get_mut(&ip("10.0.0.12")).unwrap().path = Some(Ok(Path::UpTo(1_400))),
+            |f| f.host_at("10.0.0.12").path = Some(Ok(Path::UpTo(1_400))),
             Check::TunnelMtu,
             Bad,
             "1400 bytes arrive and 1600 do not",
@@ -505,13 +491,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
         (
             "a tunnel that is as wide as what goes in",
             |f| {
-                f.hosts
-                    .get_mut(&ip("10.0.0.12"))
-                    .unwrap()
-                    .way
-                    .as_mut()
-                    .unwrap()
-                    .mtu = 1_500;
+                f.way_to("10.0.0.12").mtu = 1_500;
             },
             Check::TunnelMtu,
             Advice,
@@ -536,7 +516,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
         ),
         (
             "replies that go elsewhere",
-            |f| f.hosts.get_mut(&ip(NAT)).unwrap().returns = Some(Ok(false)),
+            |f| f.host_at(NAT).returns = Some(Ok(false)),
             Check::NatReturn,
             Bad,
             "do not come back by way of this director",
@@ -613,7 +593,7 @@ fn what_cannot_be_looked_at_is_no_reason_to_be_content_or_not() {
     facts.vips[0].duty = Duty::Unknown("VI_1".to_owned());
     facts.reals[0].probe = Probe::NotSent("no network".to_owned());
     facts.interfaces[0].programs = Err("no right".to_owned());
-    facts.hosts.get_mut(&ip(NAT)).unwrap().returns = Some(Ok(false));
+    facts.host_at(NAT).returns = Some(Ok(false));
     facts.reals[2].probe = Probe::Failed("no answer".to_owned());
     let found = examine(&facts);
     let of = |standing| -> Vec<Check> {
@@ -637,9 +617,7 @@ fn what_cannot_be_looked_at_is_no_reason_to_be_content_or_not() {
 #[test]
 fn a_partner_and_a_master_that_was_heard_are_as_it_should_be() {
     let mut facts = well();
-    facts.routers[0].state = Some(State::Backup);
-    facts.vips[0].on.clear();
-    facts.vips[0].duty = Duty::Router("VI_1".to_owned(), State::Backup);
+    facts.stand_by();
     facts.vips[0].answers = Ok(vec![answer(2, &["192.0.2.2"])]);
     let other = Advert {
         vrid: 77,

@@ -18,6 +18,8 @@ use crate::io::packet_socket::{Layer, PacketSocket, filter};
 const VRRP: u32 = 112;
 /// The longest packet that is taken.
 const LONGEST: usize = 2_048;
+/// So many senders are remembered: more would be a flood of made-up ones.
+const SENDERS: usize = 256;
 /// An advertisement comes once in each interval; a little more is waited for.
 const MARGIN: f64 = 1.3;
 /// No master is waited for longer than this.
@@ -74,14 +76,16 @@ pub(super) async fn listen(
         let (Some(vrid), Some(link)) = (datagram.payload.get(1), named(packet.ifindex)) else {
             continue;
         };
-        if !own.contains(&datagram.source) {
+        let key = (packet.ifindex, datagram.source, *vrid);
+        let has_room = heard.len() < SENDERS || heard.contains_key(&key);
+        if has_room && !own.contains(&datagram.source) {
             let advert = Advert {
                 interface: link.name.to_string(),
                 source: datagram.source,
                 vrid: *vrid,
                 says: says(&datagram),
             };
-            heard.insert((packet.ifindex, datagram.source, *vrid), advert);
+            heard.insert(key, advert);
         }
     }
     drop(members);

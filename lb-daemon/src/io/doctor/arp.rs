@@ -49,7 +49,8 @@ pub(super) async fn ask(
     hops: &BTreeMap<IpAddr, Result<NextHop, String>>,
 ) -> Result<Heard, String> {
     let links = net.links();
-    let own = |mac: Mac| links.iter().any(|link| link.mac == Some(mac));
+    // A virtual router's MAC is on each of its directors, and switched on only where it is master.
+    let own = |mac: Mac| links.iter().any(|link| link.up && link.mac == Some(mac));
     let mut heard = Heard::default();
     let mut questions = Vec::new();
     for vip in vips {

@@ -29,8 +29,8 @@ const TIMES: u32 = 3;
 const WAIT: Duration = Duration::from_millis(300);
 /// The network of tests and measurements (RFC 2544): no client is there, and no route leads to it but the default one.
 const FAR: [u8; 2] = [198, 18];
-/// The longest packet that is taken.
-const LONGEST: usize = 9_216;
+/// The longest packet that there is.
+const LONGEST: usize = 65_535;
 /// The port that the far client has.
 const PORT: u16 = 60_999;
 /// Bytes of the headers of IPv4 and ICMP.
@@ -129,7 +129,7 @@ fn host(real: IpAddr, hop: &Result<NextHop, String>) -> Result<Option<Asked>, St
         ifindex: hop.ifindex,
         mac,
         source,
-        mtu: hop.mtu,
+        mtu: hop.mtu.min(LONGEST as u32),
         tun: false,
         nat: None,
     }))

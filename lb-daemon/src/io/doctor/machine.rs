@@ -30,7 +30,8 @@ pub(super) fn look(case: &Case) -> Machine {
         bpf_fs: preflight::on_bpf_fs(&case.pin_dir),
         jit: on(JIT),
         forwards: on(FORWARD).unwrap_or(false),
-        has_nat: pairs(&case.model).any(|(_, _, method)| method == Method::Nat),
+        has_nat: pairs(&case.model)
+            .any(|(_, real, method)| method == Method::Nat && real.addr.is_ipv4()),
     }
 }
 

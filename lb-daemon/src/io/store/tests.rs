@@ -129,6 +129,17 @@ fn the_state_of_a_later_version_is_kept_for_it() {
 }
 
 #[test]
+fn who_only_looks_leaves_what_cannot_be_used_where_it_is() {
+    let (_dir, store) = store();
+    fs::write(store.path(Item::Running), "damaged").unwrap();
+    let before = names(&store);
+    let guest = Store::look(&store.dir).unwrap();
+    assert!(matches!(guest.read_running().unwrap(), Found::Unusable(_)));
+    assert_eq!(names(&store), before);
+    assert!(Store::look(&store.dir.join("none")).is_none());
+}
+
+#[test]
 fn what_this_version_would_not_accept_is_moved_aside_too() {
     let (_dir, store) = store();
     store
