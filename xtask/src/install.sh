@@ -81,7 +81,7 @@ start() {
     cat /tmp/lbd.log
     wrong "lbd does not start"
 }
-# The program's id where it runs, 0 where none does.
+# The program's id where it runs, nothing where none does.
 program() { ip -details link show dev eth0 | sed -n 's/.*prog\/xdp id \([0-9]*\).*/\1/p'; }
 start
 [ -n "$(program)" ] || wrong "no program runs on eth0"
