@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 
 use super::number::plural;
 use super::style::{Role, Style};
+use super::words::wrapped;
 use crate::api::types::{Diagnosis, Finding, Standing};
 
 /// How far what belongs to a finding stands from the left.
 const INDENT: usize = 4;
+/// The columns of a mark and the blank after it.
+const MARK: usize = 2;
 
 /// Findings for a terminal of so many columns; what is well is only counted, unless `all` is to be shown.
 pub fn diagnosis(found: &Diagnosis, all: bool, columns: usize, style: Style) -> String {
@@ -36,13 +39,10 @@ pub fn diagnosis(found: &Diagnosis, all: bool, columns: usize, style: Style) -> 
     let role = if bad == 0 { Role::Good } else { Role::Bad };
     let _ = writeln!(out, "{}", style.paint(role, &summary));
     if !found.daemon {
-        wrapped(
-            &mut out,
-            "lbd does not run: this was looked at from here, for the configuration that it would begin with",
-            0,
-            columns,
-            |line| style.paint(Role::Faint, line),
-        );
+        let note = "lbd does not run: this was looked at from here, for the configuration that it would begin with";
+        for line in wrapped(note, columns) {
+            let _ = writeln!(out, "{}", style.paint(Role::Faint, &line));
+        }
     }
     out
 }
@@ -63,16 +63,19 @@ fn one(out: &mut String, finding: &Finding, columns: usize, style: Style) {
         Standing::Unknown => (Role::Warning, "?"),
     };
     let what = format!("{mark} {} [{}]", finding.what, finding.check);
-    let mut first = true;
-    wrapped(out, &what, 0, columns, |line| {
-        let is_first = std::mem::take(&mut first);
-        match line.strip_prefix(mark).filter(|_| is_first) {
-            Some(rest) => format!("{}{rest}", style.paint(role, mark)),
-            None => format!("  {line}"),
-        }
-    });
+    for (n, line) in wrapped(&what, columns.saturating_sub(MARK))
+        .iter()
+        .enumerate()
+    {
+        let _ = match line.strip_prefix(mark).filter(|_| n == 0) {
+            Some(rest) => writeln!(out, "{}{rest}", style.paint(role, mark)),
+            None => writeln!(out, "{:MARK$}{line}", ""),
+        };
+    }
     let mut below = |text: &str, role: Role| {
-        wrapped(out, text, INDENT, columns, |line| style.paint(role, line));
+        for line in wrapped(text, columns.saturating_sub(INDENT)) {
+            let _ = writeln!(out, "{:INDENT$}{}", "", style.paint(role, &line));
+        }
     };
     below(&finding.evidence, Role::Faint);
     if let Some(consequence) = &finding.consequence {
@@ -83,32 +86,4 @@ fn one(out: &mut String, finding: &Finding, columns: usize, style: Style) {
         let hint = style.paint(Role::Good, "hint:");
         let _ = writeln!(out, "{:INDENT$}{hint} {command}", "");
     }
-}
-
-/// Words on lines of so many columns, each so far from the left.
-fn wrapped(
-    out: &mut String,
-    text: &str,
-    indent: usize,
-    columns: usize,
-    mut paint: impl FnMut(&str) -> String,
-) {
-    let room = columns.saturating_sub(indent.max(2)).max(20);
-    let mut line = String::new();
-    let mut flush = |line: &mut String| {
-        if !line.is_empty() {
-            let _ = writeln!(out, "{:indent$}{}", "", paint(line));
-            line.clear();
-        }
-    };
-    for word in text.split_whitespace() {
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
-            flush(&mut line);
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    flush(&mut line);
 }

@@ -147,10 +147,7 @@ mod tests {
         let plain = Ok(Target::Address((REAL, 8080).into()));
         assert_eq!(asked(Proto::Tcp, 80, Method::Nat, 8080), plain);
         assert!(asked(Proto::Tcp, 0, Method::Dr, 0).is_err());
-        let (vip, addr) = (
-            "2001:db8::80".parse().unwrap(),
-            "2001:db8::11".parse().unwrap(),
-        );
+        let [vip, addr] = ["2001:db8::80", "2001:db8::11"].map(|ip| ip.parse().unwrap());
         let service = Service::new(ServiceId::new(Proto::Tcp, vip, 80));
         let real = model::Real::new(addr, 80);
         for method in [Method::Dr, Method::Tun] {
