@@ -1,7 +1,7 @@
 //! One connection to a web server, over which pages are asked for as long as one likes.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,29 +21,35 @@ impl Host {
     /// # Errors
     ///
     /// The port is in use, or nobody answers.
-    pub fn visit(&self, server: SocketAddrV4, port: Option<u16>) -> Result<Visit> {
+    pub fn visit(&self, server: impl Into<SocketAddr>, port: Option<u16>) -> Result<Visit> {
+        let server = server.into();
         self.inside(|| Visit::open(server, port))
     }
 }
 
 impl Visit {
     /// A connection of this thread's namespace.
-    pub(super) fn open(server: SocketAddrV4, port: Option<u16>) -> Result<Self> {
+    pub(super) fn open(server: impl Into<SocketAddr>, port: Option<u16>) -> Result<Self> {
         Self::open_within(server, port, PATIENCE)
     }
 
     /// The same, with each step that waits for the server in so much time.
     pub(super) fn open_within(
-        server: SocketAddrV4,
+        server: impl Into<SocketAddr>,
         port: Option<u16>,
         patience: Duration,
     ) -> Result<Self> {
+        let server = server.into();
+        let any = match server {
+            SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
         let connect = || {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
             if let Some(port) = port {
                 // The same port may have been used a moment ago.
                 socket.set_reuse_address(true)?;
-                socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
+                socket.bind(&SocketAddr::new(any, port).into())?;
             }
             socket.connect_timeout(&server.into(), patience)?;
             socket.set_read_timeout(Some(patience))?;

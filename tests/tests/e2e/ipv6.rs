@@ -3,9 +3,10 @@
 //! The site is the two-armed one, with IPv6 beside IPv4: `fd00:1::/64` in front, `fd00:2::/64` behind, hosts numbered alike.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use lb_daemon::api::types::{HealthReport, RealReport};
 use tests::lab::{Host, Real, Site, poll, port};
 use tests::needs_lab;
@@ -156,15 +157,26 @@ fn ipv6_connections_go_on_through_a_restart_of_the_daemon() -> Result<()> {
     let mut site = two_armed(1)?;
     with_ipv6(&site)?;
     balance(&mut site)?;
-    let before = site.client.curl(&format!("http://[{NAT}]/"), 5)?;
-    ensure!(before.failures.is_empty(), "{before:?}");
+    // A connection of each method that stays open all the time.
+    let mut open = Vec::new();
+    for vip in [DR, NAT] {
+        let address = format!("[{vip}]:80").parse::<SocketAddr>()?;
+        open.push((vip, site.client.visit(address, None)?));
+    }
+    let mut goes_on = |when: &str| -> Result<()> {
+        for (vip, visit) in &mut open {
+            let name = visit.ask().with_context(|| format!("{vip}, {when}"))?;
+            ensure!(name == "r1", "{vip}, {when}: {name}");
+        }
+        let answers = site.client.curl(&format!("http://[{NAT}]/"), 5)?;
+        ensure!(answers.from("r1") == 5, "{when}: {answers:?}");
+        Ok(())
+    };
+    goes_on("before")?;
     site.director.kill()?;
-    let without = site.client.curl(&format!("http://[{NAT}]/"), 5)?;
-    ensure!(without.failures.is_empty(), "{without:?}");
+    goes_on("without a daemon")?;
     site.director.start()?;
     let listed = connections(&site, &["-t", &format!("[{NAT}]:80")])?;
     ensure!(listed.len() >= 10, "{} connections", listed.len());
-    let after = site.client.curl(&format!("http://[{NAT}]/"), 5)?;
-    ensure!(after.failures.is_empty(), "{after:?}");
-    Ok(())
+    goes_on("with its successor")
 }

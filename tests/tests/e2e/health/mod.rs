@@ -1,9 +1,13 @@
 //! Do pools follow the health of their real servers, and in time?
 
+mod damping;
+mod grpc;
 mod many;
+mod nginx;
 mod pool;
 mod programs;
 mod protocols;
+mod requests;
 mod seen;
 mod shares;
 mod stores;
@@ -27,6 +31,8 @@ const TIMING: &str = "interval: 200ms, timeout: 100ms, rise: 2, fall: 3";
 const DOWN: Duration = Duration::from_millis(3 * 200 + 100 + 200);
 /// From the repair to the first connection that goes to it: rise × interval + 200 ms.
 const UP: Duration = Duration::from_millis(2 * 200 + 200);
+/// So many new connections show whom they avoid.
+const CONNECTIONS: u64 = 50;
 /// For what has no limit of its own.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -105,22 +111,21 @@ fn listening(host: &Host, server: &mut Process, port: u16, within: Duration) -> 
     .with_context(|| format!("after {:?}", start.elapsed()))
 }
 
-/// Whether none of some new connections to the service, which is by direct routing, goes to this real server.
+/// Whether new connections to the service, which is by direct routing, go to other real servers than this one, all of them.
 fn avoided(site: &Site, watch: &Watch, real: SocketAddr) -> Result<()> {
-    let before = watch.conns(real)?;
+    let before = watch.split(real)?;
     let vip = SocketAddr::new(Vip::Dr.address().into(), real.port());
     site.client.inside(|| {
-        for _ in 0..50 {
+        for _ in 0..CONNECTIONS {
             TcpStream::connect_timeout(&vip, Duration::from_secs(1))
                 .with_context(|| vip.to_string())?;
         }
         Ok(())
     })?;
-    let after = watch.conns(real)?;
+    let after = watch.split(real)?;
     ensure!(
-        before == after,
-        "{} connections went to {real}",
-        after - before
+        after == (before.0, before.1 + CONNECTIONS),
+        "connections of {real} and of the others: {before:?}, and with {CONNECTIONS} new ones {after:?}"
     );
     Ok(())
 }
@@ -178,11 +183,17 @@ impl Watch {
 
     /// How many connections the first service has opened with a real server.
     fn conns(&self, real: SocketAddr) -> Result<u64> {
+        Ok(self.split(real)?.0)
+    }
+
+    /// How many connections the first service has opened with a real server, and with all others.
+    fn split(&self, real: SocketAddr) -> Result<(u64, u64)> {
         let stats: Stats = self.get("/v1/stats")?;
         let service = stats.services.into_iter().next().context("no service")?;
         let real = real.to_string();
-        let found = service.reals.iter().find(|r| r.address == real);
-        Ok(found.with_context(|| real.clone())?.totals.conns)
+        let (its, others): (Vec<_>, Vec<_>) = service.reals.iter().partition(|r| r.address == real);
+        let its = its.first().with_context(|| real.clone())?.totals.conns;
+        Ok((its, others.iter().map(|r| r.totals.conns).sum()))
     }
 }
 

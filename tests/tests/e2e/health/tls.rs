@@ -1,7 +1,7 @@
 //! Web servers behind certificates: of our own authority, expired, and for another name.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::{Display, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use lb_daemon::api::types::Place;
@@ -11,20 +11,20 @@ use rcgen::{
 use tests::lab::{Host, Process, Vip, poll};
 use tests::needs_lab;
 
-use super::{DOWN, PATIENCE, UP, Watch, addresses, check, service, site};
+use super::{DOWN, PATIENCE, UP, Watch, addresses, avoided, check, nginx, service, site};
 
 const HTTPS: u16 = 443;
 const NAME: &str = "www.lab";
 
 /// An authority of our own.
-struct Authority {
+pub(super) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     file: PathBuf,
 }
 
 impl Authority {
     /// One of this name: of the same name, two would be told apart by their signatures only.
-    fn new(name: &str, folder: &Path) -> Result<Self> {
+    pub(super) fn new(name: &str, folder: &Path) -> Result<Self> {
         let mut params = CertificateParams::new(vec![])?;
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -34,52 +34,39 @@ impl Authority {
         Ok(Self { issuer, file })
     }
 
-    /// Starts nginx on a host, with a certificate for this name that ends in this year.
-    fn serve(&self, host: &Host, name: &str, until: i32) -> Result<Process> {
+    /// Signs a certificate for these names that ends in this year; returns the file with it, and that with its key.
+    pub(super) fn sign(&self, folder: &Path, names: &[&str], until: i32) -> Result<[PathBuf; 2]> {
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(vec![name.to_owned()])?;
+        let names: Vec<String> = names.iter().copied().map(str::to_owned).collect();
+        let mut params = CertificateParams::new(names)?;
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);
         let certificate = params.signed_by(&key, &self.issuer)?;
-        let folder = host.folder().join("tls");
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join("cert.pem"), certificate.pem())?;
-        std::fs::write(folder.join("key.pem"), key.serialize_pem())?;
-        let configuration = format!(
-            "user root;
-worker_processes 1;
-daemon off;
-pid nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    server {{
-        listen {HTTPS} ssl http2;
-        ssl_certificate {0}/cert.pem;
-        ssl_certificate_key {0}/key.pem;
-        location / {{ return 200 well; }}
-    }}
-}}
-",
-            folder.display()
+        let files = ["cert.pem", "key.pem"].map(|name| folder.join(name));
+        std::fs::write(&files[0], certificate.pem())?;
+        std::fs::write(&files[1], key.serialize_pem())?;
+        Ok(files)
+    }
+
+    /// The file with its own certificate.
+    pub(super) fn file(&self) -> Display<'_> {
+        self.file.display()
+    }
+
+    /// Starts nginx on a host, with a certificate for this name that ends in this year.
+    fn serve(&self, host: &Host, name: &str, until: i32) -> Result<Process> {
+        let [certificate, key] = self.sign(host.folder(), &[name], until)?;
+        let server = format!(
+            "server {{
+                listen {HTTPS} ssl http2;
+                ssl_certificate {};
+                ssl_certificate_key {};
+                location / {{ return 200 well; }}
+            }}",
+            certificate.display(),
+            key.display(),
         );
-        let file = folder.join("nginx.conf");
-        std::fs::write(&file, configuration)?;
-        let (prefix, file) = (folder.display().to_string(), file.display().to_string());
-        let words = ["nginx", "-p", &prefix, "-c", &file, "-e", "stderr"];
-        let mut nginx = host.start("nginx-tls", &words)?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, HTTPS));
-        poll("nginx to listen", PATIENCE, || {
-            nginx.still_runs()?;
-            host.inside(|| Ok(TcpStream::connect(address)?))
-        })?;
-        Ok(nginx)
+        nginx::start(host, HTTPS, &server)
     }
 }
 
@@ -97,7 +84,7 @@ fn only_a_server_with_a_good_certificate_is_up() -> Result<()> {
         other.serve(host(3), NAME, 2100)?,
     ];
     let reals = addresses(&site, &[0, 1, 2, 3]);
-    let ca = authority.file.display();
+    let ca = authority.file();
     let more = |version: &str| {
         check(&format!(
             "https: {{path: /, host: {NAME}, ca: {ca}, version: \"{version}\"}}, initial: down"
@@ -125,6 +112,7 @@ fn only_a_server_with_a_good_certificate_is_up() -> Result<()> {
     servers.remove(0).stop(PATIENCE)?;
     servers.push(authority.serve(&site.reals[0].host, NAME, 2021)?);
     let (down, words) = watch.until(real(0), Place::Down, DOWN)?;
+    avoided(&site, &watch, real(0))?;
     println!("renewed: up after {up:.0?}; expired: down after {down:.0?} ({words})");
     // And over HTTP/2.
     site.director
