@@ -89,6 +89,64 @@ fn the_sorry_server_comes_with_the_loss_of_the_quorum_and_goes_with_it() -> Resu
 }
 
 #[test]
+fn no_request_goes_to_a_dead_real_server_while_another_lives() -> Result<()> {
+    needs_lab!();
+    let mut site = site(3)?;
+    let sorry = format!("sorry: {}", site.reals[2].address);
+    site.balance(&web(&site, &[0, 1], &[check("http: /healthz"), sorry]))?;
+    let watch = Watch::new(&site)?;
+    let reals = [site.reals[0].web(), site.reals[1].web()];
+    for real in reals {
+        watch.until(real, Place::Up, PATIENCE)?;
+    }
+    let pace = Pace::start(&site.client, Vip::Dr.web(), 200);
+    // Who fails or returns, and who serves from then on.
+    let mut verdicts: Vec<(f64, &[&str])> = Vec::new();
+    for (n, fails, serve) in [
+        (0, true, &["r2"][..]),
+        (1, true, &["r3"]),
+        (1, false, &["r2"]),
+        (0, false, &["r1", "r2"]),
+    ] {
+        let (place, within, words) = match fails {
+            true => (Place::Down, DOWN, "down:"),
+            false => (Place::Up, UP, "up after"),
+        };
+        site.reals[n].set_sick(fails)?;
+        watch.until(reals[n], place, within)?;
+        std::thread::sleep(Duration::from_millis(700));
+        let words = format!("real {}: {words}", reals[n]);
+        verdicts.push((logged_at(&site, &words)?, serve));
+    }
+    let asked = pace.stop()?;
+    let ends = verdicts.iter().skip(1).map(|&(at, _)| at);
+    for (&(since, serve), end) in verdicts.iter().zip(ends.chain([f64::MAX])) {
+        let at = |a: &Asked| seconds_of_day(a.wall) - since;
+        let within = || asked.iter().filter(|a| at(a) > 0.0 && at(a) < end - since);
+        let right = |a: &&Asked| serve.iter().any(|name| a.is_from(name));
+        let last = within().filter(|a| !right(a)).map(at).fold(0.0, f64::max);
+        println!(
+            "{serve:?} after {:.1} ms: {} requests in {:.2} s",
+            1e3 * last,
+            within().count(),
+            within().map(at).fold(0.0, f64::max)
+        );
+        ensure!(last <= SWITCH, "{serve:?}: {last} s after the verdict");
+        for name in serve {
+            let its = within().filter(|a| a.is_from(name)).count();
+            ensure!(its > 30, "{serve:?}: {name} answered {its} requests");
+        }
+    }
+    let failed = asked.iter().filter(|a| a.answer.is_err()).count();
+    println!("{failed} of {} requests failed", asked.len());
+    ensure!(
+        failed == 0,
+        "one of them serves all the time, and {failed} requests failed"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_drain_counts_against_the_quorum_and_hysteresis_keeps_the_side() -> Result<()> {
     needs_lab!();
     let mut site = site(4)?;
