@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lb_daemon::api::types::{Service, Stats, Status};
+use lb_daemon::api::types::{HealthReport, Place, Service, Stats, Status};
 use tests::lab::{Arms, Layout, Real, Site, Vip, poll, port};
 use tests::needs_lab;
 
@@ -94,6 +94,48 @@ fn a_director_balances_by_each_method_and_its_successor_adopts_what_is_there() -
         Ok(())
     })?;
     site.director.lbctl(&["detach"]).map(drop)
+}
+
+#[test]
+fn a_broken_tunnel_of_the_kernel_is_found_out_by_a_check_via_the_vip() -> Result<()> {
+    needs_lab!();
+    if !load_module("ipip")? {
+        println!("SKIP: this kernel has no module `ipip`");
+        return Ok(());
+    }
+    let mut site = Site::new(Layout {
+        arms: Arms::Two,
+        reals: 2,
+        far: 0,
+    })?;
+    for real in &site.reals {
+        ends_tunnels_by_the_kernel(real)?;
+    }
+    site.balance(&format!(
+        "interfaces: [eth0, eth1]\nconnections: {{max: 20000}}\nservices:\n  - {{name: tun, address: \"{}\", scheduler: rr, \
+         method: tun, health: {{http: /healthz, via: vip, interval: 2s, timeout: 1s, initial: down}}, reals: [{}, {}]}}\n",
+        Vip::Tun.web(),
+        site.reals[0].address,
+        site.reals[1].address,
+    ))?;
+    let until = |wanted: [Place; 2]| {
+        poll("the checks to find out", Duration::from_secs(15), || {
+            let report: HealthReport = site.director.ask(&["health"])?;
+            let reals = report.services.iter().flat_map(|service| &service.reals);
+            let places: Vec<Place> = reals.map(|real| real.place).collect();
+            ensure!(places == wanted, "{report:?}");
+            Ok(())
+        })
+    };
+    until([Place::Up, Place::Up])?;
+    site.reals[0].break_tunnel()?;
+    until([Place::Down, Place::Up])?;
+    let own = format!("http://{}/healthz", site.reals[0].address);
+    site.director.host().run(&["curl", "-sf", &own])?;
+    let answers = site.client.curl(&Vip::Tun.url("/"), COUNT)?;
+    ensure!(answers.from("r2") == u64::from(COUNT), "{answers:?}");
+    site.reals[0].prepare(&[Vip::Dr, Vip::Tun], "tun")?;
+    until([Place::Up, Place::Up])
 }
 
 /// Real servers answer in turn.

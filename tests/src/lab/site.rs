@@ -176,13 +176,17 @@ impl Real {
         self.backend(&words).map(drop)
     }
 
-    /// Takes the program off that takes packets out of tunnels; [`prepare`](Self::prepare) puts it back.
+    /// Has nobody take packets out of tunnels any more, neither our program nor the kernel's device;
+    /// [`prepare`](Self::prepare) puts back what did.
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// There is neither.
     pub fn break_tunnel(&self) -> Result<()> {
         let links = self.pins.join("links");
+        if !links.exists() {
+            return self.host.ip(&["link set dev tunl0 down"]);
+        }
         fs::remove_dir_all(&links).with_context(|| format!("cannot remove {}", links.display()))
     }
 
