@@ -22,17 +22,21 @@ use serde_json::Value;
 
 const SECOND: Duration = Duration::from_secs(1);
 const VIP: &str = "192.0.2.80";
+const VIP6: &str = "2001:db8::80";
 const ADDRESS: &str = "10.0.0.11/24";
 const LBCTL: &str = env!("CARGO_BIN_EXE_lbctl");
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/backend-prep.sh");
 const LBD: &str = env!("CARGO_BIN_EXE_lbd");
 
 /// What tells of the network.
-const NETWORK: [&str; 4] = [
+const NETWORK: [&str; 6] = [
     "ip -4 -oneline address show",
-    "ip route show table all",
+    "ip -6 -oneline address show",
+    // Routes of addresses come in any order.
+    "ip route show table all | sort",
     "ip rule show",
     "grep -r . /proc/sys/net/ipv4/conf | sort",
+    "grep -rs . /proc/sys/net/ipv6/conf | sort",
 ];
 
 /// A real server with a router, a folder in the place of its disk, and a BPF file system of its own.
@@ -57,10 +61,14 @@ impl Real {
             )
             .unwrap();
         });
-        host.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1");
         host.run(
             "ip route add default via 10.0.0.254 dev eth0 proto dhcp src 10.0.0.11 metric 100",
         );
+        // An address that comes of the MAC would tell one machine from another.
+        host.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1");
+        host.run("ip link set dev eth0 addrgenmode none");
+        host.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=0");
+        ipv6(&host);
         let disk = tempfile::tempdir().unwrap();
         for folder in ["etc/sysctl.d", "etc/systemd/system/multi-user.target.wants"] {
             fs::create_dir_all(disk.path().join(folder)).unwrap();
@@ -146,6 +154,18 @@ impl Real {
     }
 }
 
+/// Its addresses of IPv6, and a route that it has of a router. The kernel makes the routes of addresses by and by.
+fn ipv6(host: &Host) {
+    for address in ["fe80::11", "fd00::11"] {
+        host.run(&format!("ip address add {address}/64 dev eth0 nodad"));
+        within(5 * SECOND, "the route of an address", || {
+            let line = format!("ip -6 route show table local {address}");
+            host.call(move || !shell(&line).is_empty())
+        });
+    }
+    host.run("ip route add default via fd00::254 dev eth0 proto ra metric 1024");
+}
+
 struct Daemon {
     child: Child,
     log: PathBuf,
@@ -175,7 +195,8 @@ fn said(output: &Output) -> String {
 fn shell(line: &str) -> String {
     let output = Command::new("sh").args(["-c", line]).output().unwrap();
     assert!(output.status.success(), "{line}: {}", said(&output));
-    said(&output)
+    // ip(8) complains of namespaces that others are just making or removing.
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Waits for a condition, and says how long it took.
@@ -218,6 +239,14 @@ fn one_real() -> Option<(Lan, Real)> {
     })
 }
 
+/// Whether the running kernel has a module, built in or to be loaded.
+fn has_module(name: &str) -> bool {
+    let modprobe = Command::new("modprobe")
+        .args(["--quiet", "--dry-run", name])
+        .status();
+    modprobe.is_ok_and(|status| status.success())
+}
+
 fn can_tunnel() -> bool {
     let can = lb_daemon::io::bpf::is_built_in();
     if !can {
@@ -240,6 +269,14 @@ fn undo_leaves_the_machine_as_it_was_to_the_last_byte() {
         (
             "--method nat --gateway 10.0.0.1".to_owned(),
             "default via 10.0.0.254 dev eth0 src 10.0.0.11 metric 100 → default via 10.0.0.1",
+        ),
+        (
+            format!("--vip {VIP6} --vip {VIP} --method dr"),
+            "2001:db8::80/128 on lo  ",
+        ),
+        (
+            "--method nat --gateway fd00::1 --gateway 10.0.0.1".to_owned(),
+            "IPv6 default route  absent → default via fd00::1 dev eth0 metric 1",
         ),
     ] {
         let mut lan = Lan::new();
@@ -331,13 +368,89 @@ fn a_real_server_without_preparation_takes_the_vip_from_the_director() {
 }
 
 #[test]
+fn a_real_server_tells_no_neighbour_of_its_ipv6_vip() {
+    if !ready() {
+        return;
+    }
+    let mut lan = Lan::new();
+    let client = lan.host("10.0.0.9/24");
+    client.run("ip address add fd00::9/64 dev eth0 nodad");
+    let real = Real::new(&mut lan, ADDRESS);
+    let ask = || {
+        let socket = UdpSocket::bind("[::]:0").unwrap();
+        socket.send_to(b"?", (VIP6, 9)).unwrap();
+    };
+    // Whom the client asks for the VIP, when its director is silent.
+    let answers = || {
+        client.call(move || {
+            run("ip route replace 2001:db8::/64 dev eth0");
+            run("ip neigh flush dev eth0");
+            ask();
+            let mut entry = String::new();
+            within(5 * SECOND, "an answer, or none", || {
+                entry = shell(&format!("ip neigh show {VIP6}"));
+                entry.contains("lladdr") || entry.contains("FAILED")
+            });
+            entry.contains("lladdr")
+        })
+    };
+    let prepare = format!("prepare --vip {VIP6} --method dr");
+    real.done(&prepare);
+    real.done("check");
+    assert!(!answers(), "an address on lo is nobody's neighbour");
+    real.host.run("sysctl -qw net.ipv6.conf.all.forwarding=1");
+    assert!(!answers(), "on a router neither");
+
+    // It asks for its clients by its own address, also when the VIP answers them.
+    let mac = real
+        .host
+        .call(|| shell("ip -oneline link show dev eth0 | sed 's/.*ether //;s/ .*//'"));
+    let mac = mac.trim().to_owned();
+    client.call(move || {
+        run("ip neigh flush dev eth0");
+        run(&format!("ip neigh replace fd00::11 lladdr {mac} dev eth0"));
+        run("ip route replace 2001:db8::/64 via fd00::11 dev eth0");
+    });
+    real.host.run("ip neigh flush dev eth0");
+    client.call(ask);
+    within(5 * SECOND, "the real server to ask for its client", || {
+        real.host
+            .call(|| shell("ip neigh show fd00::9").contains("lladdr"))
+    });
+    let known = client.call(|| shell(&format!("ip neigh show {VIP6}")));
+    assert_eq!(known, "", "the VIP asked for its client");
+
+    // Only who is told to speaks for others.
+    real.host
+        .run("sysctl -qw net.ipv6.conf.all.proxy_ndp=1 net.ipv6.conf.eth0.proxy_ndp=1");
+    real.host
+        .run(&format!("ip -6 neigh add proxy {VIP6} dev eth0"));
+    assert!(answers(), "a proxy answers");
+    let hint = "ip -6 neigh del proxy 2001:db8::80 dev eth0";
+    for line in ["check", &prepare] {
+        let said = real.refused(line);
+        assert!(said.contains(hint), "{said}");
+    }
+    let (status, said) = real.script(&prepare);
+    assert!(status == Some(1) && said.contains("proxy"), "{said}");
+}
+
+#[test]
 fn what_is_in_the_way_is_refused_before_anything_is_changed() {
     let Some((_lan, real)) = one_real() else {
         return;
     };
     real.host.run("ip address add 192.0.2.99/32 dev eth0");
+    real.host
+        .run("ip address add 2001:db8::99/128 dev eth0 nodad");
     let before = real.state();
     for (role, says) in [
+        (
+            "--vip 2001:db8::99 --method dr",
+            "ip address del 2001:db8::99/128 dev eth0",
+        ),
+        ("--vip fe80::80 --method dr", "link-local"),
+        ("--method nat --gateway fd00:9::1", "no network of eth0"),
         (
             "--vip 192.0.2.99 --method dr",
             "ip address del 192.0.2.99/32 dev eth0",
@@ -355,8 +468,22 @@ fn what_is_in_the_way_is_refused_before_anything_is_changed() {
     }
     let output = real.lbctl("prepare --vip web.example --method dr");
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    let output = real.lbctl("prepare --vip 2001:db8::1 --method dr");
-    assert!(said(&output).contains("IPv4 only"), "{}", said(&output));
+    let said_twice = real.refused("prepare --method nat --gateway fd00::1 --gateway fd00::2");
+    assert!(said_twice.contains("twice"), "{said_twice}");
+    if !has_module("ip6_tunnel") {
+        let none = real.refused(&format!("prepare --vip {VIP6} --method tun"));
+        assert!(
+            none.contains("only IPv4") && none.contains("ip6_tunnel"),
+            "{none}"
+        );
+    }
+    real.host.run("sysctl -qw net.ipv6.conf.lo.disable_ipv6=1");
+    let off = real.refused(&format!("prepare --vip {VIP6} --method dr"));
+    assert!(
+        off.contains("sysctl -w net.ipv6.conf.lo.disable_ipv6=0"),
+        "{off}"
+    );
+    real.host.run("sysctl -qw net.ipv6.conf.lo.disable_ipv6=0");
 
     // As an ordinary user, and where /proc/sys is read-only as in a container.
     let line = format!("prepare --vip {VIP} --method dr");
@@ -394,7 +521,7 @@ fn a_failure_half_way_is_rolled_back() {
     fs::remove_dir(real.path("etc/sysctl.d")).unwrap();
     fs::write(real.path("etc/sysctl.d"), "").unwrap();
     let before = real.state();
-    let said = real.refused(&format!("prepare --vip {VIP} --method dr"));
+    let said = real.refused(&format!("prepare --vip {VIP} --vip {VIP6} --method dr"));
     assert!(
         said.contains("60-lbd-backend.conf") && said.contains("everything is again as it was"),
         "{said}"
@@ -463,6 +590,7 @@ fn the_daemon_puts_back_within_a_second_what_somebody_resets() {
     real.host.run("ip link set eth0 up");
     real.host
         .run("ip route add default via 10.0.0.254 dev eth0 proto dhcp src 10.0.0.11 metric 100");
+    ipv6(&real.host);
     within(SECOND, "word of its return", || {
         daemon.said().contains("no longer so")
     });
@@ -481,6 +609,43 @@ fn the_daemon_puts_back_within_a_second_what_somebody_resets() {
     assert_eq!(daemon.child.wait().unwrap().code(), Some(10));
     fs::remove_file(real.path("lbd.log")).unwrap();
     same(&real.state(), &before, "afterwards");
+}
+
+#[test]
+fn the_daemon_puts_back_what_is_of_ipv6() {
+    let Some((_lan, real)) = one_real() else {
+        return;
+    };
+    let before = real.state();
+    for (role, reset, back) in [
+        (
+            format!("--vip {VIP6} --method dr"),
+            format!("ip address del {VIP6}/128 dev lo"),
+            "inet6 2001:db8::80/128 scope global",
+        ),
+        (
+            "--method nat --gateway fd00::1".to_owned(),
+            "ip route del default via fd00::1 dev eth0".to_owned(),
+            "default via fd00::1 dev eth0 proto static metric 1 ",
+        ),
+    ] {
+        real.done(&format!("prepare {role}"));
+        let mut daemon = real.daemon();
+        within(10 * SECOND, "the daemon to begin", || {
+            daemon.said().contains("keeps this machine a real server")
+        });
+        let is_there = || real.state().contains(back);
+        assert!(is_there(), "{}", real.state());
+        real.host.run(&reset);
+        let took = within(SECOND, "it to be put back", is_there);
+        println!("{reset}: back after {took:?}");
+        real.done("undo");
+        within(2 * SECOND, "the daemon to end", || {
+            daemon.child.try_wait().unwrap().is_some()
+        });
+        fs::remove_file(real.path("lbd.log")).unwrap();
+        same(&real.state(), &before, &role);
+    }
 }
 
 #[test]
@@ -512,15 +677,34 @@ fn the_script_sets_what_the_command_sets_and_undoes_it_as_well() {
         (format!("--vip {VIP} --vip 192.0.2.81 --method dr"), false),
         (format!("--vip {VIP} --method dr --interface eth1"), true),
         ("--method nat --gateway 10.0.0.1".to_owned(), false),
+        (
+            format!("--vip 2001:DB8::80 --vip {VIP} --vip 2001:db8::81 --method dr"),
+            false,
+        ),
+        (format!("--vip {VIP6} --method dr --interface eth1"), false),
+        (
+            "--method nat --gateway fd00::1 --gateway 10.0.0.1".to_owned(),
+            false,
+        ),
     ] {
         let mut lan = Lan::new();
         let mut reals = [(); 2].map(|()| Real::new(&mut lan, ADDRESS));
         for real in &mut reals {
             real.host.run("ip link add eth1 type veth peer name far");
+            for interface in ["eth1", "far"] {
+                real.host
+                    .run(&format!("ip link set dev {interface} addrgenmode none"));
+            }
             real.host
                 .run("ip link set eth1 address 02:00:00:00:00:01 up");
             real.host
                 .run("ip link set far address 02:00:00:00:00:02 up");
+            for interface in ["eth1", "far"] {
+                within(5 * SECOND, "the routes of an interface", || {
+                    let line = format!("ip -6 route show table local dev {interface}");
+                    real.host.call(move || !shell(&line).is_empty())
+                });
+            }
             if strict {
                 real.host.run("sysctl -qw net.ipv4.conf.all.rp_filter=1");
             }
@@ -554,6 +738,8 @@ fn the_script_refuses_and_rolls_back_as_the_command_does() {
         return;
     };
     real.host.run("ip address add 192.0.2.99/32 dev eth0");
+    real.host
+        .run("ip address add 2001:db8::99/128 dev eth0 nodad");
     let before = real.state();
     for (line, status, says) in [
         (
@@ -571,7 +757,29 @@ fn the_script_refuses_and_rolls_back_as_the_command_does() {
             1,
             "cannot be a virtual address",
         ),
-        ("prepare --vip web --method dr", 1, "no IPv4 address"),
+        ("prepare --vip web --method dr", 1, "no address"),
+        ("prepare --vip 192.0.2.300 --method dr", 1, "no address"),
+        ("prepare --vip 2001:db8::g --method dr", 1, "no address"),
+        (
+            "prepare --vip FE80::1 --method dr",
+            1,
+            "cannot be a virtual address",
+        ),
+        (
+            "prepare --vip 2001:db8::99 --method dr",
+            1,
+            "ip address del 2001:db8::99/128 dev eth0",
+        ),
+        (
+            "prepare --method nat --gateway fd00:9::1",
+            1,
+            "no network of eth0",
+        ),
+        (
+            "prepare --method nat --gateway fd00::1 --gateway fd00::2",
+            2,
+            "twice",
+        ),
         ("prepare --method dr", 1, "--vip"),
         (
             "prepare --method nat --gateway 10.9.9.9",

@@ -10,6 +10,7 @@ mod client;
 mod director;
 mod host;
 mod interrupt;
+mod ipv6;
 mod load;
 mod pace;
 mod pair;

@@ -167,13 +167,7 @@ impl Real {
     ///
     /// Something is in the way.
     pub fn prepare(&self, vips: &[Vip], method: &str) -> Result<()> {
-        let addresses: Vec<String> = vips.iter().map(|vip| vip.address().to_string()).collect();
-        let vips = addresses.iter().flat_map(|vip| ["--vip", vip.as_str()]);
-        let words: Vec<&str> = ["prepare", "--method", method, "--interface", "eth0"]
-            .into_iter()
-            .chain(vips)
-            .collect();
-        self.backend(&words).map(drop)
+        self.prepare_for(vips.iter().map(|vip| vip.address().into()), method)
     }
 
     /// Has nobody take packets out of tunnels any more, neither our program nor the kernel's device;

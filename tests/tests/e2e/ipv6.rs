@@ -1,6 +1,4 @@
 //! Do IPv6 clients get through, by each method?
-//!
-//! The site is the two-armed one, with IPv6 beside IPv4: `fd00:1::/64` in front, `fd00:2::/64` behind, hosts numbered alike.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -8,80 +6,41 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lb_daemon::api::types::{HealthReport, RealReport};
-use tests::lab::{Host, Real, Site, poll, port};
+use tests::lab::{Real, Site, Vip, poll, port};
 use tests::needs_lab;
 
 use crate::sites::{connections, two_armed};
 
-const DR: &str = "fd00:1::101";
-const NAT: &str = "fd00:1::103";
-const LOCAL: &str = "fd00:1::104";
-
-/// Gives a host an address.
-fn add(host: &Host, address: &str, interface: &str) -> Result<()> {
-    host.ip(&[&format!("address add {address} dev {interface} nodad")])
+/// A two-armed site with IPv6, its real servers prepared for direct routing.
+fn with_ipv6(reals: u8) -> Result<Site> {
+    let site = two_armed(reals)?;
+    site.add_ipv6()?;
+    for real in &site.reals {
+        real.prepare_for([Vip::Dr.address6().into()], "dr")?;
+    }
+    Ok(site)
 }
 
-/// The IPv6 address of a real server.
-fn address(index: usize) -> String {
-    format!("fd00:2::{}", 11 + index)
-}
-
-/// Gives every host of a site its IPv6 addresses and routes.
-fn with_ipv6(site: &Site) -> Result<()> {
-    let director = site.director.host();
-    let reals = site.reals.iter().map(|real| &real.host);
-    for host in [&site.client, &site.router, director]
-        .into_iter()
-        .chain(reals)
-    {
-        host.set(&[
-            ("ipv6/conf/all/accept_dad", "0"),
-            ("ipv6/conf/all/disable_ipv6", "0"),
-        ])?;
-    }
-    for (host, interface, address) in [
-        (&site.client, "eth0", "fd00:1::10/64"),
-        (&site.router, "front", "fd00:1::254/64"),
-        (&site.router, "back", "fd00:2::254/64"),
-        (director, "eth0", "fd00:1::1/64"),
-        (director, "eth1", "fd00:2::1/64"),
-    ] {
-        add(host, address, interface)?;
-    }
-    for vip in [DR, NAT, LOCAL] {
-        add(director, &format!("{vip}/128"), "eth0")?;
-    }
-    for host in [&site.router, director] {
-        host.set(&[("ipv6/conf/all/forwarding", "1")])?;
-    }
-    for (index, real) in site.reals.iter().enumerate() {
-        add(&real.host, &format!("{}/64", address(index)), "eth0")?;
-        add(&real.host, &format!("{DR}/128"), "lo")?;
-        real.host.ip(&[
-            "route add default via fd00:2::1",
-            "route add default via fd00:2::254 table 100",
-        ])?;
-        // In a batch, rules are of IPv4 only.
-        let rule = ["ip", "-6", "rule", "add", "from", DR, "lookup", "100"];
-        real.host.run(&rule)?;
-    }
-    Ok(())
+/// Where a service of the web is.
+fn web(vip: Vip) -> String {
+    format!("[{}]:80", vip.address6())
 }
 
 /// A service of each method, the real servers of two of them probed.
 fn configuration(reals: &[Real]) -> String {
     let mut text = "interfaces: [eth0, eth1]\nconnections: {max: 20000}\nservices:\n".to_owned();
     for (name, vip, method, port) in [
-        ("dr", DR, "dr", port::WEB),
-        ("nat", NAT, "nat", port::NAT_WEB),
+        ("dr", Vip::Dr, "dr", port::WEB),
+        ("nat", Vip::Nat, "nat", port::NAT_WEB),
     ] {
-        let reals: Vec<String> = (0..reals.len())
-            .map(|index| format!("\"[{}]:{port}\"", address(index)))
+        let vip = web(vip);
+        let reals: Vec<String> = reals
+            .iter()
+            .map(|real| format!("\"[{}]:{port}\"", real.address6()))
             .collect();
         writeln!(
             text,
-            "  - name: {name}\n    protocol: tcp\n    address: \"[{vip}]:80\"\n    scheduler: rr\n    method: {method}\n    \
+            "  - name: {name}\n    protocol: tcp\n    address: \"{vip}\"\n    scheduler: rr\n    method: {method}\n    \
              health: {{tcp: {{}}, interval: 1s, timeout: 500ms}}\n    reals:"
         )
         .expect("a string takes everything");
@@ -90,8 +49,9 @@ fn configuration(reals: &[Real]) -> String {
         }
     }
     text.push_str(&format!(
-        "  - name: local\n    protocol: tcp\n    address: \"[{LOCAL}]:80\"\n    scheduler: rr\n    method: dr\n    \
-         reals:\n      - {{address: \"[fd00:1::1]:80\"}}\n"
+        "  - name: local\n    protocol: tcp\n    address: \"{}\"\n    scheduler: rr\n    method: dr\n    \
+         reals:\n      - {{address: \"[fd00:1::1]:80\"}}\n",
+        web(Vip::Local)
     ));
     text
 }
@@ -119,56 +79,59 @@ fn balance(site: &mut Site) -> Result<()> {
 #[test]
 fn requests_over_ipv6_come_through_by_each_method() -> Result<()> {
     needs_lab!();
-    let mut site = two_armed(2)?;
-    with_ipv6(&site)?;
+    let mut site = with_ipv6(2)?;
     site.serve_locally()?;
     balance(&mut site)?;
-    for (name, vip) in [("dr", DR), ("nat", NAT)] {
-        let answers = site.client.curl(&format!("http://[{vip}]/"), 40)?;
+    for (name, vip) in [("dr", Vip::Dr), ("nat", Vip::Nat)] {
+        let answers = site.client.curl(&format!("http://{}/", web(vip)), 40)?;
         ensure!(answers.failures.is_empty(), "{name}: {answers:?}");
         for real in &site.reals {
             let count = answers.from(real.host.name());
             ensure!(count == 20, "{name}: {answers:?}");
         }
     }
-    let answers = site.client.curl(&format!("http://[{LOCAL}]/"), 10)?;
+    let answers = site
+        .client
+        .curl(&format!("http://{}/", web(Vip::Local)), 10)?;
     ensure!(
         answers.from(site.director.host().name()) == 10,
         "{answers:?}"
     );
 
-    let listed = connections(&site, &["-t", &format!("[{NAT}]:80")])?;
+    let listed = connections(&site, &["-t", &web(Vip::Nat)])?;
     ensure!(listed.len() >= 40, "{} connections", listed.len());
     ensure!(
         listed.iter().all(|c| c.client.starts_with("[fd00:1::10]:")
-            && c.vip == format!("[{NAT}]:80")
+            && c.vip == web(Vip::Nat)
             && c.real.starts_with("[fd00:2::1")),
         "{listed:?}"
     );
     let text = site.director.lbctl(&["list"])?;
-    ensure!(text.contains(&format!("[{DR}]:80")), "{text}");
-    ensure!(text.contains(&format!("[{}]:80", address(0))), "{text}");
+    ensure!(text.contains(&web(Vip::Dr)), "{text}");
+    ensure!(
+        text.contains(&format!("[{}]:80", site.reals[0].address6())),
+        "{text}"
+    );
     Ok(())
 }
 
 #[test]
 fn ipv6_connections_go_on_through_a_restart_of_the_daemon() -> Result<()> {
     needs_lab!();
-    let mut site = two_armed(1)?;
-    with_ipv6(&site)?;
+    let mut site = with_ipv6(1)?;
     balance(&mut site)?;
     // A connection of each method that stays open all the time.
     let mut open = Vec::new();
-    for vip in [DR, NAT] {
-        let address = format!("[{vip}]:80").parse::<SocketAddr>()?;
-        open.push((vip, site.client.visit(address, None)?));
+    for vip in [Vip::Dr, Vip::Nat] {
+        let address = SocketAddr::new(vip.address6().into(), 80);
+        open.push((address, site.client.visit(address, None)?));
     }
     let mut goes_on = |when: &str| -> Result<()> {
         for (vip, visit) in &mut open {
             let name = visit.ask().with_context(|| format!("{vip}, {when}"))?;
             ensure!(name == "r1", "{vip}, {when}: {name}");
         }
-        let answers = site.client.curl(&format!("http://[{NAT}]/"), 5)?;
+        let answers = site.client.curl(&format!("http://{}/", web(Vip::Nat)), 5)?;
         ensure!(answers.from("r1") == 5, "{when}: {answers:?}");
         Ok(())
     };
@@ -176,7 +139,7 @@ fn ipv6_connections_go_on_through_a_restart_of_the_daemon() -> Result<()> {
     site.director.kill()?;
     goes_on("without a daemon")?;
     site.director.start()?;
-    let listed = connections(&site, &["-t", &format!("[{NAT}]:80")])?;
+    let listed = connections(&site, &["-t", &web(Vip::Nat)])?;
     ensure!(listed.len() >= 10, "{} connections", listed.len());
     goes_on("with its successor")
 }

@@ -1,6 +1,6 @@
 //! `backend prepare`, `check`, `undo`: on a real server, without a daemon.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -45,17 +45,17 @@ struct Prepare {
 #[derive(Clone, Debug, Args)]
 struct RoleArg {
     /// A virtual address that it serves; again for another.
-    #[arg(long = "vip", value_name = "VIP", requires = "method", value_parser = vip)]
-    vips: Vec<Ipv4Addr>,
+    #[arg(long = "vip", value_name = "VIP", requires = "method", value_parser = address)]
+    vips: Vec<IpAddr>,
     /// How packets reach it: dr, tun or nat.
     #[arg(long, value_name = "METHOD")]
     method: Option<Method>,
     /// Where packets for it come in; the interface of the default route unless named.
     #[arg(long, value_name = "INTERFACE", requires = "method")]
     interface: Option<String>,
-    /// With nat: have replies go by way of this director.
-    #[arg(long, value_name = "DIRECTOR", requires = "method")]
-    gateway: Option<Ipv4Addr>,
+    /// With nat: have replies go by way of this director; again for its other family.
+    #[arg(long = "gateway", value_name = "DIRECTOR", requires = "method", value_parser = address)]
+    gateways: Vec<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -167,14 +167,23 @@ impl RoleArg {
                         .hint("name the interface on which packets for this machine come in")
                 })?,
         };
-        let mut vips = self.vips;
-        vips.sort_unstable();
-        vips.dedup();
+        let (mut vips, mut gateways) = (self.vips, self.gateways);
+        for addresses in [&mut vips, &mut gateways] {
+            addresses.sort_unstable();
+            addresses.dedup();
+        }
+        let families =
+            |is_family: fn(&IpAddr) -> bool| gateways.iter().filter(|a| is_family(a)).count();
+        if families(IpAddr::is_ipv4) > 1 || families(IpAddr::is_ipv6) > 1 {
+            return Err(Problem::invalid("--gateway twice for one family")
+                .hint("name the address that the directors share, which a virtual router moves between them")
+                .into());
+        }
         Ok(Role {
             method,
             vips,
             interface,
-            gateway: self.gateway,
+            gateways,
         })
     }
 }
@@ -247,14 +256,9 @@ impl From<&Change> for ChangeLine {
     }
 }
 
-fn vip(text: &str) -> Result<Ipv4Addr, String> {
-    match text.parse::<std::net::IpAddr>() {
-        Ok(std::net::IpAddr::V4(address)) => Ok(address),
-        Ok(std::net::IpAddr::V6(_)) => {
-            Err("a real server is prepared for virtual addresses of IPv4 only".to_owned())
-        }
-        Err(_) => Err("takes an IPv4 address, such as 192.0.2.80".to_owned()),
-    }
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse()
+        .map_err(|_| "takes an address, such as 192.0.2.80 or 2001:db8::80".to_owned())
 }
 
 fn refused(what: &str, err: &BackendError) -> Problem {

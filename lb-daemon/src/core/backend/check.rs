@@ -1,5 +1,7 @@
 //! Is a machine the real server that it is to be?
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
 use super::facts::Facts;
@@ -91,30 +93,50 @@ pub fn prepare_command(role: &Role) -> String {
         " --method {} --interface {}",
         role.method, role.interface
     ));
-    if let Some(gateway) = role.gateway {
+    for gateway in &role.gateways {
         command.push_str(&format!(" --gateway {gateway}"));
     }
     command
 }
 
-/// The header of a tunnel, in bytes.
-const TUNNEL_HEADER: u32 = 20;
-/// The headers of IPv4 and TCP, in bytes.
-const HEADERS: u32 = 40;
+/// The header of IPv4, in bytes; that of IPv6 is twice as long.
+const HEADER: u32 = 20;
+/// The header of TCP, in bytes.
+const TCP_HEADER: u32 = 20;
 
 /// A tunnel leaves less room in a packet.
-fn room(role: &Role, facts: &Facts) -> Option<Finding> {
-    let mtu = facts.interfaces.get(&role.interface)?.mtu;
-    if role.method != Method::Tun {
-        return None;
+fn room(role: &Role, facts: &Facts) -> Vec<Finding> {
+    let Some(interface) = facts.interfaces.get(&role.interface) else {
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    if role.method == Method::Tun && role.has_vips4() {
+        let mss = interface.mtu.saturating_sub(2 * HEADER + TCP_HEADER);
+        let route = facts.default_route();
+        let command = route.map(|route| format!("ip route change {route} advmss {mss}"));
+        all.push(less_room("MTU", role, interface.mtu, HEADER, command));
     }
-    let room = mtu.saturating_sub(TUNNEL_HEADER);
-    let mss = room.saturating_sub(HEADERS);
-    let route = facts
-        .default_route()
-        .map(|route| format!("ip route change {route} advmss {mss}"));
-    Some(Finding {
-        item: format!("MTU of {}", role.interface),
+    if role.method == Method::Tun && role.has_vips6() {
+        let mss = interface.mtu.saturating_sub(4 * HEADER + TCP_HEADER);
+        // One that a router advertises would be advertised again.
+        let command = Some(format!(
+            "ip -6 route add DESTINATION via ROUTER advmss {mss}"
+        ));
+        all.push(less_room(
+            "IPv6 MTU",
+            role,
+            interface.mtu,
+            2 * HEADER,
+            command,
+        ));
+    }
+    all
+}
+
+fn less_room(what: &str, role: &Role, mtu: u32, header: u32, command: Option<String>) -> Finding {
+    let room = mtu.saturating_sub(header);
+    Finding {
+        item: format!("{what} of {}", role.interface),
         standing: Standing::Advice,
         found: format!("{mtu}: a packet in a tunnel has room for {room} bytes"),
         wanted: None,
@@ -123,35 +145,54 @@ fn room(role: &Role, facts: &Facts) -> Option<Finding> {
              need a smaller MSS"
                 .to_owned(),
         ),
-        command: route,
-    })
+        command,
+    }
 }
 
-/// Where replies go.
-fn replies(role: &Role, facts: &Facts) -> Option<Finding> {
-    if role.gateway.is_some() {
-        return None;
+/// Where replies go, in each family that is served. Who serves by nat need not name what.
+fn replies(role: &Role, facts: &Facts) -> Vec<Finding> {
+    let serves = |is_family: fn(&IpAddr) -> bool| role.vips.iter().any(is_family);
+    let gateway = |is_family: fn(&IpAddr) -> bool| role.gateways.iter().any(is_family);
+    let mut all = Vec::new();
+    let unnamed = role.vips.is_empty() && role.gateways.is_empty();
+    if (serves(IpAddr::is_ipv4) || unnamed) && !gateway(IpAddr::is_ipv4) {
+        let route = facts.default_route().map(ToString::to_string);
+        all.extend(replies_by("replies", "ip route", role.method, route));
     }
-    let advice = |found: String, why: &str, command: &str| {
+    if serves(IpAddr::is_ipv6) && !gateway(IpAddr::is_ipv6) {
+        let route = facts.default_route6().map(ToString::to_string);
+        all.extend(replies_by(
+            "IPv6 replies",
+            "ip -6 route",
+            role.method,
+            route,
+        ));
+    }
+    all
+}
+
+fn replies_by(item: &str, ip: &str, method: Method, route: Option<String>) -> Option<Finding> {
+    let advice = |found: String, why: &str, command: String| {
         Some(Finding {
-            item: "replies".to_owned(),
+            item: item.to_owned(),
             standing: Standing::Advice,
             found,
             wanted: None,
             why: Some(why.to_owned()),
-            command: Some(command.to_owned()),
+            command: Some(command),
         })
     };
-    match (role.method, facts.default_route()) {
+    let none = || "no default route".to_owned();
+    match (method, route) {
         (Method::Nat, route) => advice(
-            route.map_or("no default route".to_owned(), ToString::to_string),
+            route.unwrap_or_else(none),
             "with nat replies must go by way of the director",
-            "lbctl backend prepare --method nat --gateway DIRECTOR",
+            "lbctl backend prepare --method nat --gateway DIRECTOR".to_owned(),
         ),
         (_, None) => advice(
-            "no default route".to_owned(),
+            none(),
             "clients beyond the networks of this machine get no replies",
-            "ip route add default via ROUTER",
+            format!("{ip} add default via ROUTER"),
         ),
         (_, Some(_)) => None,
     }

@@ -1,11 +1,12 @@
 //! What is a machine like?
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
-use super::setting::{Decap, DefaultRoute, Setting, Sysctl, TUNNEL, TunnelState};
+use super::setting::{Decap, DefaultRoute, Gateway6, Setting, Sysctl, Tunnel, TunnelState};
 
 /// What was seen of a machine, as far as it matters to a real server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,12 +15,16 @@ pub struct Facts {
     pub interfaces: BTreeMap<String, Interface>,
     /// Its addresses.
     pub addresses: Vec<Address>,
-    /// The default routes of its main table.
+    /// The default routes of IPv4 in its main table.
     pub default_routes: Vec<DefaultRoute>,
+    /// The default routes of IPv6 in its main table.
+    pub default_routes6: Vec<DefaultRoute6>,
+    /// Addresses of IPv6 for which it answers in the name of others, with the interface.
+    pub proxies: Vec<(IpAddr, String)>,
     /// Kernel parameters that exist.
     pub sysctls: BTreeMap<Sysctl, String>,
-    /// The kernel has a tunnel device, or a module for one.
-    pub can_tunnel: bool,
+    /// The tunnel devices that the kernel has, or modules for them.
+    pub tunnels: Vec<Tunnel>,
     /// This `lbctl` has the XDP program inside.
     pub can_decap: bool,
     /// What the XDP program does.
@@ -41,7 +46,18 @@ pub struct Address {
     /// Its interface.
     pub interface: String,
     /// The address, with the network around it.
-    pub net: Ipv4Net,
+    pub net: IpNet,
+}
+
+/// A default route of IPv6 in the main table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultRoute6 {
+    /// The next router; none: there are several, or everything is on the interface's own network.
+    pub gateway: Option<Ipv6Addr>,
+    /// The interface; empty where there are several.
+    pub interface: String,
+    /// The smaller is preferred.
+    pub metric: u32,
 }
 
 impl Facts {
@@ -56,8 +72,9 @@ impl Facts {
                 address: *address,
                 present: self.vip_on_lo(*address),
             },
-            Setting::Tunnel { .. } => Setting::Tunnel {
-                state: match self.interfaces.get(TUNNEL) {
+            Setting::Tunnel { device, .. } => Setting::Tunnel {
+                device: *device,
+                state: match self.interfaces.get(device.device()) {
                     None => TunnelState::Absent,
                     Some(Interface { up: false, .. }) => TunnelState::Down,
                     Some(Interface { up: true, .. }) => TunnelState::Up,
@@ -69,29 +86,74 @@ impl Facts {
             Setting::DefaultRoute { .. } => Setting::DefaultRoute {
                 route: self.default_route().cloned(),
             },
+            Setting::Gateway6 { route, .. } => Setting::Gateway6 {
+                route: route.clone(),
+                present: self
+                    .default_routes6
+                    .iter()
+                    .any(|found| found.metric == Gateway6::METRIC && found.leads_by(route)),
+            },
         }
     }
 
-    /// The default route in use.
+    /// Whether the kernel has a tunnel device, or a module for it.
+    pub fn can_tunnel(&self, device: Tunnel) -> bool {
+        self.tunnels.contains(&device)
+    }
+
+    /// The default route of IPv6 in use.
+    pub fn default_route6(&self) -> Option<&DefaultRoute6> {
+        self.default_routes6.iter().min_by_key(|route| route.metric)
+    }
+
+    /// The default route of IPv4 in use.
     pub fn default_route(&self) -> Option<&DefaultRoute> {
         self.default_routes.iter().min_by_key(|route| route.metric)
     }
 
-    /// The addresses of an interface, in order.
+    /// The IPv4 addresses of an interface, in order.
     pub(super) fn addresses_of(&self, interface: &str) -> Vec<Ipv4Addr> {
         let own = self.addresses.iter().filter(|a| a.interface == interface);
-        let mut own: Vec<Ipv4Addr> = own.map(|a| a.net.addr()).collect();
+        let mut own: Vec<Ipv4Addr> = own.filter_map(|a| ipv4(a.net.addr())).collect();
         own.sort_unstable();
         own.dedup();
         own
     }
 
-    fn vip_on_lo(&self, address: Ipv4Addr) -> bool {
+    fn vip_on_lo(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|a| is_vip(a, address))
     }
 }
 
 /// Whether this is a virtual address as it must be: on `lo`, with no network around it.
-pub(super) fn is_vip(found: &Address, address: Ipv4Addr) -> bool {
-    found.interface == "lo" && found.net.addr() == address && found.net.prefix_len() == 32
+pub(super) fn is_vip(found: &Address, address: IpAddr) -> bool {
+    found.interface == "lo" && found.net == IpNet::from(address)
+}
+
+impl DefaultRoute6 {
+    /// Whether it leads by way of this director.
+    pub(super) fn leads_by(&self, route: &Gateway6) -> bool {
+        self.gateway == Some(route.gateway) && self.interface == route.interface
+    }
+}
+
+/// As ip(8) shows it.
+impl fmt::Display for DefaultRoute6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("default")?;
+        if let Some(gateway) = self.gateway {
+            write!(f, " via {gateway}")?;
+        }
+        if !self.interface.is_empty() {
+            write!(f, " dev {}", self.interface)?;
+        }
+        write!(f, " metric {}", self.metric)
+    }
+}
+
+fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
 }

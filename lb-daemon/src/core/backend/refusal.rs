@@ -1,9 +1,9 @@
 //! Why can a machine not be made a real server as it was asked for?
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::role::Method;
-use super::setting::{DefaultRoute, TUNNEL};
+use super::setting::DefaultRoute;
 
 /// Something is in the way. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,15 +23,15 @@ pub enum Refusal {
     #[error(
         "{0} cannot be a virtual address: it is {1}; hint: name the address of the service, as the director has it"
     )]
-    NotAnAddress(Ipv4Addr, &'static str),
+    NotAnAddress(IpAddr, &'static str),
     /// A virtual address is somewhere else, too.
     #[error(
-        "{vip} is an address of {interface}, where ARP tells of it; \
+        "{vip} is an address of {interface}, which tells the network of it; \
          hint: ip address del {vip}/{prefix} dev {interface}"
     )]
     VipElsewhere {
         /// The virtual address.
-        vip: Ipv4Addr,
+        vip: IpAddr,
         /// Where it is.
         interface: String,
         /// The length of its network's prefix.
@@ -44,7 +44,7 @@ pub enum Refusal {
     )]
     VipWithNetwork {
         /// The virtual address.
-        vip: Ipv4Addr,
+        vip: IpAddr,
         /// The length of its network's prefix.
         prefix: u8,
     },
@@ -54,15 +54,39 @@ pub enum Refusal {
     )]
     VipWithNat {
         /// The virtual address.
-        vip: Ipv4Addr,
+        vip: IpAddr,
         /// Where it is.
         interface: String,
         /// The length of its network's prefix.
         prefix: u8,
     },
+    /// The machine answers neighbour solicitations for a virtual address in the name of others.
+    #[error(
+        "{interface} is a proxy for {vip}, and tells the network of it; hint: ip -6 neigh del proxy {vip} dev {interface}"
+    )]
+    VipProxied {
+        /// The virtual address.
+        vip: IpAddr,
+        /// Which interface answers.
+        interface: String,
+    },
+    /// The kernel has no IPv6.
+    #[error(
+        "this kernel has no IPv6; hint: load its module `ipv6`, or boot without `ipv6.disable=1`"
+    )]
+    NoIpv6,
+    /// An interface has no IPv6.
+    #[error("IPv6 is switched off on {0}; hint: sysctl -w net.ipv6.conf.{0}.disable_ipv6=0")]
+    Ipv6Off(String),
+    /// Nothing takes packets of IPv6 out of tunnels.
+    #[error(
+        "this kernel has no ip6tnl0 device and no module for one, and the XDP program takes only IPv4 out of tunnels; \
+         hint: install the kernel's module ip6_tunnel, or use another method for IPv6"
+    )]
+    NoTunnel6,
     /// Nothing takes packets out of tunnels.
     #[error(
-        "this kernel has no {TUNNEL} device and no module for one, and this lbctl has no XDP program inside; \
+        "this kernel has no tunl0 device and no module for one, and this lbctl has no XDP program inside; \
          hint: install the kernel's module ipip, or an lbctl that was built with `cargo xtask build`"
     )]
     NoTunnel,
@@ -84,13 +108,19 @@ pub enum Refusal {
     )]
     GatewayFarAway {
         /// The gateway.
-        gateway: Ipv4Addr,
+        gateway: IpAddr,
         /// The interface.
         interface: String,
     },
     /// The gateway is this machine.
     #[error("the gateway {0} is an address of this machine; hint: name the director's")]
-    GatewayIsSelf(Ipv4Addr),
+    GatewayIsSelf(IpAddr),
+    /// Another default route has the first place.
+    #[error(
+        "another IPv6 default route has metric 1, and ours could not come before it; \
+         hint: `ip -6 route show default` shows it; give it a greater metric"
+    )]
+    MetricTaken,
     /// The default route could not be put back.
     #[error(
         "the default route `{0}` has several hops or metrics of its own, and could not be put back as it was; \

@@ -1,7 +1,7 @@
 //! What is a machine to be?
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -12,12 +12,12 @@ pub struct Role {
     /// How packets reach it.
     pub method: Method,
     /// The virtual addresses that it serves, each once. With NAT these are not its own.
-    pub vips: Vec<Ipv4Addr>,
+    pub vips: Vec<IpAddr>,
     /// The interface on which packets for it come in.
     pub interface: String,
-    /// The director, if its replies are to go there (NAT).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway: Option<Ipv4Addr>,
+    /// The director, if its replies are to go there (NAT): an address for each family that it is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateways: Vec<IpAddr>,
 }
 
 /// How packets reach a real server.
@@ -62,15 +62,27 @@ impl FromStr for Method {
     }
 }
 
+impl Role {
+    /// Whether some virtual address of IPv4 is to be this machine's.
+    pub(super) fn has_vips4(&self) -> bool {
+        self.method.has_vips() && self.vips.iter().any(IpAddr::is_ipv4)
+    }
+
+    /// Whether some virtual address of IPv6 is to be this machine's.
+    pub(super) fn has_vips6(&self) -> bool {
+        self.method.has_vips() && self.vips.iter().any(IpAddr::is_ipv6)
+    }
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "method {}, interface {}", self.method, self.interface)?;
         for vip in &self.vips {
             write!(f, ", VIP {vip}")?;
         }
-        match self.gateway {
-            Some(gateway) => write!(f, ", gateway {gateway}"),
-            None => Ok(()),
+        for gateway in &self.gateways {
+            write!(f, ", gateway {gateway}")?;
         }
+        Ok(())
     }
 }

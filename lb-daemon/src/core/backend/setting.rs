@@ -1,14 +1,11 @@
 //! What of a machine is changed to make it a real server?
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-/// The kernel's own IP-in-IP device, which takes packets out of any tunnel that ends at this machine.
-pub const TUNNEL: &str = "tunl0";
-
-/// The label of virtual addresses on `lo`.
+/// The label of virtual addresses on `lo`. Addresses of IPv6 have none.
 pub const LABEL: &str = "lo:lbd";
 
 /// One thing of a machine, and how it is.
@@ -26,12 +23,14 @@ pub enum Setting {
     /// A virtual address on `lo`, alone in its network.
     Vip {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Whether it is there.
         present: bool,
     },
-    /// The kernel's tunnel device.
+    /// A tunnel device of the kernel.
     Tunnel {
+        /// Which one.
+        device: Tunnel,
         /// How it is.
         state: TunnelState,
     },
@@ -40,14 +39,22 @@ pub enum Setting {
         /// What it does; `None`: it is not there.
         decap: Option<Decap>,
     },
-    /// The route of all that is not on a network of the machine.
+    /// The IPv4 route of all that is not on a network of the machine.
     DefaultRoute {
         /// The route, if there is one.
         route: Option<DefaultRoute>,
     },
+    /// An IPv6 default route before all others. Those stay: a router advertises them again and again.
+    Gateway6 {
+        /// The route.
+        #[serde(flatten)]
+        route: Gateway6,
+        /// Whether it is there.
+        present: bool,
+    },
 }
 
-/// A parameter `net.ipv4.conf.INTERFACE.KEY`.
+/// A parameter `net.ipv4.conf.INTERFACE.KEY`, or of `net.ipv6`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Sysctl {
     /// An interface, or `all`.
@@ -56,8 +63,8 @@ pub struct Sysctl {
     pub key: Key,
 }
 
-/// Parameters that matter to a real server. Each has effect as the larger of its values for `all` and for the
-/// interface.
+/// Parameters that matter to a real server. Each of IPv4 has effect as the larger of its values for `all` and for the
+/// interface, that of IPv6 as the interface has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Key {
@@ -67,14 +74,50 @@ pub enum Key {
     ArpAnnounce,
     /// Whether packets are dropped whose sender is reached another way.
     RpFilter,
+    /// Whether the interface has no IPv6.
+    DisableIpv6,
 }
 
 impl Key {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::ArpIgnore, Self::ArpAnnounce, Self::RpFilter];
+    pub const ALL: [Self; 4] = [
+        Self::ArpIgnore,
+        Self::ArpAnnounce,
+        Self::RpFilter,
+        Self::DisableIpv6,
+    ];
 }
 
-/// How the kernel's tunnel device is.
+/// The kernel's own device that takes packets out of any tunnel that ends at this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tunnel {
+    /// IPv4 in IPv4.
+    #[serde(rename = "tunl0")]
+    Ip4,
+    /// IPv6 in IPv6.
+    #[serde(rename = "ip6tnl0")]
+    Ip6,
+}
+
+impl Tunnel {
+    /// The device.
+    pub const fn device(self) -> &'static str {
+        match self {
+            Self::Ip4 => "tunl0",
+            Self::Ip6 => "ip6tnl0",
+        }
+    }
+
+    /// The module of the kernel that brings it.
+    pub const fn module(self) -> &'static str {
+        match self {
+            Self::Ip4 => "ipip",
+            Self::Ip6 => "ip6_tunnel",
+        }
+    }
+}
+
+/// How a tunnel device of the kernel is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TunnelState {
@@ -137,6 +180,20 @@ impl DefaultRoute {
     }
 }
 
+/// An IPv6 default route by way of the director.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gateway6 {
+    /// The director.
+    pub gateway: Ipv6Addr,
+    /// The interface that leads to it.
+    pub interface: String,
+}
+
+impl Gateway6 {
+    /// Its metric: the most preferred that there is.
+    pub const METRIC: u32 = 1;
+}
+
 /// From one state of a thing to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -152,9 +209,10 @@ impl Setting {
         match (self, other) {
             (Self::Sysctl { name, .. }, Self::Sysctl { name: other, .. }) => name == other,
             (Self::Vip { address, .. }, Self::Vip { address: other, .. }) => address == other,
-            (Self::Tunnel { .. }, Self::Tunnel { .. })
-            | (Self::Decap { .. }, Self::Decap { .. })
+            (Self::Tunnel { device, .. }, Self::Tunnel { device: other, .. }) => device == other,
+            (Self::Decap { .. }, Self::Decap { .. })
             | (Self::DefaultRoute { .. }, Self::DefaultRoute { .. }) => true,
+            (Self::Gateway6 { route, .. }, Self::Gateway6 { route: other, .. }) => route == other,
             _ => false,
         }
     }
@@ -163,10 +221,11 @@ impl Setting {
     pub fn item(&self) -> String {
         match self {
             Self::Sysctl { name, .. } => name.to_string(),
-            Self::Vip { address, .. } => format!("{address}/32 on lo"),
-            Self::Tunnel { .. } => TUNNEL.to_owned(),
+            Self::Vip { address, .. } => format!("{} on lo", host_net(*address)),
+            Self::Tunnel { device, .. } => device.device().to_owned(),
             Self::Decap { .. } => "XDP program decap".to_owned(),
             Self::DefaultRoute { .. } => "default route".to_owned(),
+            Self::Gateway6 { .. } => "IPv6 default route".to_owned(),
         }
     }
 
@@ -177,7 +236,7 @@ impl Setting {
             Self::Sysctl { value, .. } => value.clone().unwrap_or_else(absent),
             Self::Vip { present: true, .. } => "present".to_owned(),
             Self::Vip { present: false, .. } => absent(),
-            Self::Tunnel { state } => match state {
+            Self::Tunnel { state, .. } => match state {
                 TunnelState::Absent => absent(),
                 TunnelState::Down => "down".to_owned(),
                 TunnelState::Up => "up".to_owned(),
@@ -189,6 +248,8 @@ impl Setting {
             }
             Self::DefaultRoute { route: None } => absent(),
             Self::DefaultRoute { route: Some(route) } => route.to_string(),
+            Self::Gateway6 { present: false, .. } => absent(),
+            Self::Gateway6 { route, .. } => route.to_string(),
         }
     }
 
@@ -199,16 +260,26 @@ impl Setting {
             Self::Vip {
                 address,
                 present: true,
-            } => format!("ip address add {address}/32 dev lo label {LABEL}"),
-            Self::Vip { address, .. } => format!("ip address del {address}/32 dev lo"),
-            Self::Tunnel { state } => match state {
-                TunnelState::Absent => "modprobe -r ipip".to_owned(),
-                TunnelState::Down => format!("ip link set {TUNNEL} down"),
-                TunnelState::Up => format!("modprobe ipip && ip link set {TUNNEL} up"),
+            } => match address {
+                IpAddr::V4(vip) => format!("ip address add {vip}/32 dev lo label {LABEL}"),
+                IpAddr::V6(vip) => format!("ip address add {vip}/128 dev lo nodad preferred_lft 0"),
             },
+            Self::Vip { address, .. } => format!("ip address del {} dev lo", host_net(*address)),
+            Self::Tunnel { device, state } => {
+                let (device, module) = (device.device(), device.module());
+                match state {
+                    TunnelState::Absent => format!("modprobe -r {module}"),
+                    TunnelState::Down => format!("ip link set {device} down"),
+                    TunnelState::Up => format!("modprobe {module} && ip link set {device} up"),
+                }
+            }
             Self::Decap { .. } => return None,
             Self::DefaultRoute { route: Some(route) } => format!("ip route replace {route}"),
             Self::DefaultRoute { route: None } => "ip route del default".to_owned(),
+            Self::Gateway6 { route, present } => {
+                let verb = if *present { "add" } else { "del" };
+                format!("ip -6 route {verb} {route}")
+            }
         })
     }
 }
@@ -224,16 +295,19 @@ impl Sysctl {
 
     /// Its file below `/proc/sys`.
     pub fn path(&self) -> String {
-        format!("net/ipv4/conf/{}/{}", self.interface, self.key.name())
+        let (family, key) = self.key.name();
+        format!("net/{family}/conf/{}/{key}", self.interface)
     }
 }
 
 impl Key {
-    const fn name(self) -> &'static str {
+    /// Its family and its name.
+    const fn name(self) -> (&'static str, &'static str) {
         match self {
-            Self::ArpIgnore => "arp_ignore",
-            Self::ArpAnnounce => "arp_announce",
-            Self::RpFilter => "rp_filter",
+            Self::ArpIgnore => ("ipv4", "arp_ignore"),
+            Self::ArpAnnounce => ("ipv4", "arp_announce"),
+            Self::RpFilter => ("ipv4", "rp_filter"),
+            Self::DisableIpv6 => ("ipv6", "disable_ipv6"),
         }
     }
 }
@@ -246,6 +320,20 @@ impl fmt::Display for Sysctl {
         } else {
             f.write_str(&self.path().replace('/', "."))
         }
+    }
+}
+
+/// A network that is one address alone.
+fn host_net(address: IpAddr) -> ipnet::IpNet {
+    address.into()
+}
+
+/// As ip(8) takes it.
+impl fmt::Display for Gateway6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { gateway, interface } = self;
+        let metric = Self::METRIC;
+        write!(f, "default via {gateway} dev {interface} metric {metric}")
     }
 }
 

@@ -1,24 +1,26 @@
 //! Machines as they are found, and what has to be done to each.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::check::{Standing, check, is_ready};
-use super::facts::{Address, Interface};
+use super::facts::{Address, DefaultRoute6, Interface};
 use super::plan::{missing, prepare, remember, undo};
-use super::setting::{Decap, DefaultRoute, Key, Sysctl, TUNNEL, TunnelState};
+use super::setting::{Decap, DefaultRoute, Gateway6, Key, Sysctl, Tunnel, TunnelState};
 use super::*;
 
-const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
-const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 81);
+const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 80));
+const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 81));
 const RIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
-const DIRECTOR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const DIRECTOR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const VIP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80));
+const DIRECTOR6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 
 fn role(method: Method) -> Role {
     Role {
         method,
         vips: vec![VIP],
         interface: "eth0".into(),
-        gateway: None,
+        gateways: vec![],
     }
 }
 
@@ -33,13 +35,19 @@ fn machine() -> Facts {
         addresses: vec![
             address("lo", "127.0.0.1/8"),
             address("eth0", "10.0.0.11/24"),
+            address("eth0", "fd00::11/64"),
         ],
         default_routes: vec![DefaultRoute {
             protocol: 16,
             source: Some(RIP),
             ..DefaultRoute::by(Ipv4Addr::new(10, 0, 0, 254), "eth0", 100)
         }],
-        can_tunnel: true,
+        default_routes6: vec![DefaultRoute6 {
+            gateway: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
+            interface: "eth0".into(),
+            metric: 1024,
+        }],
+        tunnels: vec![Tunnel::Ip4, Tunnel::Ip6],
         can_decap: true,
         ..Facts::default()
     };
@@ -84,23 +92,36 @@ fn after(mut facts: Facts, changes: &[Change]) -> Facts {
             } => {
                 facts.addresses.retain(|a| a.net.addr() != vip);
                 if present {
-                    facts.addresses.push(address("lo", &format!("{vip}/32")));
+                    facts.addresses.push(Address {
+                        interface: "lo".into(),
+                        net: vip.into(),
+                    });
                 }
             }
             Setting::Tunnel {
+                device,
                 state: TunnelState::Absent,
             } => {
-                facts.interfaces.remove(TUNNEL);
+                facts.interfaces.remove(device.device());
             }
-            Setting::Tunnel { state } => {
+            Setting::Tunnel { device, state } => {
                 let up = state == TunnelState::Up;
                 facts
                     .interfaces
-                    .insert(TUNNEL.into(), Interface { up, mtu: 1480 });
+                    .insert(device.device().into(), Interface { up, mtu: 1480 });
             }
             Setting::Decap { decap } => facts.decap = decap,
             Setting::DefaultRoute { route } => {
                 facts.default_routes = route.into_iter().collect();
+            }
+            Setting::Gateway6 { route, present } => {
+                let ours = DefaultRoute6 {
+                    gateway: Some(route.gateway),
+                    interface: route.interface,
+                    metric: Gateway6::METRIC,
+                };
+                facts.default_routes6.retain(|route| *route != ours);
+                facts.default_routes6.extend(present.then_some(ours));
             }
         }
     }
@@ -149,7 +170,7 @@ fn a_tunnel_takes_the_kernels_device_and_no_filter() {
 #[test]
 fn a_kernel_without_the_device_gets_the_program() {
     let facts = Facts {
-        can_tunnel: false,
+        tunnels: vec![],
         ..machine()
     };
     let changes = prepare(&role(Method::Tun), &facts, &[]).unwrap();
@@ -191,7 +212,7 @@ fn packets_may_come_in_where_replies_do_not_go_out() {
 fn nat_changes_the_route_only_when_asked_to() {
     assert_eq!(prepare(&role(Method::Nat), &machine(), &[]), Ok(vec![]));
     let asked = Role {
-        gateway: Some(DIRECTOR),
+        gateways: vec![DIRECTOR],
         ..role(Method::Nat)
     };
     let changes = prepare(&asked, &machine(), &[]).unwrap();
@@ -208,17 +229,82 @@ fn nat_changes_the_route_only_when_asked_to() {
     );
 }
 
+/// What is advertised is not taken away: it would come back.
+#[test]
+fn with_ipv6_the_way_back_is_a_route_before_all_others() {
+    let asked = Role {
+        gateways: vec![DIRECTOR6.into()],
+        ..role(Method::Nat)
+    };
+    let changes = prepare(&asked, &machine(), &[]).unwrap();
+    assert_eq!(
+        lines(&changes),
+        ["IPv6 default route: absent → default via fd00::1 dev eth0 metric 1"]
+    );
+    let mut there = machine();
+    there.default_routes6[0].gateway = Some(DIRECTOR6);
+    assert_eq!(prepare(&asked, &there, &[]), Ok(vec![]), "it is the best");
+    there.default_routes6.push(DefaultRoute6 {
+        metric: 100,
+        ..machine().default_routes6[0].clone()
+    });
+    assert_eq!(
+        prepare(&asked, &there, &[]),
+        Ok(changes),
+        "another is better"
+    );
+}
+
+/// Linux answers neighbour solicitations only for addresses of the interface on which they come.
+#[test]
+fn with_ipv6_there_is_nothing_to_silence() {
+    let vip6 = |method| Role {
+        vips: vec![VIP6],
+        ..role(method)
+    };
+    let changes = prepare(&vip6(Method::Dr), &machine(), &[]).unwrap();
+    assert_eq!(
+        lines(&changes),
+        ["2001:db8::80/128 on lo: absent → present"]
+    );
+    assert_eq!(
+        changes[0].new.command().unwrap(),
+        "ip address add 2001:db8::80/128 dev lo nodad preferred_lft 0"
+    );
+    let changes = prepare(&vip6(Method::Tun), &machine(), &[]).unwrap();
+    assert_eq!(
+        lines(&changes),
+        [
+            "ip6tnl0: absent → up",
+            "net.ipv6.conf.ip6tnl0.disable_ipv6: absent → 0",
+            "2001:db8::80/128 on lo: absent → present",
+        ]
+    );
+    let without = Facts {
+        tunnels: vec![Tunnel::Ip4],
+        ..machine()
+    };
+    assert_eq!(
+        prepare(&vip6(Method::Tun), &without, &[]),
+        Err(Refusal::NoTunnel6)
+    );
+}
+
 #[test]
 fn every_preparation_is_idempotent_and_undone_to_the_last_detail() {
-    for can_tunnel in [true, false] {
-        for gateway in [None, Some(DIRECTOR)] {
+    for tunnels in [vec![Tunnel::Ip4, Tunnel::Ip6], vec![Tunnel::Ip6]] {
+        for gateways in [vec![], vec![DIRECTOR], vec![DIRECTOR, DIRECTOR6.into()]] {
             for method in [Method::Dr, Method::Tun, Method::Nat] {
                 let role = Role {
-                    gateway: gateway.filter(|_| method == Method::Nat),
+                    gateways: match method {
+                        Method::Nat => gateways.clone(),
+                        Method::Dr | Method::Tun => vec![],
+                    },
+                    vips: vec![VIP, VIP6],
                     ..role(method)
                 };
                 let mut facts = Facts {
-                    can_tunnel,
+                    tunnels: tunnels.clone(),
                     ..machine()
                 };
                 set(&mut facts, "all", Key::RpFilter, "1");
@@ -299,13 +385,30 @@ fn what_stands_in_the_way_is_said_before_anything_is_changed() {
         facts
     };
     let gateway = |method, gateway| Role {
-        gateway: Some(gateway),
+        gateways: vec![gateway],
         ..role(method)
     };
     let vip = |vip: [u8; 4]| Role {
         vips: vec![vip.into()],
         ..role(Method::Dr)
     };
+    let vip6 = |vip: &str| Role {
+        vips: vec![vip.parse().unwrap()],
+        ..role(Method::Dr)
+    };
+    let off = |interface: &str| {
+        let mut facts = machine();
+        set(&mut facts, interface, Key::DisableIpv6, "1");
+        facts
+    };
+    let mut without6 = machine();
+    without6
+        .sysctls
+        .retain(|name, _| name.key != Key::DisableIpv6);
+    let mut proxied = machine();
+    proxied.proxies.push((VIP6, "eth0".into()));
+    let mut first = machine();
+    first.default_routes6[0].metric = 1;
     let mut down = machine();
     down.interfaces.get_mut("eth0").unwrap().up = false;
     let mut complex = machine();
@@ -353,12 +456,12 @@ fn what_stands_in_the_way_is_said_before_anything_is_changed() {
             "leave --gateway out",
         ),
         (
-            gateway(Method::Nat, [10, 0, 9, 1].into()),
+            gateway(Method::Nat, Ipv4Addr::new(10, 0, 9, 1).into()),
             machine(),
             "on no network of eth0",
         ),
         (
-            gateway(Method::Nat, RIP),
+            gateway(Method::Nat, RIP.into()),
             machine(),
             "an address of this machine",
         ),
@@ -366,6 +469,37 @@ fn what_stands_in_the_way_is_said_before_anything_is_changed() {
             gateway(Method::Nat, DIRECTOR),
             complex,
             "could not be put back",
+        ),
+        (vip6("ff02::1"), machine(), "a multicast address"),
+        (vip6("fe80::1"), machine(), "a link-local address"),
+        (vip6("::ffff:192.0.2.80"), machine(), "one of IPv4"),
+        (vip6("2001:db8::80"), off("lo"), "switched off on lo"),
+        (vip6("2001:db8::80"), off("eth0"), "switched off on eth0"),
+        (vip6("2001:db8::80"), without6, "no IPv6"),
+        (
+            vip6("2001:db8::80"),
+            proxied,
+            "ip -6 neigh del proxy 2001:db8::80 dev eth0",
+        ),
+        (
+            vip6("2001:db8::80"),
+            with("2001:db8::80/64", "eth0"),
+            "ip address del 2001:db8::80/64 dev eth0",
+        ),
+        (
+            vip6("2001:db8::80"),
+            with("2001:db8::80/64", "lo"),
+            "all of that network",
+        ),
+        (
+            gateway(Method::Nat, "fd00:9::1".parse().unwrap()),
+            machine(),
+            "on no network of eth0",
+        ),
+        (
+            gateway(Method::Nat, DIRECTOR6.into()),
+            first,
+            "has metric 1",
         ),
     ] {
         let refusal = prepare(&role, &facts, &[]).unwrap_err().to_string();
@@ -395,7 +529,7 @@ fn a_check_says_why_and_what_to_type() {
     assert!(first.why.as_ref().unwrap().contains("past the director"));
 
     let facts = Facts {
-        can_tunnel: false,
+        tunnels: vec![],
         ..machine()
     };
     let findings = check(&role(Method::Tun), &facts);
@@ -423,13 +557,21 @@ fn an_interface_with_a_dot_keeps_it() {
 #[test]
 fn what_is_remembered_is_read_back() {
     let mut facts = machine();
-    facts.can_tunnel = false;
+    facts.tunnels = vec![];
     let mut all = remember(&[], &prepare(&role(Method::Tun), &facts, &[]).unwrap());
     all.push(Setting::DefaultRoute {
         route: facts.default_route().cloned(),
     });
     all.push(Setting::Tunnel {
+        device: Tunnel::Ip6,
         state: TunnelState::Down,
+    });
+    all.push(Setting::Gateway6 {
+        route: Gateway6 {
+            gateway: DIRECTOR6,
+            interface: "eth0".into(),
+        },
+        present: false,
     });
     let text = serde_json::to_string(&all).unwrap();
     assert_eq!(serde_json::from_str::<Vec<Setting>>(&text).unwrap(), all);

@@ -1,9 +1,11 @@
 //! How must each thing be for a role, and what stands in the way?
 
-use super::facts::{Facts, is_vip};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::facts::{Address, Facts, is_vip};
 use super::refusal::Refusal;
 use super::role::{Method, Role};
-use super::setting::{Decap, DefaultRoute, Key, Setting, Sysctl, TUNNEL, TunnelState};
+use super::setting::{Decap, DefaultRoute, Gateway6, Key, Setting, Sysctl, Tunnel, TunnelState};
 
 /// A thing as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,17 +17,21 @@ pub(super) struct Wanted {
 }
 
 /// All that a role asks for, in the order in which it must be done: an address on `lo` that ARP still tells of would take
-/// the address from the director.
+/// the address from the director. With IPv6 there is nothing to silence: Linux answers neighbour solicitations only for
+/// addresses of the interface on which they come.
 pub(super) fn wanted(role: &Role, facts: &Facts) -> Vec<Wanted> {
     let mut all = Vec::new();
-    if role.method.has_vips() {
+    if role.has_vips4() {
         all.extend(silence(&role.interface));
+        if role.method == Method::Tun {
+            all.extend(tunnel(role, facts));
+        }
+        all.extend(way_in(role, facts));
     }
-    if role.method == Method::Tun {
-        all.extend(tunnel(role, facts));
+    if role.has_vips6() && role.method == Method::Tun {
+        all.extend(tunnel6(facts));
     }
     if role.method.has_vips() {
-        all.extend(way_in(role, facts));
         all.extend(role.vips.iter().map(|vip| Wanted {
             setting: Setting::Vip {
                 address: *vip,
@@ -67,16 +73,18 @@ fn silence(interface: &str) -> impl Iterator<Item = Wanted> {
     })
 }
 
+const IN_TUNNEL: &str = "packets stay in their tunnel, and nobody answers them";
+
 /// What takes packets out of tunnels: the kernel's device where there can be one, otherwise our program.
 fn tunnel(role: &Role, facts: &Facts) -> Option<Wanted> {
-    const WHY: &str = "packets stay in their tunnel, and nobody answers them";
-    let setting = if facts.can_tunnel {
+    let setting = if facts.can_tunnel(Tunnel::Ip4) {
         Setting::Tunnel {
+            device: Tunnel::Ip4,
             state: TunnelState::Up,
         }
     } else if facts.can_decap {
         let mut addresses = facts.addresses_of(&role.interface);
-        addresses.retain(|address| !role.vips.contains(address));
+        addresses.retain(|address| !is_own_vip(role, *address));
         Setting::Decap {
             decap: Some(Decap {
                 interface: role.interface.clone(),
@@ -86,7 +94,30 @@ fn tunnel(role: &Role, facts: &Facts) -> Option<Wanted> {
     } else {
         return None;
     };
-    Some(Wanted { setting, why: WHY })
+    Some(Wanted {
+        setting,
+        why: IN_TUNNEL,
+    })
+}
+
+/// The same for IPv6, which our program does not know. A device that comes new is as `default` says.
+fn tunnel6(facts: &Facts) -> Vec<Wanted> {
+    if !facts.can_tunnel(Tunnel::Ip6) {
+        return Vec::new();
+    }
+    vec![
+        Wanted {
+            setting: Setting::Tunnel {
+                device: Tunnel::Ip6,
+                state: TunnelState::Up,
+            },
+            why: IN_TUNNEL,
+        },
+        Wanted {
+            setting: sysctl(Tunnel::Ip6.device(), Key::DisableIpv6, "0"),
+            why: "the kernel drops packets of IPv6 that come out of an interface without IPv6",
+        },
+    ]
 }
 
 /// Packets come in where replies do not go out, and a filter drops them: a strict one always, and on an interface that has no
@@ -96,8 +127,8 @@ fn way_in(role: &Role, facts: &Facts) -> Vec<Wanted> {
         setting: sysctl(interface, Key::RpFilter, value),
         why: "the kernel drops packets whose sender it would answer by another interface",
     };
-    if role.method == Method::Tun && facts.can_tunnel {
-        return ["all", TUNNEL]
+    if role.method == Method::Tun && facts.can_tunnel(Tunnel::Ip4) {
+        return ["all", Tunnel::Ip4.device()]
             .map(|interface| filter(interface, "0"))
             .into();
     }
@@ -125,15 +156,27 @@ fn strictness(facts: &Facts, interface: &str) -> u32 {
 }
 
 /// Replies go to the director, where that was asked for.
-fn way_back(role: &Role, facts: &Facts) -> Option<Wanted> {
-    let gateway = role.gateway?;
+fn way_back(role: &Role, facts: &Facts) -> impl Iterator<Item = Wanted> {
     let metric = facts.default_route().map_or(0, |route| route.metric);
-    Some(Wanted {
-        setting: Setting::DefaultRoute {
-            route: Some(DefaultRoute::by(gateway, &role.interface, metric)),
+    role.gateways.iter().map(move |gateway| Wanted {
+        setting: match *gateway {
+            IpAddr::V4(gateway) => Setting::DefaultRoute {
+                route: Some(DefaultRoute::by(gateway, &role.interface, metric)),
+            },
+            IpAddr::V6(gateway) => Setting::Gateway6 {
+                route: by_director(role, gateway),
+                present: true,
+            },
         },
         why: "replies reach the client from an address that it never asked, unless they go by way of the director",
     })
+}
+
+fn by_director(role: &Role, gateway: Ipv6Addr) -> Gateway6 {
+    Gateway6 {
+        gateway,
+        interface: role.interface.clone(),
+    }
 }
 
 fn sysctl(interface: &str, key: Key, value: &str) -> Setting {
@@ -164,6 +207,15 @@ impl Wanted {
                 },
                 Setting::DefaultRoute { route: Some(now) },
             ) => (wanted.gateway, &wanted.interface) == (now.gateway, &now.interface),
+            (
+                Setting::Gateway6 {
+                    route,
+                    present: true,
+                },
+                _,
+            ) => facts
+                .default_route6()
+                .is_some_and(|best| best.leads_by(route)),
             _ => false,
         }
     }
@@ -183,11 +235,15 @@ pub(super) fn obstacles(role: &Role, facts: &Facts) -> Vec<Refusal> {
         all.push(Refusal::NoVips(role.method));
     }
     all.extend(unfit_vips(role));
+    all.extend(no_ipv6(role, facts));
     all.extend(misplaced_vips(role, facts));
+    all.extend(proxied_vips(role, facts));
     if role.method == Method::Tun {
         all.extend(no_tunnel(role, facts));
     }
-    all.extend(bad_gateway(role, facts));
+    for gateway in &role.gateways {
+        all.extend(bad_gateway(*gateway, role, facts));
+    }
     all
 }
 
@@ -199,17 +255,55 @@ fn unfit_vips(role: &Role) -> impl Iterator<Item = Refusal> {
             "a loopback address"
         } else if vip.is_multicast() {
             "a multicast address"
-        } else if vip.octets()[0] >= 240 {
-            "reserved, or broadcast"
         } else {
-            return None;
+            match vip {
+                IpAddr::V4(vip) if vip.octets()[0] >= 240 => "reserved, or broadcast",
+                IpAddr::V6(vip) if vip.is_unicast_link_local() => "a link-local address",
+                IpAddr::V6(vip) if vip.to_ipv4_mapped().is_some() => "one of IPv4, mapped",
+                _ => return None,
+            }
         };
         Some(Refusal::NotAnAddress(*vip, is))
     })
 }
 
+/// An interface without IPv6 takes neither addresses nor packets of it.
+fn no_ipv6(role: &Role, facts: &Facts) -> Vec<Refusal> {
+    if !role.vips.iter().chain(&role.gateways).any(IpAddr::is_ipv6) {
+        return Vec::new();
+    }
+    let off = |interface: &str| match facts
+        .sysctls
+        .get(&Sysctl::new(interface, Key::DisableIpv6))
+        .map(String::as_str)
+    {
+        Some("0") => None,
+        Some(_) => Some(Refusal::Ipv6Off(interface.to_owned())),
+        // The missing interface was said already.
+        None if !facts.interfaces.contains_key(interface) => None,
+        None => Some(Refusal::NoIpv6),
+    };
+    match off("lo") {
+        Some(Refusal::NoIpv6) => vec![Refusal::NoIpv6],
+        Some(refusal) if role.has_vips6() => vec![refusal],
+        _ => off(&role.interface).into_iter().collect(),
+    }
+}
+
+/// What the machine answers for in the name of others it answers for, wherever the address is.
+fn proxied_vips(role: &Role, facts: &Facts) -> impl Iterator<Item = Refusal> {
+    let of_role = facts
+        .proxies
+        .iter()
+        .filter(|(address, _)| role.vips.contains(address));
+    of_role.map(|(vip, interface)| Refusal::VipProxied {
+        vip: *vip,
+        interface: interface.clone(),
+    })
+}
+
 fn misplaced_vips(role: &Role, facts: &Facts) -> Vec<Refusal> {
-    let of_role = |address: &&super::facts::Address| role.vips.contains(&address.net.addr());
+    let of_role = |address: &&Address| role.vips.contains(&address.net.addr());
     let found = facts.addresses.iter().filter(of_role);
     found
         .filter_map(|found| {
@@ -234,33 +328,49 @@ fn misplaced_vips(role: &Role, facts: &Facts) -> Vec<Refusal> {
 }
 
 fn no_tunnel(role: &Role, facts: &Facts) -> Option<Refusal> {
-    if facts.can_tunnel {
+    if role.has_vips6() && !facts.can_tunnel(Tunnel::Ip6) {
+        return Some(Refusal::NoTunnel6);
+    }
+    if !role.has_vips4() || facts.can_tunnel(Tunnel::Ip4) {
         return None;
     }
     if !facts.can_decap {
         return Some(Refusal::NoTunnel);
     }
     let ends = facts.addresses_of(&role.interface);
-    let none = ends.iter().all(|address| role.vips.contains(address));
+    let none = ends.iter().all(|address| is_own_vip(role, *address));
     none.then(|| Refusal::NoTunnelEnd(role.interface.clone()))
 }
 
-fn bad_gateway(role: &Role, facts: &Facts) -> Option<Refusal> {
-    let gateway = role.gateway?;
+fn is_own_vip(role: &Role, address: Ipv4Addr) -> bool {
+    role.vips.contains(&IpAddr::V4(address))
+}
+
+fn bad_gateway(gateway: IpAddr, role: &Role, facts: &Facts) -> Option<Refusal> {
     if role.method != Method::Nat {
         return Some(Refusal::GatewayNotNeeded(role.method));
     }
     if facts.addresses.iter().any(|a| a.net.addr() == gateway) {
         return Some(Refusal::GatewayIsSelf(gateway));
     }
-    let near =
-        |a: &super::facts::Address| a.interface == role.interface && a.net.contains(&gateway);
+    let near = |a: &Address| a.interface == role.interface && a.net.contains(&gateway);
     if !facts.addresses.iter().any(near) {
         return Some(Refusal::GatewayFarAway {
             gateway,
             interface: role.interface.clone(),
         });
     }
-    let now = facts.default_route()?;
-    (now.gateway != Some(gateway) && !now.simple).then(|| Refusal::RouteNotSimple(now.clone()))
+    match gateway {
+        IpAddr::V4(gateway) => {
+            let now = facts.default_route()?;
+            let is_other = now.gateway != Some(gateway);
+            (is_other && !now.simple).then(|| Refusal::RouteNotSimple(now.clone()))
+        }
+        IpAddr::V6(gateway) => {
+            let first = facts.default_route6()?;
+            let ours = by_director(role, gateway);
+            let is_other = first.metric <= Gateway6::METRIC && !first.leads_by(&ours);
+            is_other.then_some(Refusal::MetricTaken)
+        }
+    }
 }

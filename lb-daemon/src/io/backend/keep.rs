@@ -126,6 +126,8 @@ fn events() -> Result<impl Stream<Item = ()>, BackendError> {
         MulticastGroup::Link,
         MulticastGroup::Ipv4Ifaddr,
         MulticastGroup::Ipv4Route,
+        MulticastGroup::Ipv6Ifaddr,
+        MulticastGroup::Ipv6Route,
     ];
     let (connection, _, messages) =
         rtnetlink::new_multicast_connection(&groups).map_err(|err| BackendError::Kernel {

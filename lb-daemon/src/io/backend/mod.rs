@@ -87,6 +87,12 @@ impl Backend {
     pub async fn default_interface(&self) -> Result<Option<String>, BackendError> {
         let routes = self.kernel.default_routes().await?;
         let best = routes.into_iter().min_by_key(|route| route.metric);
+        if let Some(route) = best {
+            return Ok(Some(route.interface));
+        }
+        let routes = self.kernel.default_routes6().await?.into_iter();
+        let routes = routes.filter(|route| !route.interface.is_empty());
+        let best = routes.min_by_key(|route| route.metric);
         Ok(best.map(|route| route.interface))
     }
 

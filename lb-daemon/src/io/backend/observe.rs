@@ -9,7 +9,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::error::BackendError;
 use super::kernel::Kernel;
-use crate::core::backend::setting::{Decap, Key, Sysctl, TUNNEL};
+use crate::core::backend::setting::{Decap, Key, Sysctl, Tunnel};
 use crate::core::backend::{Change, Facts, Role, Setting};
 use crate::io::bpf::{self, Decapsulator};
 
@@ -23,12 +23,16 @@ pub(super) async fn facts(
     pin_dir: &Path,
 ) -> Result<Facts, BackendError> {
     let interfaces = kernel.interfaces().await?;
-    let can_tunnel = interfaces.contains_key(TUNNEL) || has_module("ipip");
+    let mut tunnels = vec![Tunnel::Ip4, Tunnel::Ip6];
+    tunnels
+        .retain(|tunnel| interfaces.contains_key(tunnel.device()) || has_module(tunnel.module()));
     Ok(Facts {
         addresses: kernel.addresses().await?,
         default_routes: kernel.default_routes().await?,
+        default_routes6: kernel.default_routes6().await?,
+        proxies: kernel.proxies().await?,
         sysctls: sysctls(role),
-        can_tunnel,
+        tunnels,
         can_decap: bpf::is_built_in(),
         decap: decap(pin_dir)?,
         interfaces,
@@ -37,7 +41,8 @@ pub(super) async fn facts(
 
 /// The parameters that exist of those that may matter.
 fn sysctls(role: &Role) -> BTreeMap<Sysctl, String> {
-    let interfaces = ["all", &role.interface, TUNNEL];
+    let [ip4, ip6] = [Tunnel::Ip4, Tunnel::Ip6].map(Tunnel::device);
+    let interfaces = ["all", "lo", &role.interface, ip4, ip6];
     let names = interfaces
         .into_iter()
         .flat_map(|interface| Key::ALL.map(|key| Sysctl::new(interface, key)));
