@@ -53,25 +53,24 @@ pub(super) struct Owner {
     pub(super) weight: u16,
 }
 
-/// Each owner takes a slot whenever it has less than its share of those taken so far.
+/// Each owner takes a slot whenever it has less than its share of those taken so far, until it has its share of all.
 pub(super) fn by_weight(size: u32, owners: &[Owner]) -> Vec<u16> {
-    let heaviest = owners
-        .iter()
-        .map(|o| u64::from(o.weight))
-        .max()
-        .unwrap_or(0);
-    let mut table = Table::new(size);
-    if heaviest == 0 {
+    let takers: Vec<&Owner> = owners.iter().filter(|o| o.weight > 0).collect();
+    let heaviest = takers.iter().map(|o| u64::from(o.weight)).max();
+    let Some(heaviest) = heaviest else {
         return Vec::new();
-    }
-    let takers = owners.iter().filter(|o| o.weight > 0);
-    let mut takers: Vec<(Walk, u64, u64)> = takers
-        .map(|o| (Walk::new(size, o), u64::from(o.weight), 0))
+    };
+    let mut table = Table::new(size);
+    let mut takers: Vec<(Walk, u64, u64, u32)> = takers
+        .iter()
+        .zip(shares(size, &takers))
+        .map(|(o, share)| (Walk::new(size, o), u64::from(o.weight), 0, share))
         .collect();
     for round in 1.. {
-        for (walk, weight, due) in &mut takers {
-            if round * *weight >= *due {
+        for (walk, weight, due, left) in &mut takers {
+            if *left > 0 && round * *weight >= *due {
                 *due += heaviest;
+                *left -= 1;
                 if table.give_next(walk) {
                     return table.into_slots();
                 }
@@ -79,6 +78,32 @@ pub(super) fn by_weight(size: u32, owners: &[Owner]) -> Vec<u16> {
         }
     }
     Vec::new()
+}
+
+/// How many slots each taker has in the end: as many as its weight says, rounded up or down, and at least one. All of them
+/// together have all slots, of which there must be as many as takers.
+fn shares(size: u32, takers: &[&Owner]) -> Vec<u32> {
+    let sum: u64 = takers.iter().map(|o| u64::from(o.weight)).sum();
+    // Who is due less than one slot gets one, and the others share what remains.
+    let light = |o: &Owner| u64::from(o.weight) * u64::from(size) < sum;
+    let (lights, light_sum) = takers
+        .iter()
+        .filter(|o| light(o))
+        .fold((0, 0), |(n, sum), o| (n + 1, sum + u64::from(o.weight)));
+    let (slots, sum) = (u64::from(size) - lights, sum - light_sum);
+    let mut passed = 0;
+    takers
+        .iter()
+        .map(|o| {
+            if light(o) {
+                return 1;
+            }
+            // What rounding leaves over goes to the next one, so that nothing remains.
+            let before = passed * slots / sum;
+            passed += u64::from(o.weight);
+            (passed * slots / sum - before) as u32
+        })
+        .collect()
 }
 
 /// As the kernel fills its table: in rounds, each owner taking as many slots in a row as its weight in steps.
@@ -193,23 +218,39 @@ mod tests {
             .collect()
     }
 
-    fn count(slots: &[u16], owner: usize) -> usize {
-        slots.iter().filter(|&&s| usize::from(s) == owner).count()
+    /// How many slots each owner has.
+    fn counts(slots: &[u16], owners: usize) -> Vec<u32> {
+        let mut counts = vec![0; owners];
+        for &slot in slots {
+            counts[usize::from(slot)] += 1;
+        }
+        counts
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
-        /// With 100 slots or more for each, a share is within one percent.
+        /// A share is right to a slot, which is within one percent where it is 100 slots or more.
         #[test]
-        fn shares_are_as_the_weights(weights in prop::collection::vec(1..100u16, 1..60)) {
+        fn shares_are_as_the_weights(
+            weights in (1..=100u16, 1..=655usize)
+                .prop_flat_map(|(heaviest, owners)| prop::collection::vec(1..=heaviest, 1..=owners))
+        ) {
             let slots = MhTable::Fine.slots(&owners(&weights));
             let sum: f64 = weights.iter().map(|&w| f64::from(w)).sum();
-            for (i, &weight) in weights.iter().enumerate() {
+            for (&weight, got) in weights.iter().zip(counts(&slots, weights.len())) {
                 let wanted = f64::from(weight) / sum * slots.len() as f64;
-                let got = count(&slots, i) as f64;
-                prop_assert!((got - wanted).abs() <= (wanted * 0.01).max(1.5), "{weights:?}: {i} has {got}, not {wanted}");
+                let most = if wanted < 100.0 { 1.0 } else { wanted * 0.01 };
+                prop_assert!((f64::from(got) - wanted).abs() <= most, "{got}, not {wanted}");
             }
+        }
+
+        /// However little its weight is beside that of others, everyone has a slot, and each slot has somebody.
+        #[test]
+        fn everyone_has_a_slot(weights in prop::collection::vec(prop_oneof![1..10u16, 60_000u16..], 1..=1024)) {
+            let slots = by_weight(4093, &owners(&weights));
+            prop_assert_eq!(slots.len(), 4093);
+            prop_assert!(!counts(&slots, weights.len()).contains(&0));
         }
     }
 
