@@ -99,6 +99,46 @@ fn rr_and_wrr_give_each_real_server_its_exact_count() -> Result<()> {
     })
 }
 
+/// Cores that choose at once may all take the same real server for the least loaded. While connections only open, that adds up to
+/// no more than one connection for each core:
+///
+/// Let another real server have `m` connections now. Who adds one to `r` has found no more there than at the other, so `m` at
+/// most. Then all who took `r` beyond `m` had looked before the first of them added, and a core looks for one connection at a
+/// time. With weights it is the same of connections divided by weights.
+#[test]
+fn least_connections_are_no_further_apart_than_there_are_cores() -> Result<()> {
+    const CORES: u64 = 2;
+    const CLIENTS: u32 = 2_000;
+    Program::with(|program| {
+        for (scheduler, weights) in [
+            (Scheduler::Lc, [1; 7]),
+            (Scheduler::Wlc, [1; 7]),
+            (Scheduler::Wlc, [1, 2, 3, 5, 8, 13, 100]),
+        ] {
+            program.clear()?;
+            program.configure(&service(scheduler, &weights))?;
+            opens(program, CLIENTS)?;
+            let counts: Vec<u64> = given(program)?.into_values().collect();
+            println!("{scheduler:?} {weights:?}: {counts:?}");
+            assert_eq!(counts.iter().sum::<u64>(), 2 * u64::from(CLIENTS));
+            // lc asks for no weight.
+            let weight = |n: usize| match scheduler {
+                Scheduler::Lc => 1,
+                _ => u64::from(weights[n]),
+            };
+            for (r, most) in counts.iter().enumerate() {
+                for (other, least) in counts.iter().enumerate() {
+                    assert!(
+                        most.saturating_sub(CORES) * weight(other) <= least * weight(r),
+                        "{scheduler:?} {weights:?}: {counts:?}, of which {r} and {other} are too far apart"
+                    );
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
 /// A generator of numbers that look random (SplitMix64), the same in each run.
 struct Numbers(u64);
 
