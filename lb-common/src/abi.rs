@@ -10,10 +10,14 @@
 //! visible by one store ([`Generation`]).
 
 mod family;
+mod fragment;
 mod load;
 mod locality;
 
 pub use family::{Configured, FamilyMaps};
+pub use fragment::{
+    DATAGRAM_SECONDS, DATAGRAMS, Datagram, DatagramKey, DatagramKey4, DatagramKey6, datagram,
+};
 pub use load::{Load, Traffic};
 pub use locality::{
     LOCALITY_SET, Locality, LocalityEntry, LocalityKey, LocalityKey4, LocalityKey6,
@@ -22,7 +26,7 @@ pub use locality::{
 use crate::net::{Be16, Be32, Be128};
 
 /// Changes whenever a type here, or the meaning of a map, changes.
-pub const ABI: u32 = 6;
+pub const ABI: u32 = 7;
 
 /// How many real servers (over all services) an entry of the connection table can name.
 pub const MAX_REALS: u32 = (1 << 17) - 1;
@@ -78,6 +82,10 @@ pub mod map {
     pub const TEMPLATES4: &str = "TEMPLATES4";
     /// The same by [`TemplateKey6`](super::TemplateKey6).
     pub const TEMPLATES6: &str = "TEMPLATES6";
+    /// [`DatagramKey4`](super::DatagramKey4) to [`Datagram`](super::Datagram): where fragments go.
+    pub const FRAGMENTS4: &str = "FRAGMENTS4";
+    /// The same by [`DatagramKey6`](super::DatagramKey6).
+    pub const FRAGMENTS6: &str = "FRAGMENTS6";
     /// By the number of a virtual router, a `u64`: not 0 while another director is its master, and new connections of its
     /// services are that one's.
     pub const STANDBY: &str = "STANDBY";
@@ -97,8 +105,12 @@ pub mod map {
 pub mod program {
     /// The one for IPv6.
     pub const IPV6: u32 = 0;
+    /// The one for fragments of IPv4 that are not the first of their datagram.
+    pub const FRAGMENTS4: u32 = 1;
+    /// The same for IPv6.
+    pub const FRAGMENTS6: u32 = 2;
     /// How many there are.
-    pub const LEN: u32 = 1;
+    pub const LEN: u32 = 3;
 }
 
 /// What holds for the whole data plane.

@@ -55,7 +55,7 @@ counters! {
     PassNoConnection = "pass_no_connection";
     /// A new connection to an address whose master is another director: left to the stack.
     PassStandby = "pass_standby";
-    /// A fragment: left to the stack, because its ports are not known.
+    /// A fragment whose datagram's first one was not seen before it: left to the stack, because its ports are not known.
     PassFragment = "pass_fragment";
     /// The next hop is not resolved yet (NAT, either way): rewritten and left to the stack, which resolves it.
     PassUnresolved = "pass_unresolved";
@@ -75,6 +75,10 @@ counters! {
     DropUnresolved = "drop_unresolved";
     /// Its source is no host's address, or its frame was sent to many: dropped, as the stack would.
     DropMartian = "drop_martian";
+    /// A fragment that ends or begins within the transport header: dropped (RFC 1858).
+    DropTinyFragment = "drop_tiny_fragment";
+    /// A later fragment too big for its way, or whose TTL ran out: dropped without an answer, which only a first one gets (RFC 1122 3.2.2).
+    DropLaterFragment = "drop_later_fragment";
     /// The packet could not be grown or cut to its new size.
     DropResize = "drop_resize";
     /// A map that must have an entry had none.
@@ -82,6 +86,15 @@ counters! {
 }
 
 impl Counter {
+    /// Whether its sender is told that the packet goes no further, by the stack where the packet is left to it.
+    #[inline(always)]
+    pub const fn is_answer(self) -> bool {
+        matches!(
+            self,
+            Self::RejectNoReal | Self::RejectTtl | Self::RejectTooBig | Self::RejectTunnel
+        )
+    }
+
     /// Whether the packet was dropped without an answer.
     #[inline(always)]
     pub const fn is_drop(self) -> bool {
@@ -90,6 +103,8 @@ impl Counter {
             Self::DropIcmpRate
                 | Self::DropUnresolved
                 | Self::DropMartian
+                | Self::DropTinyFragment
+                | Self::DropLaterFragment
                 | Self::DropResize
                 | Self::DropInternal
         )

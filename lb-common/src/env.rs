@@ -4,8 +4,8 @@
 //! over vectors, and [`forward`](crate::forward) is the same code in both.
 
 use crate::abi::{
-    CpuState, LOADS_LEN, Locality, LocalityKey, MEMBERS_LEN, Member, Plan, Real, RealKey,
-    ServiceKey, Settings, TemplateKey, Timeouts, Traffic,
+    CpuState, Datagram, DatagramKey, LOADS_LEN, Locality, LocalityKey, MEMBERS_LEN, Member, Plan,
+    Real, RealKey, ServiceKey, Settings, TemplateKey, Timeouts, Traffic,
 };
 use crate::atomic::Atoms;
 use crate::conn::{Loads, Tick};
@@ -83,6 +83,12 @@ pub trait Env: Buckets<Addr: Ip> + Loads {
 
     /// The service of a NAT real server, all zero where it has several.
     fn nat_real(&self, key: &RealKey<Self::Addr>) -> Option<ServiceKey<Self::Addr>>;
+
+    /// Where the first fragment of a datagram went, if that is remembered.
+    fn datagram(&self, key: &DatagramKey<Self::Addr>) -> Option<Datagram<Self::Addr>>;
+
+    /// Remembers where the first fragment of a datagram goes.
+    fn keep_datagram(&self, key: &DatagramKey<Self::Addr>, datagram: &Datagram<Self::Addr>);
 
     /// Changes what is counted of a real server on this CPU.
     fn traffic(&self, real: u32, change: impl FnOnce(&mut Traffic));

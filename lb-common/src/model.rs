@@ -11,9 +11,9 @@ use std::vec;
 use std::vec::Vec;
 
 use crate::abi::{
-    CpuState, FILTER_REAL, FILTER_WORDS, LOADS_LEN, Load, Locality, LocalityKey, MEMBERS_LEN,
-    Member, Method, Plan, Real, RealKey, ServiceKey, Settings, TemplateKey, Timeouts, Traffic,
-    filter_cell, service, setting,
+    CpuState, Datagram, DatagramKey, FILTER_REAL, FILTER_WORDS, LOADS_LEN, Load, Locality,
+    LocalityKey, MEMBERS_LEN, Member, Method, Plan, Real, RealKey, ServiceKey, Settings,
+    TemplateKey, Timeouts, Traffic, filter_cell, service, setting,
 };
 use crate::atomic::Host;
 use crate::conn::Loads;
@@ -90,6 +90,7 @@ pub struct World<A: Ip = Be32> {
     loads: Box<[AtomicU64; LOADS_LEN as usize]>,
     locality: RefCell<HashMap<LocalityKey<A>, Locality>>,
     templates: RefCell<HashMap<TemplateKey<A>, Template>>,
+    datagrams: RefCell<HashMap<DatagramKey<A>, Datagram<A>>>,
     traffic: RefCell<HashMap<u32, Traffic>>,
     cpu: RefCell<CpuState>,
     random: Cell<u32>,
@@ -124,6 +125,7 @@ impl<A: Ip> World<A> {
             loads: zeroed(|_| AtomicU64::new(0)),
             locality: RefCell::new(HashMap::new()),
             templates: RefCell::new(HashMap::new()),
+            datagrams: RefCell::new(HashMap::new()),
             traffic: RefCell::new(HashMap::new()),
             cpu: RefCell::new(CpuState::default()),
             random: Cell::new(1),
@@ -402,6 +404,14 @@ impl<A: Ip> Env for World<A> {
 
     fn nat_real(&self, key: &RealKey<A>) -> Option<ServiceKey<A>> {
         self.nat_reals.get(key).copied()
+    }
+
+    fn datagram(&self, key: &DatagramKey<A>) -> Option<Datagram<A>> {
+        self.datagrams.borrow().get(key).copied()
+    }
+
+    fn keep_datagram(&self, key: &DatagramKey<A>, datagram: &Datagram<A>) {
+        self.datagrams.borrow_mut().insert(*key, *datagram);
     }
 
     fn traffic(&self, real: u32, change: impl FnOnce(&mut Traffic)) {

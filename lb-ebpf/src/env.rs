@@ -8,8 +8,8 @@ use aya_ebpf::helpers::generated::{
     bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_loop,
 };
 use lb_common::abi::{
-    CpuState, LOADS_LEN, Locality, LocalityKey, MEMBERS_LEN, Member, Plan, Real, RealKey,
-    ServiceKey, Settings, TemplateKey, Timeouts, Traffic,
+    CpuState, Datagram, DatagramKey, LOADS_LEN, Locality, LocalityKey, MEMBERS_LEN, Member, Plan,
+    Real, RealKey, ServiceKey, Settings, TemplateKey, Timeouts, Traffic,
 };
 use lb_common::atomic::Word;
 use lb_common::conn::{Loads, Tick};
@@ -220,6 +220,18 @@ impl<A: Family> Env for Kernel<A> {
     fn nat_real(&self, key: &RealKey<A>) -> Option<ServiceKey<A>> {
         // SAFETY: the value is one word, copied out at once.
         unsafe { A::nat_reals().get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn datagram(&self, key: &DatagramKey<A>) -> Option<Datagram<A>> {
+        // SAFETY: copied out at once. Another CPU may write meanwhile; nothing in it is trusted.
+        unsafe { A::fragments().get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn keep_datagram(&self, key: &DatagramKey<A>, datagram: &Datagram<A>) {
+        // Where there is no memory for it, later fragments are the stack's.
+        let _ = A::fragments().insert(key, datagram, 0);
     }
 
     #[inline(always)]

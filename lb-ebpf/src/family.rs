@@ -3,7 +3,7 @@
 use lb_common::net::{Be32, Be128};
 use lb_common::packet::Ip;
 
-use crate::maps::{self, Conns, Localities, NatReals, Services, Templates};
+use crate::maps::{self, Conns, Fragments, Localities, NatReals, Services, Templates};
 
 /// A family of addresses.
 pub(crate) trait Family: Ip {
@@ -20,6 +20,8 @@ pub(crate) trait Family: Ip {
     fn localities() -> &'static Localities<Self>;
     /// Persistent clients.
     fn templates() -> &'static Templates<Self>;
+    /// Where fragments go.
+    fn fragments() -> &'static Fragments<Self>;
     /// DSCP and ECN as a question to the routing table has them.
     fn class(tos: u8) -> u32;
     /// The address as a question to the routing table has it.
@@ -27,7 +29,7 @@ pub(crate) trait Family: Ip {
 }
 
 macro_rules! family {
-    ($addr:ty: $af:literal $conns:ident $services:ident $nat_reals:ident $localities:ident $templates:ident $words:expr, $class:expr) => {
+    ($addr:ty: $af:literal $conns:ident $services:ident $nat_reals:ident $localities:ident $templates:ident $fragments:ident $words:expr, $class:expr) => {
         impl Family for $addr {
             const AF: u8 = $af;
 
@@ -57,6 +59,11 @@ macro_rules! family {
             }
 
             #[inline(always)]
+            fn fragments() -> &'static Fragments<Self> {
+                &maps::$fragments
+            }
+
+            #[inline(always)]
             fn class(tos: u8) -> u32 {
                 let class: fn(u8) -> u32 = $class;
                 class(tos)
@@ -71,5 +78,5 @@ macro_rules! family {
     };
 }
 
-family!(Be32: 2 CONNS4 SERVICES4 NATREALS4 LOCALITY4 TEMPLATES4 |addr| [addr.0, 0, 0, 0], u32::from);
-family!(Be128: 10 CONNS6 SERVICES6 NATREALS6 LOCALITY6 TEMPLATES6 |addr| addr.0, |tos| (u32::from(tos) << 20).to_be());
+family!(Be32: 2 CONNS4 SERVICES4 NATREALS4 LOCALITY4 TEMPLATES4 FRAGMENTS4 |addr| [addr.0, 0, 0, 0], u32::from);
+family!(Be128: 10 CONNS6 SERVICES6 NATREALS6 LOCALITY6 TEMPLATES6 FRAGMENTS6 |addr| addr.0, |tos| (u32::from(tos) << 20).to_be());

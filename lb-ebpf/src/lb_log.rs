@@ -27,12 +27,15 @@ mod steps;
 
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
+use lb_common::abi::program;
 use lb_common::counter::Counter;
 use lb_common::forward::{self, Outcome};
-use lb_common::net::Be32;
+use lb_common::net::{Be32, Be128};
 
 use crate::act::act;
-use crate::steps::{Subprograms, hand_over, travel6};
+use crate::ctx::Frame;
+use crate::env::Kernel;
+use crate::steps::{Subprograms, hand_over, hand_over_fragment, travel6};
 
 /// Balances packets to virtual services, and says what becomes of each.
 #[xdp]
@@ -40,7 +43,9 @@ fn lb(ctx: XdpContext) -> u32 {
     hand_over(&ctx);
     report::arrive4(ctx.ctx);
     // The short cut of established connections leads to the same ends.
-    let (action, counter) = counted(forward::travel(&mut Subprograms::<Be32>::new(ctx.ctx)));
+    let outcome = forward::travel(&mut Subprograms::<Be32>::new(ctx.ctx));
+    hand_over_fragment(&ctx, outcome, program::FRAGMENTS4);
+    let (action, counter) = counted(outcome);
     report::end4(ctx.ctx, action, counter);
     action
 }
@@ -49,7 +54,27 @@ fn lb(ctx: XdpContext) -> u32 {
 #[xdp]
 fn lb6(ctx: XdpContext) -> u32 {
     report::arrive6(ctx.ctx);
-    let (action, counter) = counted(travel6(ctx.ctx));
+    let outcome = travel6(ctx.ctx);
+    hand_over_fragment(&ctx, outcome, program::FRAGMENTS6);
+    let (action, counter) = counted(outcome);
+    report::end6(ctx.ctx, action, counter);
+    action
+}
+
+/// Forwards fragments that are not the first of their datagram, which [`lb`] hands over, and says what becomes of each.
+#[xdp]
+fn fragments4(ctx: XdpContext) -> u32 {
+    let kernel = Kernel::<Be32>::new(ctx.ctx);
+    let (action, counter) = counted(forward::later(&kernel, &mut Frame::new(ctx.ctx)));
+    report::end4(ctx.ctx, action, counter);
+    action
+}
+
+/// The same for IPv6, which [`lb6`] hands over.
+#[xdp]
+fn fragments6(ctx: XdpContext) -> u32 {
+    let kernel = Kernel::<Be128>::new(ctx.ctx);
+    let (action, counter) = counted(forward::later(&kernel, &mut Frame::new(ctx.ctx)));
     report::end6(ctx.ctx, action, counter);
     action
 }

@@ -25,6 +25,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
+use lb_common::abi::program;
 use lb_common::counter::Counter;
 use lb_common::decap::{self, Decap};
 use lb_common::forward::{self, Outcome};
@@ -33,7 +34,7 @@ use lb_common::net::{Be32, Be128};
 use crate::act::act;
 use crate::ctx::Frame;
 use crate::env::Kernel;
-use crate::steps::{Subprograms, hand_over, travel6};
+use crate::steps::{Subprograms, hand_over, hand_over_fragment, travel6};
 
 /// Balances packets to virtual services: those of IPv4 itself, and those of IPv6 by another program.
 #[xdp]
@@ -46,7 +47,9 @@ fn lb(ctx: XdpContext) -> u32 {
     if action != NOT_YET {
         return action;
     }
-    end(forward::travel(&mut Subprograms::<Be32>::new(ctx.ctx)))
+    let outcome = forward::travel(&mut Subprograms::<Be32>::new(ctx.ctx));
+    hand_over_fragment(&ctx, outcome, program::FRAGMENTS4);
+    end(outcome)
 }
 
 /// Balances packets of IPv6, which [`lb`] hands over.
@@ -56,7 +59,27 @@ fn lb6(ctx: XdpContext) -> u32 {
     if action != NOT_YET {
         return action;
     }
-    end(travel6(ctx.ctx))
+    let outcome = travel6(ctx.ctx);
+    hand_over_fragment(&ctx, outcome, program::FRAGMENTS6);
+    end(outcome)
+}
+
+/// Forwards fragments of IPv4 that are not the first of their datagram, which [`lb`] hands over.
+#[xdp]
+fn fragments4(ctx: XdpContext) -> u32 {
+    end(forward::later(
+        &Kernel::<Be32>::new(ctx.ctx),
+        &mut Frame::new(ctx.ctx),
+    ))
+}
+
+/// The same for IPv6, which [`lb6`] hands over.
+#[xdp]
+fn fragments6(ctx: XdpContext) -> u32 {
+    end(forward::later(
+        &Kernel::<Be128>::new(ctx.ctx),
+        &mut Frame::new(ctx.ctx),
+    ))
 }
 
 /// What the functions below answer for a packet that takes more than they do.

@@ -6,8 +6,9 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::{
-    CpuState, FILTER_WORDS, Generation, LOADS_LEN, Locality, LocalityKey, MAX_ROUTERS, MEMBERS_LEN,
-    Member, Real, RealKey, ServiceKey, Settings, TemplateKey, Timeouts, Traffic, program,
+    CpuState, DATAGRAMS, Datagram, DatagramKey, FILTER_WORDS, Generation, LOADS_LEN, Locality,
+    LocalityKey, MAX_ROUTERS, MEMBERS_LEN, Member, Real, RealKey, ServiceKey, Settings,
+    TemplateKey, Timeouts, Traffic, program,
 };
 use lb_common::counter;
 use lb_common::decap::DECAPS as ENDS;
@@ -102,6 +103,15 @@ pub(crate) static TEMPLATES4: Templates<Be32> = HashMap::new();
 #[btf_map]
 pub(crate) static TEMPLATES6: Templates<Be128> = HashMap::new();
 
+/// Of as many datagrams as it has room for, it forgets those that were not asked for the longest.
+pub(crate) type Fragments<A> = LruHashMap<DatagramKey<A>, Datagram<A>, { DATAGRAMS as usize }>;
+
+#[btf_map]
+pub(crate) static FRAGMENTS4: Fragments<Be32> = LruHashMap::new();
+
+#[btf_map]
+pub(crate) static FRAGMENTS6: Fragments<Be128> = LruHashMap::new();
+
 #[btf_map]
 pub(crate) static CPU: PerCpuArray<CpuState, 1> = PerCpuArray::new();
 
@@ -118,7 +128,8 @@ pub(crate) static JOURNEY6: PerCpuArray<Journey<Be128>, 1> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static EGRESS: DevMap<256> = DevMap::new();
 
-/// The program for IPv6, a tail call away: with both families in one, the verifier would have too much to look at.
+/// The programs that are a tail call away, for IPv6 and for later fragments: with all in one, the verifier would have too much to
+/// look at.
 #[btf_map]
 pub(crate) static PROGRAMS: ProgramArray<{ program::LEN as usize }> = ProgramArray::new();
 

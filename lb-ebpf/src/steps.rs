@@ -98,7 +98,7 @@ macro_rules! steps {
 steps! {
     Be32:
     with a frame
-        look as look4 deliver as deliver4 refuse as refuse4 reply as reply4 give_back as give_back4 quote as quote4
+        look as look4 note as note4 deliver as deliver4 refuse as refuse4 reply as reply4 give_back as give_back4 quote as quote4
         related as related4;
     without
         open as open4 recall as recall4 schedule as schedule4 bind as bind4 hash as hash4 record as record4;
@@ -107,7 +107,7 @@ steps! {
 steps! {
     Be128:
     with a frame
-        look as look6 deliver as deliver6 refuse as refuse6 reply as reply6 give_back as give_back6 quote as quote6
+        look as look6 note as note6 deliver as deliver6 refuse as refuse6 reply as reply6 give_back as give_back6 quote as quote6
         related as related6;
     without
         open as open6 recall as recall6 schedule as schedule6 bind as bind6 hash as hash6 record as record6;
@@ -122,6 +122,16 @@ pub(crate) fn travel6(ctx: *mut xdp_md) -> Outcome {
     // SAFETY: the element is this CPU's own, and programs on one CPU do not interrupt each other here.
     let journey = unsafe { &mut *journey };
     forward::travel_in(&mut Subprograms::<Be128>::new(ctx), journey)
+}
+
+/// Hands a fragment that is not the first of its datagram over to the program for those. Where this returns, the packet is none, or
+/// there is no such program.
+#[inline(always)]
+pub(crate) fn hand_over_fragment(ctx: &XdpContext, outcome: Outcome, to: u32) {
+    if outcome.counter == Counter::PassFragment {
+        // SAFETY: nothing is held here that would have to be dropped.
+        unsafe { maps::PROGRAMS.tail_call(ctx, to) };
+    }
 }
 
 /// Hands a packet of IPv6 over to its program. Where this returns, it is none, or there is no such program.

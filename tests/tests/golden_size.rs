@@ -58,3 +58,18 @@ fn decapsulation_is_small() -> Result<()> {
         },
     )
 }
+
+#[test]
+fn those_for_later_fragments_are_small() -> Result<()> {
+    needs_lab!();
+    for name in ["fragments4", "fragments6"] {
+        within(
+            name,
+            Size {
+                verified: 20_000,
+                translated: 16 << 10,
+            },
+        )?;
+    }
+    Ok(())
+}

@@ -16,6 +16,8 @@ pub struct FamilyMaps {
     pub locality: &'static str,
     /// Persistent clients.
     pub templates: &'static str,
+    /// Where fragments go.
+    pub fragments: &'static str,
 }
 
 /// Which of the maps, settings and fields are of a family of addresses.
@@ -46,6 +48,7 @@ impl Configured for Be32 {
         nat_reals: map::NATREALS4,
         locality: map::LOCALITY4,
         templates: map::TEMPLATES4,
+        fragments: map::FRAGMENTS4,
     };
 
     #[inline(always)]
@@ -78,6 +81,7 @@ impl Configured for Be128 {
         nat_reals: map::NATREALS6,
         locality: map::LOCALITY6,
         templates: map::TEMPLATES6,
+        fragments: map::FRAGMENTS6,
     };
 
     #[inline(always)]

@@ -34,6 +34,7 @@ pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> 
     }
     let packet = match Packet::parse_plain(frame, network) {
         Ok(packet) => packet,
+        Err(Counter::PassFragment) => return None,
         Err(Counter::PassProtocol) if E::Addr::is_icmp(frame) => return None,
         Err(counter) => return Some(Outcome::end(counter)),
     };

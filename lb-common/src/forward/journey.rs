@@ -146,8 +146,8 @@ pub struct Journey<A: Ip = Be32> {
 }
 
 const _: () = {
-    assert!(size_of::<Journey>() == 68 && size_of::<Packet<Be32>>() == 28);
-    assert!(size_of::<Journey<Be128>>() == 104 && size_of::<Outcome>() == 24);
+    assert!(size_of::<Journey>() == 72 && size_of::<Packet<Be32>>() == 32);
+    assert!(size_of::<Journey<Be128>>() == 108 && size_of::<Outcome>() == 24);
 };
 
 impl<A: Ip> Journey<A> {
@@ -181,6 +181,12 @@ impl<A: Ip> Journey<A> {
         }
     }
 
+    /// Whether it is the first fragment of a datagram, and on its way.
+    #[inline(always)]
+    pub(super) const fn is_piece(&self) -> bool {
+        self.packet.transport.is_piece && matches!(self.next, Next::Deliver | Next::Return)
+    }
+
     /// Ends the journey.
     #[inline(always)]
     pub(super) fn end(&mut self, outcome: Outcome) {
@@ -205,7 +211,7 @@ impl<A: Ip> Journey<A> {
     }
 }
 
-/// A whole TCP segment or UDP datagram, as it came.
+/// A TCP segment or UDP datagram as it came, whole or its first fragment.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Packet<A> {

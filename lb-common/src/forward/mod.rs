@@ -12,6 +12,7 @@
 //!                          |                                  |-> refuse: no real server, ICMP
 //!                          |                                  `-> no service: PASS
 //!                          |-> from a NAT real server --> reply: connection lookup -> give_back: nat back -> route
+//!                          |-> no first fragment --> later: the way of the first one
 //!                          `-> ICMP, wherever to --> quote --> related: quoted flow -> its real server | its client
 //! ```
 //!
@@ -22,6 +23,7 @@
 //! do with the frame and the one counter of how the packet ended; only the caller counts, so no packet is counted twice or not at all.
 
 mod established;
+mod fragments;
 mod journey;
 mod open;
 mod persist;
@@ -32,6 +34,7 @@ mod reply;
 mod send;
 
 pub use established::{established, is_left, look};
+pub use fragments::{later, note};
 pub use journey::{Journey, Next, Outcome, Verdict};
 pub use open::{deliver, hash, open, record, schedule};
 pub use persist::{bind, keeps_clients, recall};
@@ -41,6 +44,7 @@ pub use reply::{give_back, reply};
 
 use crate::abi::{Configured, FILTER_REAL, FILTER_VIP, Settings, filter_cell};
 use crate::conn::Tick;
+use crate::counter::Counter;
 use crate::env::Env;
 use crate::filter::{BLOCK_BITS, block};
 use crate::net::Address;
@@ -66,6 +70,8 @@ pub trait Steps {
     fn bind(&mut self, journey: &mut Journey<Self::Addr>);
     /// Records a new connection.
     fn record(&mut self, journey: &mut Journey<Self::Addr>);
+    /// Keeps where the first fragment of a datagram goes.
+    fn note(&mut self, journey: &mut Journey<Self::Addr>);
     /// Sends a packet to the real server that was chosen.
     fn deliver(&mut self, journey: &mut Journey<Self::Addr>);
     /// Tells the sender that its packet goes no further.
@@ -123,14 +129,17 @@ fn walk<S: Steps>(steps: &mut S, journey: &mut Journey<S::Addr>) {
         steps.hash(journey);
         record_in_tries(steps, journey);
     }
+    if journey.next == Next::Reply {
+        steps.reply(journey);
+    }
+    if journey.is_piece() {
+        steps.note(journey);
+    }
     if journey.next == Next::Deliver {
         steps.deliver(journey);
     }
     if journey.next == Next::Refuse {
         steps.refuse(journey);
-    }
-    if journey.next == Next::Reply {
-        steps.reply(journey);
     }
     if journey.next == Next::Return {
         steps.give_back(journey);
@@ -152,7 +161,12 @@ fn record_in_tries<S: Steps>(steps: &mut S, journey: &mut Journey<S::Addr>) {
 
 /// Decides what becomes of a frame, and changes it accordingly, with the steps as plain calls: for the host.
 pub fn handle<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Outcome {
-    established(env, frame).unwrap_or_else(|| travel(&mut Direct { env, frame }))
+    let outcome = established(env, frame).unwrap_or_else(|| travel(&mut Direct { env, frame }));
+    if outcome.counter == Counter::PassFragment {
+        later(env, frame)
+    } else {
+        outcome
+    }
 }
 
 /// The steps as plain calls.
@@ -190,6 +204,10 @@ impl<E: Env, B: Bytes> Steps for Direct<'_, E, B> {
 
     fn record(&mut self, journey: &mut Journey<Self::Addr>) {
         record(self.env, journey);
+    }
+
+    fn note(&mut self, journey: &mut Journey<Self::Addr>) {
+        note(self.env, self.frame, journey);
     }
 
     fn deliver(&mut self, journey: &mut Journey<Self::Addr>) {

@@ -21,37 +21,55 @@ use crate::tcp::{self, Event, View};
 /// A packet of a real server that belongs to no connection is left to the stack as it is, as IPVS does (`nat_icmp_send=0`).
 #[inline(always)]
 pub fn reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey<E::Addr>) {
-    if is_reply(env, frame, journey).is_some() {
-        journey.next = Next::Return;
-    } else {
-        journey.end(Outcome::end(Counter::PassNoService));
+    match source_of(env, frame, journey) {
+        Ok(vip) => {
+            journey.vip = vip.addr;
+            journey.vip_port = vip.port;
+            journey.next = Next::Return;
+        }
+        Err(counter) => journey.end(Outcome::end(counter)),
     }
 }
 
-/// Finds out what a packet is to come from; `None` when it is no reply.
+/// What a packet ends in that is no reply.
+const NONE: Counter = Counter::PassNoService;
+
+/// Finds out what a packet is to come from.
+///
+/// # Errors
+///
+/// The counter of a packet that is no reply, or a fragment that does not say.
 #[inline(always)]
-fn is_reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey<E::Addr>) -> Option<()> {
-    let settings = env.settings()?;
+fn source_of<E: Env, B: Bytes>(
+    env: &E,
+    frame: &B,
+    journey: &mut Journey<E::Addr>,
+) -> Result<Endpoint<E::Addr>, Counter> {
+    let settings = env.settings().ok_or(NONE)?;
     if !journey.is_error() {
-        let network = Network::parse(frame).ok()?;
+        let network = Network::parse(frame).map_err(|_| NONE)?;
         if !may_be_reply(env, settings, network) {
-            return None;
+            return Err(NONE);
         }
-        // What cannot be a reply is not counted as one: the filter only guesses.
-        journey.packet = Packet::parse(frame, network).ok()?;
+        match Packet::parse(frame, network) {
+            Ok(packet) => journey.packet = packet,
+            Err(Counter::PassFragment) => return Err(Counter::PassFragment),
+            // What cannot be a reply is not counted as one: the filter only guesses.
+            Err(_) => return Err(NONE),
+        }
     }
     journey.now = now(env, settings);
     let (packet, now) = (&journey.packet, journey.now);
-    let vip = match find(env, settings, packet, now) {
+    match find(env, settings, packet, now) {
         Some(reply) => {
             if !journey.is_error() {
-                keep(env, settings, packet, &reply, now)?;
+                keep(env, settings, packet, &reply, now).ok_or(NONE)?;
             }
             journey.slot = reply.hit.meta.real();
-            Endpoint {
+            Ok(Endpoint {
                 addr: reply.vip,
                 port: reply.vip_port,
-            }
+            })
         }
         None => {
             journey.has_no_place = true;
@@ -61,12 +79,9 @@ fn is_reply<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey<E::Addr>
                 packet.transport.proto,
                 now,
             );
-            stateless(env, settings, &journey.packet, turned_away)?
+            stateless(env, settings, &journey.packet, turned_away).ok_or(NONE)
         }
-    };
-    journey.vip = vip.addr;
-    journey.vip_port = vip.port;
-    Some(())
+    }
 }
 
 /// The connection that a packet is a reply of.
@@ -225,37 +240,15 @@ fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey<E::Addr>) ->
         port: journey.vip_port,
     };
     let is_recorded = !journey.has_no_place;
-    let Some(ip) = frame.header::<<E::Addr as Ip>::Header>(L3) else {
-        return Outcome::end(Counter::DropInternal);
-    };
-    if E::Addr::hop_limit(ip) <= 1 {
-        return Outcome::new(Verdict::Pass, Counter::RejectTtl, 0);
-    }
-    let dont_fragment = E::Addr::dont_fragment(ip);
-    let route = env.route(&Query {
-        src: vip.addr,
-        dst: packet.network.dst,
-        tos: E::Addr::traffic_class(ip),
+    let back = Back {
+        vip: vip.addr,
+        client: packet.network.dst,
         len: transport.len as u16,
-    });
-    let (onward, outcome) = match route {
-        Route::Via { ifindex, macs } => {
-            let verdict = if ifindex == env.ingress() {
-                Verdict::Tx
-            } else {
-                Verdict::Interface
-            };
-            let counter = if is_recorded {
-                Counter::ForwardedReply
-            } else {
-                Counter::ForwardedStateless
-            };
-            (Onward::Send(macs), Outcome::new(verdict, counter, ifindex))
-        }
-        Route::TooBig if dont_fragment => {
-            return Outcome::new(Verdict::Pass, Counter::RejectTooBig, 0);
-        }
-        Route::TooBig | Route::Stack => (Onward::Stack, Outcome::end(Counter::PassUnresolved)),
+        is_recorded,
+    };
+    let (onward, outcome) = match way_back(env, frame, back) {
+        Ok(way) => way,
+        Err(outcome) => return outcome,
     };
     let translated = if journey.is_error() {
         journey.quoted_by_answer().nat_source(frame, vip, onward)
@@ -271,6 +264,64 @@ fn send<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey<E::Addr>) ->
         });
     }
     outcome
+}
+
+/// A packet on its way back.
+#[derive(Clone, Copy)]
+pub(super) struct Back<A> {
+    /// Whom it is to come from.
+    pub(super) vip: A,
+    /// Whom it is for.
+    pub(super) client: A,
+    /// Length of the IP packet.
+    pub(super) len: u16,
+    /// Its connection is recorded.
+    pub(super) is_recorded: bool,
+}
+
+/// Which way a packet from a NAT real server goes from here, and how it has ended then.
+///
+/// # Errors
+///
+/// How a packet ends that is left to the stack as it came, which tells its sender why it goes no further.
+#[inline(always)]
+pub(super) fn way_back<E: Env, B: Bytes>(
+    env: &E,
+    frame: &B,
+    back: Back<E::Addr>,
+) -> Result<(Onward, Outcome), Outcome> {
+    let Some(ip) = frame.header::<<E::Addr as Ip>::Header>(L3) else {
+        return Err(Outcome::end(Counter::DropInternal));
+    };
+    if E::Addr::hop_limit(ip) <= 1 {
+        return Err(Outcome::new(Verdict::Pass, Counter::RejectTtl, 0));
+    }
+    let dont_fragment = E::Addr::dont_fragment(ip);
+    let route = env.route(&Query {
+        src: back.vip,
+        dst: back.client,
+        tos: E::Addr::traffic_class(ip),
+        len: back.len,
+    });
+    match route {
+        Route::Via { ifindex, macs } => {
+            let verdict = if ifindex == env.ingress() {
+                Verdict::Tx
+            } else {
+                Verdict::Interface
+            };
+            let counter = if back.is_recorded {
+                Counter::ForwardedReply
+            } else {
+                Counter::ForwardedStateless
+            };
+            Ok((Onward::Send(macs), Outcome::new(verdict, counter, ifindex)))
+        }
+        Route::TooBig if dont_fragment => {
+            Err(Outcome::new(Verdict::Pass, Counter::RejectTooBig, 0))
+        }
+        Route::TooBig | Route::Stack => Ok((Onward::Stack, Outcome::end(Counter::PassUnresolved))),
+    }
 }
 
 #[cfg(test)]

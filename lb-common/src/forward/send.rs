@@ -33,12 +33,28 @@ pub(super) fn forward<E: Env, B: Bytes>(
     packet: &Packet<E::Addr>,
     to: To<'_>,
 ) -> Result<Outcome, Error> {
+    forward_as(env, frame, packet, to, &packet.transport)
+}
+
+/// The same of a packet in which `translate` is what NAT changes.
+///
+/// # Errors
+///
+/// As of [`forward`].
+#[inline(always)]
+pub(super) fn forward_as<E: Env, B: Bytes>(
+    env: &E,
+    frame: &mut B,
+    packet: &Packet<E::Addr>,
+    to: To<'_>,
+    translate: &impl Translate<E::Addr>,
+) -> Result<Outcome, Error> {
     let sent = match Method::from_number(to.real.method) {
         Some(Method::Dr) => dr(env, frame, packet, to.real),
         Some(Method::Tun) => tun(env, frame, packet, to.real),
         Some(Method::Nat) => {
             let port = packet.destination_port();
-            nat(env, frame, packet, to.real, port, &packet.transport)
+            nat(env, frame, packet, to.real, port, translate)
         }
         Some(Method::Local) => Ok(Outcome::end(Counter::DeliveredLocal)),
         None => Err(Obstacle::Lost(Counter::DropInternal)),

@@ -258,6 +258,7 @@ impl Build {
 }
 
 /// Whether each checksum of a frame holds: of IPv4, of TCP or UDP in it, of ICMP, and of a packet inside a tunnel. Summed from scratch.
+/// Of a fragment it is that of its header: what else it has of sums is of the whole datagram.
 pub fn checksums_hold(frame: &[u8]) -> bool {
     frame.get(14..).is_some_and(packet_checksums_hold)
 }
@@ -305,8 +306,10 @@ fn ipv4_checksums_hold(ip: &[u8]) -> bool {
         return false;
     };
     let (src, dst) = (&header[12..16], &header[16..20]);
+    let is_fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0;
     sum_be(header) == 0
         && match header[9] {
+            _ if is_fragment => true,
             1 => sum_be(l4) == 0,
             4 | 41 => packet_checksums_hold(l4),
             6 => transport_sum(src, dst, 6, l4) == 0,
@@ -330,7 +333,7 @@ fn octets(addr: IpAddr) -> Vec<u8> {
 }
 
 /// The Internet checksum (RFC 1071), the plain way.
-fn sum_be(bytes: &[u8]) -> u16 {
+pub(super) fn sum_be(bytes: &[u8]) -> u16 {
     let sum: u32 = bytes
         .chunks(2)
         .map(|w| u32::from(u16::from_be_bytes([w[0], w.get(1).copied().unwrap_or(0)])))

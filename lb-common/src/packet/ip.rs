@@ -4,6 +4,7 @@ use super::bytes::Bytes;
 use super::checksum::Sum;
 use super::icmp::{Error, Message};
 use super::parse::Network;
+use super::piece::Piece;
 use super::wire::Header;
 use crate::abi::Configured;
 use crate::counter::Counter;
@@ -52,15 +53,18 @@ pub trait Ip: Configured + Recorded {
     ///
     /// # Errors
     ///
-    /// The counter of a packet that is left to the stack.
+    /// The counter of a packet that is left to the stack; a fragment is one.
     fn plain<B: Bytes>(frame: &B) -> Result<Upper, Counter>;
 
     /// Where the transport header is.
     ///
     /// # Errors
     ///
-    /// The counter of a packet that is left to the stack: malformed, a fragment, or with headers that are not known.
+    /// The counter of a packet that is left to the stack: malformed, a fragment but the first, or with headers that are not known.
     fn upper<B: Bytes>(frame: &B) -> Result<Upper, Counter>;
+
+    /// What is known of a packet that is a fragment; `None` of any other.
+    fn piece<B: Bytes>(frame: &B) -> Option<Piece>;
 
     /// What is behind the quoted header at `at`; `None` for what is none, and for a fragment without the ports.
     fn quoted<B: Bytes>(frame: &B, at: usize) -> Option<Quoted<Self>>;
@@ -111,6 +115,8 @@ pub struct Upper {
     pub at: usize,
     /// Length of the IP packet.
     pub len: u16,
+    /// It is the first fragment of a datagram, and others follow.
+    pub is_piece: bool,
 }
 
 /// What a quoted IP header says.

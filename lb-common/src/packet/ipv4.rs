@@ -5,6 +5,7 @@ use super::checksum::Sum;
 use super::icmp::{Error, Kind, Message};
 use super::ip::{Ip, Outer, Quoted, Upper};
 use super::parse::{L3, Network};
+use super::piece::Piece;
 use super::wire::{ETHERTYPE_IPV4, ICMP_LEN, IPV4_LEN, Ipv4, Ipv4Fields, PROTO_ICMP, PROTO_IPIP};
 use crate::counter::Counter;
 use crate::net::{Be16, Be32};
@@ -75,24 +76,25 @@ impl Ip for Be32 {
 
     #[inline(always)]
     fn plain<B: Bytes>(frame: &B) -> Result<Upper, Counter> {
-        Self::upper(frame)
+        upper_unless(frame, Ipv4::MF | Ipv4::OFFSET)
     }
 
     #[inline(always)]
     fn upper<B: Bytes>(frame: &B) -> Result<Upper, Counter> {
-        let ip = frame.header::<Ipv4>(L3).ok_or(Counter::PassMalformed)?;
-        let len = ip.total_len().to_host();
-        let ihl = usize::from(ip.version_ihl() & 0x0f) * 4;
-        if ip.version_ihl() >> 4 != 4 || ihl < IPV4_LEN || frame.len() < L3 + usize::from(len) {
-            return Err(Counter::PassMalformed);
-        }
+        upper_unless(frame, Ipv4::OFFSET)
+    }
+
+    #[inline(always)]
+    fn piece<B: Bytes>(frame: &B) -> Option<Piece> {
+        let Whole { ip, len, .. } = whole(frame).ok()?;
         let fragment = ip.fragment().to_host();
-        if fragment & (Ipv4::MF | Ipv4::OFFSET) != 0 {
-            return Err(Counter::PassFragment);
+        if fragment & (Ipv4::MF | Ipv4::OFFSET) == 0 {
+            return None;
         }
-        Ok(Upper {
+        Some(Piece {
+            id: u32::from(ip.id().to_host()) | u32::from(ip.proto()) << 16,
+            offset: (fragment & Ipv4::OFFSET) << 3,
             proto: ip.proto(),
-            at: L3 + ihl,
             len,
         })
     }
@@ -203,4 +205,40 @@ impl Ip for Be32 {
             dst: network.dst,
         });
     }
+}
+
+/// The header of a packet that lies in the frame whole.
+struct Whole<'f> {
+    ip: &'f Ipv4,
+    /// Length of the header with its options.
+    ihl: usize,
+    /// Length of the packet.
+    len: u16,
+}
+
+#[inline(always)]
+fn whole<B: Bytes>(frame: &B) -> Result<Whole<'_>, Counter> {
+    let ip = frame.header::<Ipv4>(L3).ok_or(Counter::PassMalformed)?;
+    let len = ip.total_len().to_host();
+    let ihl = usize::from(ip.version_ihl() & 0x0f) * 4;
+    if ip.version_ihl() >> 4 != 4 || ihl < IPV4_LEN || frame.len() < L3 + usize::from(len) {
+        return Err(Counter::PassMalformed);
+    }
+    Ok(Whole { ip, ihl, len })
+}
+
+/// Where the transport header is, unless the packet is a fragment with one of these bits.
+#[inline(always)]
+fn upper_unless<B: Bytes>(frame: &B, fragment: u16) -> Result<Upper, Counter> {
+    let Whole { ip, ihl, len } = whole(frame)?;
+    let bits = ip.fragment().to_host();
+    if bits & fragment != 0 {
+        return Err(Counter::PassFragment);
+    }
+    Ok(Upper {
+        proto: ip.proto(),
+        at: L3 + ihl,
+        len,
+        is_piece: bits & Ipv4::MF != 0,
+    })
 }

@@ -5,9 +5,10 @@ use super::checksum::Sum;
 use super::icmp::{Error, Kind, Message};
 use super::ip::{Ip, Outer, Quoted, Upper};
 use super::parse::{L3, Network};
+use super::piece::Piece;
 use super::wire::{
-    ETHERTYPE_IPV6, Extension, ICMP_LEN, IPV6_LEN, Ipv6, Ipv6Fields, PROTO_ICMPV6, PROTO_IPV6,
-    add_address, extension,
+    ETHERTYPE_IPV6, Extension, Fragment, ICMP_LEN, IPV6_LEN, Ipv6, Ipv6Fields, PROTO_ICMPV6,
+    PROTO_IPV6, add_address, extension,
 };
 use crate::bound::masked;
 use crate::counter::Counter;
@@ -29,6 +30,11 @@ const PORT_UNREACHABLE: u8 = 4;
 
 /// The most extension headers that are walked.
 const EXTENSIONS: u32 = 6;
+
+/// The bits of a fragment's header that say where its data begins, in bytes.
+const OFFSET: u16 = 0xfff8;
+/// The bit that says that more fragments follow.
+const MORE: u16 = 1;
 
 /// How far from the frame's start the transport header may be.
 const FARTHEST: u32 = 255;
@@ -87,14 +93,40 @@ impl Ip for Be128 {
             proto: ip.next(),
             at: L3 + IPV6_LEN,
             len,
+            is_piece: false,
         })
     }
 
     #[inline(always)]
     fn upper<B: Bytes>(frame: &B) -> Result<Upper, Counter> {
         let (ip, len) = whole(frame)?;
-        let (proto, at) = walk(frame, ip.next(), L3 + IPV6_LEN)?;
-        Ok(Upper { proto, at, len })
+        let Walked {
+            next: proto,
+            at,
+            is_piece,
+        } = walk::<false, _>(frame, ip.next(), L3 + IPV6_LEN)?;
+        Ok(Upper {
+            proto,
+            at,
+            len,
+            is_piece,
+        })
+    }
+
+    #[inline(always)]
+    fn piece<B: Bytes>(frame: &B) -> Option<Piece> {
+        let (ip, len) = whole(frame).ok()?;
+        let Walked { next, at, .. } = walk::<true, _>(frame, ip.next(), L3 + IPV6_LEN).ok()?;
+        if next != extension::FRAGMENT {
+            return None;
+        }
+        let fragment = frame.header::<Fragment>(at)?;
+        Some(Piece {
+            id: fragment.id(),
+            offset: fragment.offset_more().to_host() & OFFSET,
+            proto: fragment.next(),
+            len,
+        })
     }
 
     #[inline(always)]
@@ -104,11 +136,11 @@ impl Ip for Be128 {
             return None;
         }
         let network = Self::addresses(ip);
-        let (proto, next) = walk(frame, ip.next(), at + IPV6_LEN).ok()?;
+        let walked = walk::<false, _>(frame, ip.next(), at + IPV6_LEN).ok()?;
         Some(Quoted {
             network,
-            proto,
-            next,
+            proto: walked.next,
+            next: walked.at,
         })
     }
 
@@ -207,19 +239,30 @@ fn whole<B: Bytes>(frame: &B) -> Result<(&Ipv6, u16), Counter> {
     Ok((ip, len as u16))
 }
 
-/// What follows the extension headers from `at` on, and where. What comes behind more of them than [`EXTENSIONS`], or too far from
-/// the frame's start, is as little known as what no header is known for.
+/// What follows extension headers.
+struct Walked {
+    /// What it is.
+    next: u8,
+    /// Where it is.
+    at: usize,
+    /// One of the headers was that of a datagram's first fragment, which others follow.
+    is_piece: bool,
+}
+
+/// What follows the extension headers from `at` on, or, where `TO_FRAGMENT`, those before the one of a fragment. What comes behind
+/// more of them than [`EXTENSIONS`], or too far from the frame's start, is as little known as what no header is known for.
 #[inline(always)]
-fn walk<B: Bytes>(frame: &B, first: u8, at: usize) -> Result<(u8, usize), Counter> {
+fn walk<const TO_FRAGMENT: bool, B: Bytes>(
+    frame: &B,
+    first: u8,
+    at: usize,
+) -> Result<Walked, Counter> {
     let (mut next, mut at) = (first, at as u32);
-    let mut walked = 0;
+    let (mut walked, mut is_piece) = (0, false);
     // Once more than there may be, to see what follows the last.
     while walked <= EXTENSIONS {
         if at > FARTHEST {
             return Err(Counter::PassProtocol);
-        }
-        if next == extension::FRAGMENT {
-            return Err(Counter::PassFragment);
         }
         let is_extension = matches!(
             next,
@@ -228,8 +271,23 @@ fn walk<B: Bytes>(frame: &B, first: u8, at: usize) -> Result<(u8, usize), Counte
                 | extension::DESTINATION
                 | extension::AUTHENTICATION
         );
-        if !is_extension {
-            return Ok((next, masked::<FARTHEST>(at) as usize));
+        let is_fragment = next == extension::FRAGMENT;
+        if TO_FRAGMENT && is_fragment || !is_extension && !is_fragment {
+            return Ok(Walked {
+                next,
+                at: masked::<FARTHEST>(at) as usize,
+                is_piece,
+            });
+        }
+        if is_fragment {
+            let fragment = frame
+                .header::<Fragment>(masked::<FARTHEST>(at) as usize)
+                .ok_or(Counter::PassMalformed)?;
+            let offset_more = fragment.offset_more().to_host();
+            if offset_more & OFFSET != 0 {
+                return Err(Counter::PassFragment);
+            }
+            is_piece |= offset_more & MORE != 0;
         }
         let header = frame
             .header::<Extension>(masked::<FARTHEST>(at) as usize)
@@ -237,6 +295,9 @@ fn walk<B: Bytes>(frame: &B, first: u8, at: usize) -> Result<(u8, usize), Counte
         let units = u32::from(header.units());
         at += if next == extension::AUTHENTICATION {
             4 * (units + 2)
+        } else if is_fragment {
+            // It has no length: what is read as that is reserved.
+            8
         } else {
             8 * (units + 1)
         };
@@ -320,8 +381,8 @@ mod tests {
         let far = [&[31][..], &[0; 254]].concat();
         for (name, mut bytes, counter) in [
             (
-                "a fragment",
-                with(extension::FRAGMENT, &[0; 7]),
+                "a later fragment",
+                with(extension::FRAGMENT, &[0, 0, 8, 0, 0, 0, 7]),
                 Counter::PassFragment,
             ),
             (
@@ -354,6 +415,12 @@ mod tests {
         // Its length is in units of four bytes.
         let mut authenticated = with(extension::AUTHENTICATION, &[2; 15]);
         assert_eq!(parse(&mut authenticated).unwrap().1.l4, 54 + 16);
+        // That of a fragment has none: what would be it is reserved. All of a datagram may be in one (RFC 6946).
+        for (more, is_piece) in [(0, false), (1, true)] {
+            let mut first = with(extension::FRAGMENT, &[0xff, 0, more, 0, 0, 0, 7]);
+            let transport = parse(&mut first).unwrap().1;
+            assert_eq!((transport.l4, transport.is_piece), (54 + 8, is_piece));
+        }
     }
 
     #[test]

@@ -11,11 +11,14 @@
 pub mod build;
 pub mod bytes;
 pub mod checksum;
+#[cfg(any(test, feature = "host"))]
+pub mod cut;
 pub mod icmp;
 pub mod ip;
 mod ipv4;
 mod ipv6;
 pub mod parse;
+pub mod piece;
 pub mod quote;
 pub mod rewrite;
 #[cfg(test)]

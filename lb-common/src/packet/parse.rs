@@ -54,7 +54,7 @@ pub fn is_plain<A: Ip, B: Bytes>(frame: &B) -> bool {
         .is_some_and(|ip| A::is_plain(ip))
 }
 
-/// What the network and transport headers say of a whole TCP segment or UDP datagram.
+/// What the network and transport headers say of a TCP segment or UDP datagram, of which this is all, or the first fragment.
 ///
 /// Each field has as many bits as the machine adds at once, lest the compiler pack them into words and unpack them wherever they are
 /// handed on.
@@ -71,6 +71,8 @@ pub struct Transport {
     pub l4: u32,
     /// The protocol.
     pub proto: Proto,
+    /// It is the first fragment of a datagram, and others follow.
+    pub is_piece: bool,
 }
 
 impl Transport {
@@ -81,6 +83,7 @@ impl Transport {
         tcp_flags: 0,
         l4: 0,
         proto: Proto::Tcp,
+        is_piece: false,
     };
 
     /// Where the transport header is, as an offset that the verifier can see to be one.
@@ -93,7 +96,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// The counter of a packet that is left to the stack: malformed, a fragment, or of another protocol.
+    /// The counter of a packet that goes no further here: malformed, of another protocol, or a fragment without this header.
     #[inline(always)]
     pub fn parse<A: Ip, B: Bytes>(frame: &B) -> Result<Self, Counter> {
         Self::behind(frame, A::upper(frame)?)
@@ -103,7 +106,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// As of [`parse`](Self::parse).
+    /// As of [`parse`](Self::parse), and of any fragment.
     #[inline(always)]
     pub fn parse_plain<A: Ip, B: Bytes>(frame: &B) -> Result<Self, Counter> {
         Self::behind(frame, A::plain(frame)?)
@@ -111,20 +114,30 @@ impl Transport {
 
     #[inline(always)]
     fn behind<B: Bytes>(frame: &B, upper: Upper) -> Result<Self, Counter> {
-        let Upper { at: l4, len, .. } = upper;
+        let Upper {
+            at: l4,
+            len,
+            is_piece,
+            ..
+        } = upper;
         let proto = Proto::from_number(upper.proto).ok_or(Counter::PassProtocol)?;
+        let short = if is_piece {
+            Counter::DropTinyFragment
+        } else {
+            Counter::PassMalformed
+        };
         let (ports, tcp_flags, l4_len) = match proto {
             Proto::Tcp => {
-                let tcp = frame.header::<Tcp>(l4).ok_or(Counter::PassMalformed)?;
+                let tcp = frame.header::<Tcp>(l4).ok_or(short)?;
                 (tcp.ports(), tcp.flags().into(), size_of::<Tcp>())
             }
             Proto::Udp => {
-                let udp = frame.header::<Udp>(l4).ok_or(Counter::PassMalformed)?;
+                let udp = frame.header::<Udp>(l4).ok_or(short)?;
                 (udp.ports(), 0, size_of::<Udp>())
             }
         };
         if L3 + usize::from(len) < l4 + l4_len {
-            return Err(Counter::PassMalformed);
+            return Err(short);
         }
         Ok(Self {
             proto,
@@ -132,6 +145,7 @@ impl Transport {
             tcp_flags,
             l4: l4 as u32,
             len: len.into(),
+            is_piece,
         })
     }
 }
@@ -188,7 +202,11 @@ mod tests {
                 tcp().bytes()[..13].to_vec(),
                 Counter::PassNotIp,
             ),
-            ("first fragment", patched(20, 0x20), Counter::PassFragment),
+            (
+                "first fragment without the whole TCP header",
+                [&patched(20, 0x20)[..16], &[0, 36], &patched(20, 0x20)[18..]].concat(),
+                Counter::DropTinyFragment,
+            ),
             ("last fragment", patched(21, 1), Counter::PassFragment),
             ("icmp", patched(23, 1), Counter::PassProtocol),
             ("version 6", patched(14, 0x65), Counter::PassMalformed),

@@ -57,7 +57,10 @@ impl<A: Ip> Quote<A> {
         let outer = A::upper(frame).ok()?;
         let to = A::addresses(frame.header::<A::Header>(L3)?).dst;
         let icmp = outer.at;
-        if outer.proto != A::ICMP || !A::is_error(frame.header::<Icmp>(icmp)?.kind()) {
+        if outer.is_piece
+            || outer.proto != A::ICMP
+            || !A::is_error(frame.header::<Icmp>(icmp)?.kind())
+        {
             return None;
         }
         let mut l3 = icmp + ICMP_LEN;

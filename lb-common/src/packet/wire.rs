@@ -150,6 +150,8 @@ headers! {
         tos, set_tos: u8 = 1;
         /// Length of header and payload.
         total_len, set_total_len: Be16 = 2;
+        /// Identification of the datagram.
+        id, set_id: Be16 = 4;
         /// Identification, and what [`fragment`](Self::fragment) is.
         id_fragment, set_id_fragment: u32 = 4;
         /// DF, MF and the fragment offset.
@@ -190,6 +192,16 @@ headers! {
         next, set_next: u8 = 0;
         /// How long it is, in units of eight bytes, without the first eight.
         units, set_units: u8 = 1;
+    }
+
+    /// The extension header of an IPv6 fragment.
+    Fragment [8] {
+        /// What follows it.
+        next, set_next: u8 = 0;
+        /// Where its data begins in the datagram, in bytes, and in the lowest bit whether more fragments follow.
+        offset_more, set_offset_more: Be16 = 2;
+        /// Identification of the datagram, as it stands in the packet.
+        id, set_id: u32 = 4;
     }
 
     /// TCP, without its options.

@@ -1,5 +1,6 @@
 //! Which of the two families of addresses is a program for?
 
+use lb_common::abi::program;
 use lb_common::net::{Be32, Be128};
 use lb_common::packet::Ip;
 use lb_common::table::Recorded;
@@ -10,15 +11,15 @@ use lb_common::atomic::Host;
 
 /// A family of addresses.
 pub trait Family: Ip {
-    /// The program that does the work; another hands packets over to it if it is not `lb`.
-    const PROGRAM: &'static str;
+    /// The programs besides `lb` that work on its packets, and where each is in `PROGRAMS`.
+    const HANDED_OVER: &'static [(&'static str, u32)];
 
     /// A flow's addresses as the words that they are in the connection table.
     fn words(cells: &<Self as Recorded>::Cells<Host>) -> Vec<u64>;
 }
 
 impl Family for Be32 {
-    const PROGRAM: &'static str = "lb";
+    const HANDED_OVER: &'static [(&'static str, u32)] = &[("fragments4", program::FRAGMENTS4)];
 
     fn words(cells: &AtomicU64) -> Vec<u64> {
         vec![cells.load(Ordering::SeqCst)]
@@ -26,7 +27,8 @@ impl Family for Be32 {
 }
 
 impl Family for Be128 {
-    const PROGRAM: &'static str = "lb6";
+    const HANDED_OVER: &'static [(&'static str, u32)] =
+        &[("lb6", program::IPV6), ("fragments6", program::FRAGMENTS6)];
 
     fn words(cells: &[AtomicU64; 4]) -> Vec<u64> {
         cells

@@ -10,8 +10,8 @@ use aya::maps::Map;
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use lb_common::abi::{
-    CpuState, Generation, LOADS_LEN, Load, LocalityKey, MAX_ROUTERS, Real, RealKey, ServiceKey,
-    Settings, TemplateKey, Traffic, map, program,
+    CpuState, DatagramKey, Generation, LOADS_LEN, Load, LocalityKey, MAX_ROUTERS, Real, RealKey,
+    ServiceKey, Settings, TemplateKey, Traffic, map,
 };
 use lb_common::atomic::Host;
 use lb_common::counter::Counter;
@@ -118,23 +118,22 @@ impl<A: Family> Program<A> {
         Ok(program)
     }
 
-    /// Loads the program that takes every packet, and behind it the one that the family's are handed over to, if it is another.
+    /// Loads the program that takes every packet, and behind it those that the family's are handed over to.
     ///
     /// # Errors
     ///
     /// As [`load`](Self::load).
     pub fn load_director(world: &World<A>) -> Result<Self> {
         let mut director = Self::load("lb", world)?;
-        if A::PROGRAM != director.name {
-            let name = std::mem::replace(&mut director.name, A::PROGRAM);
-            let other = director.xdp()?;
-            other
-                .load()
-                .with_context(|| format!("load `{}`", A::PROGRAM))?;
-            let fd = other.fd()?.as_fd().as_raw_fd();
+        let takes = director.name;
+        for (name, index) in A::HANDED_OVER {
             director.name = name;
-            director.put(map::PROGRAMS, program::IPV6, &fd.cast_unsigned())?;
+            let other = director.xdp()?;
+            other.load().with_context(|| format!("load `{name}`"))?;
+            let fd = other.fd()?.as_fd().as_raw_fd();
+            director.put(map::PROGRAMS, *index, &fd.cast_unsigned())?;
         }
+        director.name = takes;
         Ok(director)
     }
 
@@ -234,6 +233,7 @@ impl<A: Family> Program<A> {
             (A::MAPS.nat_reals, size_of::<RealKey<A>>()),
             (A::MAPS.templates, size_of::<TemplateKey<A>>()),
             (A::MAPS.locality, size_of::<LocalityKey<A>>()),
+            (A::MAPS.fragments, size_of::<DatagramKey<A>>()),
         ] {
             raw::clear(self.map(name)?, key_size).with_context(|| format!("clear `{name}`"))?;
         }

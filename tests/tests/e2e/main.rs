@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod drain;
 mod foresight;
+mod fragments;
 mod health;
 mod ipv6;
 mod lab;

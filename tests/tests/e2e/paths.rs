@@ -1,11 +1,11 @@
 //! Do transfers find out what fits through a narrow link, wherever on the way it is?
 
 use anyhow::{Result, ensure};
-use lb_daemon::api::types::Stats;
 use tests::lab::{Arms, Layout, Site};
 use tests::needs_lab;
 
 use crate::configuration::{Configuration, Method};
+use crate::sites::counted;
 
 const MIB: usize = 1 << 20;
 
@@ -57,11 +57,4 @@ fn a_download_fits_a_narrow_link_to_the_client_by_each_method() -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// How many packets ended in a way.
-fn counted(site: &Site, label: &str) -> Result<u64> {
-    let stats: Stats = site.director.ask(&["stats"])?;
-    let ended = stats.counters.iter().find(|counter| counter.name == label);
-    Ok(ended.map_or(0, |counter| counter.packets))
 }

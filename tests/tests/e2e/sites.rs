@@ -1,7 +1,7 @@
 //! What do several tests begin with, and ask of a director?
 
 use anyhow::{Context, Result};
-use lb_daemon::api::types::{Connection, Service};
+use lb_daemon::api::types::{Connection, Service, Stats};
 use tests::lab::{Arms, Layout, Site};
 
 use crate::configuration::{Configuration, Method};
@@ -41,4 +41,11 @@ pub(crate) fn service(site: &Site, name: &str) -> Result<Service> {
     let services: Vec<Service> = site.director.ask(&["list"])?;
     let found = services.into_iter().find(|service| service.name == name);
     found.with_context(|| format!("{name} is not listed"))
+}
+
+/// How many packets ended in a way.
+pub(crate) fn counted(site: &Site, label: &str) -> Result<u64> {
+    let stats: Stats = site.director.ask(&["stats"])?;
+    let ended = stats.counters.iter().find(|counter| counter.name == label);
+    Ok(ended.map_or(0, |counter| counter.packets))
 }

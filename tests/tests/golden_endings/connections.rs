@@ -193,8 +193,12 @@ pub(super) fn to_client(build: Build) -> Build {
         .ttl(63)
 }
 
+/// What a real server sends to the director.
+pub(super) fn from_real(build: Build) -> Build {
+    build.macs(Host::Real.mac(), Host::Real.director())
+}
+
 pub(super) fn replies(rows: &mut Vec<Row>) {
-    let from_real = |build: Build| build.macs(Host::Real.mac(), Host::Real.director());
     let nat = |client: &str| {
         let out = onward(Build::udp(client, "10.0.0.1:8053").payload(b"query"), 1).bytes();
         becomes(
@@ -226,15 +230,15 @@ pub(super) fn replies(rows: &mut Vec<Row>) {
             ),
             // The stack tells the real server that its packet goes no further.
             passes(answer(CLIENT).ttl(1).bytes(), Counter::RejectTtl),
-            // Another port of the real server, another client, a fragment, a packet cut short: no replies.
+            // Another port of the real server, another client, a later fragment, a packet cut short: no replies.
             passes(
                 from_real(Build::udp("10.0.0.1:8054", CLIENT)).bytes(),
                 Counter::PassNoService,
             ),
             passes(answer(NARROW_CLIENT).bytes(), Counter::PassNoService),
             passes(
-                answer(CLIENT).fragment(0x2000).bytes(),
-                Counter::PassNoService,
+                answer(CLIENT).fragment(0x0001).bytes(),
+                Counter::PassFragment,
             ),
             passes(cut(&answer(CLIENT), 41), Counter::PassNoService),
         ],

@@ -3,6 +3,7 @@
 mod clients;
 mod connections;
 mod forwarding;
+mod fragments;
 mod networks;
 mod reals;
 mod refusals;
@@ -20,6 +21,7 @@ use tests::plane::{NETWORK, Program, Room, Run, Twin, Verdict, none_wrong, same,
 use clients::clients;
 use connections::{connections, replies};
 use forwarding::{forwarding, sizes};
+use fragments::fragments;
 use networks::networks;
 use reals::real_servers;
 use refusals::{impossible, refusals};
@@ -33,6 +35,7 @@ fn rows() -> Vec<Row> {
     forwarding(&mut rows);
     refusals(&mut rows);
     sizes(&mut rows);
+    fragments(&mut rows);
     not_ours(&mut rows);
     real_servers(&mut rows);
     connections(&mut rows);

@@ -54,19 +54,6 @@ pub(super) fn not_ours(rows: &mut Vec<Row>) {
             ),
         ],
     );
-    let fragment = |build: Build| passes(build.bytes(), Counter::PassFragment);
-    row(
-        rows,
-        "fragments: first, middle, last, of TCP too",
-        move || plain(Method::Nat),
-        vec![
-            fragment(query().fragment(0x2000)),
-            fragment(query().fragment(0x2001)),
-            fragment(query().fragment(0x0001)),
-            fragment(syn().fragment(0x2000)),
-            fragment(syn().fragment(0x1fff)),
-        ],
-    );
     row(
         rows,
         "other protocols: ICMP, SCTP, IP-in-IP",

@@ -48,6 +48,7 @@ pub(super) struct Row {
     pub(super) steps: Vec<Step>,
 }
 
+#[derive(Clone)]
 pub(super) enum Step {
     /// A packet comes.
     Packet(Packet),
@@ -57,6 +58,7 @@ pub(super) enum Step {
     Change(fn(&mut World)),
 }
 
+#[derive(Clone)]
 pub(super) struct Packet {
     pub(super) frame: Vec<u8>,
     /// Bytes of metadata in front, which take room.
@@ -263,7 +265,11 @@ pub(super) fn cut(build: &Build, len: usize) -> Vec<u8> {
 
 /// The outer header of a tunnel in front of what the real server would get.
 pub(super) fn tunnelled(inner: Build) -> Vec<u8> {
-    let inner = onward(inner, 1).bytes();
+    in_tunnel(&onward(inner, 1).bytes())
+}
+
+/// The outer header of a tunnel in front of the packet in a frame to the real server.
+pub(super) fn in_tunnel(inner: &[u8]) -> Vec<u8> {
     let mut ip = vec![0x45, inner[15]];
     ip.extend((inner.len() as u16 - 14 + 20).to_be_bytes());
     ip.extend([

@@ -53,7 +53,8 @@ pub(crate) fn frame(dice: &mut Dice, site: &Site, world: &World) -> Vec<u8> {
         ]))
         .ttl(dice.pick(&[64, 64, 64, 64, 64, 64, 255, 2, 1, 0]))
         .tos(dice.byte())
-        .id(dice.below(1 << 16) as u16)
+        // Few enough that fragments meet others of their datagram.
+        .id(dice.below(3) as u16)
         .dont_fragment(!dice.one_in(4));
     let payload: Vec<u8> = (0..length(dice)).map(|_| dice.byte()).collect();
     let mut build = build.payload(&payload);
@@ -64,8 +65,9 @@ pub(crate) fn frame(dice: &mut Dice, site: &Site, world: &World) -> Vec<u8> {
     if payload.len() < 1400 && dice.one_in(10) {
         build = build.options(&vec![1; 4 * (1 + dice.below(10) as usize)]);
     }
-    if dice.one_in(20) {
-        build = build.fragment(dice.below(1 << 16) as u16);
+    if dice.one_in(6) {
+        let any = dice.below(1 << 16) as u16;
+        build = build.fragment(dice.pick(&[0x2000, 0x2000, 0x2001, 0x0002, 0x2003, 0x0004, any]));
     }
     if dice.one_in(30) {
         build = build.macs([2, 0, 0, 0, 0, 0xc1], [0xff; 6]);

@@ -36,8 +36,9 @@ use crate::core::desired::{Desired, ServiceId, XdpMode};
 use crate::core::outlook::{Kept, Outlook};
 use crate::io::lock::InstanceLock;
 
-/// The director's programs in the object: the one that takes packets, and the one for IPv6 that it hands some over to.
-const PROGRAMS: [&str; 1 + program::LEN as usize] = ["lb", "lb6"];
+/// The director's programs in the object: the one that takes packets, and those that it hands some over to, in the order of
+/// [`program`].
+const PROGRAMS: [&str; 1 + program::LEN as usize] = ["lb", "lb6", "fragments4", "fragments6"];
 
 /// The XDP program, its maps and what this daemon knows of them.
 ///

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use lb_common::abi::{
-    Configured, FILTER_WORDS, Generation, LOADS_LEN, Load, Locality, LocalityKey, MAX_REALS,
-    MAX_ROUTERS, MEMBERS_LEN, Member, Real, RealKey, ServiceKey, Settings, TemplateKey, Timeouts,
-    Traffic, map, program,
+    Configured, DATAGRAMS, Datagram, DatagramKey, FILTER_WORDS, Generation, LOADS_LEN, Load,
+    Locality, LocalityKey, MAX_REALS, MAX_ROUTERS, MEMBERS_LEN, Member, Real, RealKey, ServiceKey,
+    Settings, TemplateKey, Timeouts, Traffic, map, program,
 };
 use lb_common::atomic::Host;
 use lb_common::counter::COUNTERS;
@@ -90,20 +90,14 @@ pub(super) const fn connections6(capacity: Capacity) -> u32 {
 }
 
 /// The maps of one family of addresses.
-fn of_family<A: Configured + Recorded>(connections: u32, services: u32, reals: u32) -> [Layout; 5] {
+fn of_family<A: Configured + Recorded>(connections: u32, services: u32, reals: u32) -> [Layout; 6] {
     let names = A::MAPS;
-    let locality = keyed::<LocalityKey<A>, Locality>(names.locality, LOCALITIES).shape;
     [
         mapped::<Bucket<Host, A>>(names.conns, buckets(connections)),
         keyed::<ServiceKey<A>, u32>(names.services, services.saturating_mul(4)),
         keyed::<RealKey<A>, ServiceKey<A>>(names.nat_reals, reals),
-        Layout {
-            name: names.locality,
-            shape: MapShape {
-                kind: MapKind::LruHash,
-                ..locality
-            },
-        },
+        forgetful::<LocalityKey<A>, Locality>(names.locality, LOCALITIES),
+        forgetful::<DatagramKey<A>, Datagram<A>>(names.fragments, DATAGRAMS),
         growing::<TemplateKey<A>, Template>(names.templates, connections.max(1024)),
     ]
 }
@@ -185,6 +179,13 @@ pub(super) const fn keyed<K, V>(name: &'static str, entries: u32) -> Layout {
         flags: 0,
     };
     Layout { name, shape }
+}
+
+/// A hash table that forgets what was not asked for the longest.
+const fn forgetful<K, V>(name: &'static str, entries: u32) -> Layout {
+    let mut layout = keyed::<K, V>(name, entries);
+    layout.shape.kind = MapKind::LruHash;
+    layout
 }
 
 /// A hash table that takes memory as it fills.

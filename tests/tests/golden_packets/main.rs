@@ -1,5 +1,7 @@
 //! The packets of IPVS, through the real program and through the model.
 
+mod fragments;
+
 use anyhow::{Context, Result, ensure};
 use lb_common::abi::{Method, Real, ServiceKey, real};
 use lb_common::model::{Path, World};
