@@ -3,6 +3,7 @@
 //! Each test makes a lab of its own: see [`tests::lab`].
 
 mod backend;
+mod bad_input;
 mod clients;
 mod configuration;
 mod counts;
