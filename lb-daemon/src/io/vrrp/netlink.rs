@@ -6,7 +6,9 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo,
+};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
@@ -303,6 +305,13 @@ fn address(place: &Place) -> AddressMessage {
     flags.set(AddressFlags::Noprefixroute, place.without_route);
     if !flags.is_empty() {
         attributes.push(AddressAttribute::Flags(flags));
+    }
+    // Of several addresses of IPv6 the kernel takes that with the longest common prefix, which would be this one beside
+    // the director's own. Real servers that have it, too, would answer themselves.
+    if place.addr.is_ipv6() && place.prefix == 128 {
+        let mut lifetime = CacheInfo::default();
+        lifetime.ifa_valid = u32::MAX;
+        attributes.push(AddressAttribute::CacheInfo(lifetime));
     }
     message
 }
