@@ -11,7 +11,7 @@ use crate::configuration::{Configuration, Method};
 use crate::sites::of_all_methods;
 
 /// What the doctor says, and whether it is content.
-struct Visit {
+pub(crate) struct Visit {
     found: Diagnosis,
     status: i32,
     text: String,
@@ -37,7 +37,7 @@ fn ask(site: &Site, more: &[&str]) -> Result<(i32, String)> {
 }
 
 /// Has the doctor look.
-fn doctor(site: &Site) -> Result<Visit> {
+pub(crate) fn doctor(site: &Site) -> Result<Visit> {
     let (status, text) = ask(site, &["--json"])?;
     let found = serde_json::from_str(&text).with_context(|| text.clone())?;
     Ok(Visit {
@@ -48,7 +48,8 @@ fn doctor(site: &Site) -> Result<Visit> {
 }
 
 impl Visit {
-    fn of(&self, check: &str, standing: Standing) -> Vec<&Finding> {
+    /// What it finds by one check.
+    pub(crate) fn of(&self, check: &str, standing: Standing) -> Vec<&Finding> {
         let its = |f: &&Finding| f.check.name() == check && f.standing == standing;
         self.found.findings.iter().filter(its).collect()
     }

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lb_daemon::api::types::{HealthReport, RealReport};
+use lb_daemon::api::types::{HealthReport, Place, RealReport, Standing};
 use tests::lab::{Real, Site, Vip, poll, port};
 use tests::needs_lab;
 
+use crate::doctor::doctor;
 use crate::sites::{connections, two_armed};
 
 /// A two-armed site with IPv6, its real servers prepared for direct routing.
@@ -142,4 +143,70 @@ fn ipv6_connections_go_on_through_a_restart_of_the_daemon() -> Result<()> {
     let listed = connections(&site, &["-t", &web(Vip::Nat)])?;
     ensure!(listed.len() >= 10, "{} connections", listed.len());
     goes_on("with its successor")
+}
+
+#[test]
+fn a_real_server_without_its_ipv6_vip_is_found_out_by_a_check_via_the_vip_and_by_the_doctor()
+-> Result<()> {
+    needs_lab!();
+    let mut site = with_ipv6(2)?;
+    let vip = Vip::Dr.address6();
+    let mut text = "interfaces: [eth0, eth1]\nconnections: {max: 20000}\nservices:\n".to_owned();
+    for (name, protocol, port, asked) in [
+        ("web", "tcp", port::WEB, "http: /healthz"),
+        (
+            "names",
+            "udp",
+            port::DNS,
+            "dns: {name: who.lab, record: TXT}",
+        ),
+    ] {
+        let reals = [0, 1].map(|index: usize| site.reals[index].address6());
+        writeln!(
+            text,
+            "  - {{name: {name}, protocol: {protocol}, address: \"[{vip}]:{port}\", method: dr, scheduler: rr, \
+             health: {{{asked}, via: vip, interval: 500ms, timeout: 400ms, rise: 1, fall: 2, initial: down}}, \
+             reals: [\"[{}]:{port}\", \"[{}]:{port}\"]}}",
+            reals[0], reals[1]
+        )
+        .expect("a string takes everything");
+    }
+    site.balance(&text)?;
+    // The real servers of both services, in turn.
+    let until = |wanted: [Place; 2]| {
+        poll("the checks to find out", Duration::from_secs(10), || {
+            let report: HealthReport = site.director.ask(&["health"])?;
+            for service in &report.services {
+                let places: Vec<Place> = service.reals.iter().map(|real| real.place).collect();
+                ensure!(places == wanted, "{report:?}");
+            }
+            ensure!(report.services.len() == 2, "{report:?}");
+            Ok(())
+        })
+    };
+    until([Place::Up, Place::Up])?;
+    ensure!(doctor(&site)?.of("probe", Standing::Good).len() == 4);
+
+    let real = &site.reals[0];
+    real.host.ip(&[&format!("address del {vip}/128 dev lo")])?;
+    until([Place::Down, Place::Up])?;
+    // At its own address it answers all the same.
+    let own = format!("http://[{}]/healthz", real.address6());
+    let director = site.director.host();
+    director.run(&["curl", "--silent", "--fail", "--globoff", &own])?;
+    let answers = site.client.curl(&format!("http://{}/", web(Vip::Dr)), 20)?;
+    ensure!(answers.from("r2") == 20, "{answers:?}");
+    let visit = doctor(&site)?;
+    let found = visit.of("probe", Standing::Bad);
+    let command = format!(
+        "on {}: lbctl backend check --vip {vip} --method dr",
+        real.address6()
+    );
+    ensure!(
+        found.len() == 2 && found[0].command.as_ref() == Some(&command),
+        "{found:?}"
+    );
+
+    real.prepare_for([vip.into()], "dr")?;
+    until([Place::Up, Place::Up])
 }

@@ -77,9 +77,6 @@ fn question(service: &Service, real: &model::Real, method: Method) -> Result<Che
     if !id.is_host() {
         return Err("the service is a whole network, of which no address has to answer".to_owned());
     }
-    if id.addr.is_ipv6() && matches!(method, Method::Dr | Method::Tun) {
-        return Err("only IPv4 can be asked by the way of the service's packets".to_owned());
-    }
     let known = real.checks.as_ref().unwrap_or(&service.health.checks);
     let probe = match id.proto {
         Proto::Tcp => probe::Probe::Tcp(Tcp::default()),
@@ -147,13 +144,6 @@ mod tests {
         let plain = Ok(Target::Address((REAL, 8080).into()));
         assert_eq!(asked(Proto::Tcp, 80, Method::Nat, 8080), plain);
         assert!(asked(Proto::Tcp, 0, Method::Dr, 0).is_err());
-        let [vip, addr] = ["2001:db8::80", "2001:db8::11"].map(|ip| ip.parse().unwrap());
-        let service = Service::new(ServiceId::new(Proto::Tcp, vip, 80));
-        let real = model::Real::new(addr, 80);
-        for method in [Method::Dr, Method::Tun] {
-            assert!(question(&service, &real, method).is_err(), "{method:?}");
-        }
-        assert!(question(&service, &real, Method::Nat).is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::mpsc;
 
 use super::packet::{Arrival, arrival, filter};
-use super::{Outlet, Way};
+use super::{Family, Outlet, Way};
 use crate::io::packet_socket::{Layer, PacketSocket};
 
 /// The local ports of probes: above those that the kernel gives out by default (`net.ipv4.ip_local_port_range`).
@@ -19,7 +19,7 @@ const LONGEST: usize = 9_216;
 /// How many packets may wait for a probe.
 const WAITING: usize = 64;
 
-/// The flows of all probes that take the way of a service.
+/// The flows of all probes of one family that take the way of a service.
 #[derive(Debug)]
 pub(super) struct Flows {
     open: Mutex<HashMap<u16, Entry>>,
@@ -58,19 +58,16 @@ impl Drop for Flow {
 impl Flows {
     /// Opens the sockets, in the network namespace of the calling thread, and leaves a task behind that distributes what
     /// comes. It ends with the last user.
-    pub(super) fn start() -> io::Result<Arc<Self>> {
-        let packets = PacketSocket::open(
-            Layer::Payload,
-            libc::ETH_P_IP as u16,
-            &filter(LONGEST),
-            LONGEST,
-        )?;
+    pub(super) fn start(family: Family) -> io::Result<Arc<Self>> {
+        let ether_type = family.ether_type();
+        let filter = filter(family, LONGEST);
+        let packets = PacketSocket::open(Layer::Payload, ether_type, &filter, LONGEST)?;
         // The socket that sends takes nothing.
         let silent = [crate::io::packet_socket::filter::take(0)];
-        let sender = PacketSocket::open(Layer::Payload, libc::ETH_P_IP as u16, &silent, LONGEST)?;
+        let sender = PacketSocket::open(Layer::Payload, ether_type, &silent, LONGEST)?;
         let flows = Arc::new(Self {
             open: Mutex::default(),
-            outlet: Outlet::open(sender)?,
+            outlet: Outlet::open(family, sender)?,
         });
         tokio::spawn(distribute(packets, Arc::downgrade(&flows)));
         Ok(flows)

@@ -13,7 +13,7 @@ mod packet;
 mod tcp;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -33,15 +33,16 @@ pub(super) use tcp::Connection;
 #[derive(Debug)]
 pub(super) struct Gate {
     net: Net,
-    flows: OnceCell<Arc<Flows>>,
+    flows4: OnceCell<Arc<Flows>>,
+    flows6: OnceCell<Arc<Flows>>,
 }
 
 /// Where the packets of a probe go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Way {
-    vip: SocketAddrV4,
-    /// The director's address towards the real server.
-    source: Ipv4Addr,
+    vip: SocketAddr,
+    /// The director's address towards the real server, of the same family.
+    source: IpAddr,
     mtu: usize,
     hop: Hop,
 }
@@ -51,7 +52,7 @@ enum Hop {
     /// To the real server's MAC.
     Neighbour { ifindex: u32, mac: Mac },
     /// In a tunnel to the real server.
-    Tunnel(Ipv4Addr),
+    Tunnel(IpAddr),
 }
 
 /// How a probe to a VIP goes.
@@ -62,14 +63,44 @@ pub(super) enum Path {
     Plain(SocketAddr),
 }
 
-/// Length of an outer IPv4 header.
-const OUTER: usize = 20;
+/// Which of the two tables of flows, and what differs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// The EtherType of its packets.
+    const fn ether_type(self) -> u16 {
+        match self {
+            Self::V4 => libc::ETH_P_IP as u16,
+            Self::V6 => libc::ETH_P_IPV6 as u16,
+        }
+    }
+
+    /// The length of a header without options, which is what a tunnel puts around a packet.
+    const fn header(self) -> usize {
+        match self {
+            Self::V4 => 20,
+            Self::V6 => 40,
+        }
+    }
+}
 
 impl Gate {
     pub(super) fn new(net: Net) -> Self {
         Self {
             net,
-            flows: OnceCell::new(),
+            flows4: OnceCell::new(),
+            flows6: OnceCell::new(),
         }
     }
 
@@ -93,18 +124,18 @@ impl Gate {
         if hop.is_local() || matches!(method, Method::Nat | Method::Local) {
             return Ok(plain);
         }
-        let (SocketAddr::V4(vip), IpAddr::V4(real)) = (vip, real) else {
-            return Err(cannot("only IPv4 can be asked that way"));
-        };
-        let Some(IpAddr::V4(source)) = hop.source else {
-            return Err(cannot("the director has no address there"));
-        };
+        let family = Family::of(vip.ip());
+        if family != Family::of(real) {
+            return Err(cannot("they are of different families"));
+        }
+        let source = hop.source.filter(|source| Family::of(*source) == family);
+        let source = source.ok_or_else(|| cannot("the director has no address there"))?;
         let mtu = usize::try_from(hop.mtu).unwrap_or(usize::MAX).min(65_535);
         let way = match method {
             Method::Tun => Way {
                 vip,
                 source,
-                mtu: mtu.saturating_sub(OUTER),
+                mtu: mtu.saturating_sub(family.header()),
                 hop: Hop::Tunnel(real),
             },
             Method::Dr | Method::Nat | Method::Local => {
@@ -127,9 +158,13 @@ impl Gate {
 
     /// A new flow on this way.
     async fn flow(&self, way: Way, protocol: u8) -> Result<Flow, ProbeError> {
-        let flows = self
-            .flows
-            .get_or_try_init(|| async { Flows::start() })
+        let family = Family::of(way.source);
+        let flows = match family {
+            Family::V4 => &self.flows4,
+            Family::V6 => &self.flows6,
+        };
+        let flows = flows
+            .get_or_try_init(|| async { Flows::start(family) })
             .await
             .map_err(|error| ProbeError::Cannot(format!("no packet socket: {error}")))?;
         flows
@@ -151,21 +186,21 @@ impl Gate {
     }
 }
 
-/// Sends IPv4 packets past the kernel's routes.
+/// Sends packets of one family past the kernel's routes.
 #[derive(Debug)]
 struct Outlet {
     packets: PacketSocket,
-    /// Sends IP in IP; the kernel makes the outer header, and finds the way.
+    /// Sends IP in IP of the same family; the kernel makes the outer header, and finds the way.
     tunnel: Socket,
 }
 
 impl Outlet {
-    fn open(packets: PacketSocket) -> io::Result<Self> {
-        let tunnel = Socket::new(
-            Domain::IPV4,
-            Type::RAW,
-            Some(Protocol::from(libc::IPPROTO_IPIP)),
-        )?;
+    fn open(family: Family, packets: PacketSocket) -> io::Result<Self> {
+        let (domain, protocol) = match family {
+            Family::V4 => (Domain::IPV4, libc::IPPROTO_IPIP),
+            Family::V6 => (Domain::IPV6, libc::IPPROTO_IPV6),
+        };
+        let tunnel = Socket::new(domain, Type::RAW, Some(Protocol::from(protocol)))?;
         tunnel.set_nonblocking(true)?;
         // It also receives what comes in tunnels, which is nothing to it.
         tunnel.set_recv_buffer_size(1)?;
@@ -176,7 +211,7 @@ impl Outlet {
         match hop {
             Hop::Neighbour { ifindex, mac } => self.packets.send(ifindex, Some(mac), packet),
             Hop::Tunnel(real) => {
-                let to = SockAddr::from(SocketAddrV4::new(real, 0));
+                let to = SockAddr::from(SocketAddr::new(real, 0));
                 self.tunnel.send_to(packet, &to).map(|_| ())
             }
         }

@@ -1,16 +1,16 @@
 //! What is in a packet that has come for a probe, and the datagrams that probes send.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    Icmpv4Message, Icmpv4Packet, IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpPacket, UdpPacket,
-    UdpRepr,
+    Icmpv4Message, Icmpv6Message, IpAddress, IpProtocol, IpRepr, Ipv4Packet, Ipv6Packet, TcpPacket,
+    UdpPacket, UdpRepr,
 };
 use socket2::SockFilter;
 
-use super::Way;
 use super::flows::PORTS;
+use super::{Family, Way};
 use crate::io::packet_socket::filter as op;
 
 /// Something that has come for a probe.
@@ -23,41 +23,99 @@ pub(super) enum Arrival {
 }
 
 /// Lets through what may be for a probe: TCP and UDP in whole packets to our ports, and destination unreachable.
-pub(super) fn filter(longest: usize) -> [SockFilter; 14] {
-    [
-        op::byte(9), // protocol
-        op::equal(libc::IPPROTO_TCP as u32, 5, 0),
-        op::equal(libc::IPPROTO_UDP as u32, 4, 0),
-        op::equal(libc::IPPROTO_ICMP as u32, 0, 8),
-        op::header_len(0),
-        op::half_behind(0), // type and code
-        op::at_least(0x0400, 5, 6),
-        op::half(6), // flags and fragment offset
-        op::any_bit(0x3fff, 3, 0),
-        op::header_len(0),
-        op::half_behind(2), // destination port
-        op::at_least(PORTS.start.into(), 1, 0),
-        op::take(0),
-        op::take(u32::try_from(longest).unwrap_or(u32::MAX)),
-    ]
+pub(super) fn filter(family: Family, longest: usize) -> Vec<SockFilter> {
+    let take = op::take(u32::try_from(longest).unwrap_or(u32::MAX));
+    let (tcp, udp) = (libc::IPPROTO_TCP as u32, libc::IPPROTO_UDP as u32);
+    let ports = u32::from(PORTS.start);
+    match family {
+        Family::V4 => vec![
+            op::byte(9), // protocol
+            op::equal(tcp, 5, 0),
+            op::equal(udp, 4, 0),
+            op::equal(libc::IPPROTO_ICMP as u32, 0, 8),
+            op::header_len(0),
+            op::half_behind(0), // type and code
+            op::at_least(0x0400, 5, 6),
+            op::half(6), // flags and fragment offset
+            op::any_bit(0x3fff, 3, 0),
+            op::header_len(0),
+            op::half_behind(2), // destination port
+            op::at_least(ports, 1, 0),
+            op::take(0),
+            take,
+        ],
+        // What has extension headers, as fragments have, is for nobody.
+        Family::V6 => vec![
+            op::byte(6), // next header
+            op::equal(tcp, 4, 0),
+            op::equal(udp, 3, 0),
+            op::equal(libc::IPPROTO_ICMPV6 as u32, 0, 4),
+            op::byte(40), // type
+            op::equal(u8::from(Icmpv6Message::DstUnreachable).into(), 3, 2),
+            op::half(42), // destination port
+            op::at_least(ports, 1, 0),
+            op::take(0),
+            take,
+        ],
+    }
 }
 
-type Key = (u16, u8, SocketAddrV4, Ipv4Addr);
+/// For whom a packet is: the local port, the protocol, the VIP and the local address.
+type Key = (u16, u8, SocketAddr, IpAddr);
+
+/// A header, and what is behind it.
+struct Read<'a> {
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: IpProtocol,
+    payload: &'a [u8],
+    /// Length of the whole packet, in bytes.
+    total: usize,
+}
+
+/// Reads a whole packet that is no fragment.
+fn read(bytes: &[u8]) -> Option<Read<'_>> {
+    match bytes.first()? >> 4 {
+        4 => {
+            let packet = Ipv4Packet::new_checked(bytes).ok()?;
+            let is_whole = !packet.more_frags() && packet.frag_offset() == 0;
+            is_whole.then(|| Read {
+                source: packet.src_addr().into(),
+                destination: packet.dst_addr().into(),
+                protocol: packet.next_header(),
+                total: packet.total_len().into(),
+                payload: packet.payload(),
+            })
+        }
+        6 => {
+            let packet = Ipv6Packet::new_checked(bytes).ok()?;
+            Some(Read {
+                source: packet.src_addr().into(),
+                destination: packet.dst_addr().into(),
+                protocol: packet.next_header(),
+                total: packet.total_len(),
+                payload: packet.payload(),
+            })
+        }
+        _ => None,
+    }
+}
 
 /// For which local port, protocol, VIP and local address a packet has come, and what it is.
-pub(super) fn arrival(bytes: Vec<u8>) -> Option<(u16, u8, SocketAddrV4, Ipv4Addr, Arrival)> {
-    let packet = Ipv4Packet::new_checked(bytes.as_slice()).ok()?;
-    if packet.version() != 4 || packet.more_frags() || packet.frag_offset() != 0 {
-        return None;
-    }
-    if packet.next_header() == IpProtocol::Icmp {
-        let (port, protocol, vip, local) = unreachable(packet.payload())?;
+pub(super) fn arrival(bytes: Vec<u8>) -> Option<(u16, u8, SocketAddr, IpAddr, Arrival)> {
+    let packet = read(&bytes)?;
+    let unreachable = match packet.protocol {
+        IpProtocol::Icmp => Some(Icmpv4Message::DstUnreachable.into()),
+        IpProtocol::Icmpv6 => Some(Icmpv6Message::DstUnreachable.into()),
+        _ => None,
+    };
+    if let Some(kind) = unreachable {
+        let (port, protocol, vip, local) = quoted(kind, packet.payload)?;
         return Some((port, protocol, vip, local, Arrival::Unreachable));
     }
-    let (source, destination) = ports(packet.next_header(), packet.payload())?;
-    let vip = SocketAddrV4::new(packet.src_addr(), source);
-    let (protocol, local) = (packet.next_header().into(), packet.dst_addr());
-    let total = usize::from(packet.total_len());
+    let (source, destination) = ports(packet.protocol, packet.payload)?;
+    let vip = SocketAddr::new(packet.source, source);
+    let (protocol, local, total) = (packet.protocol.into(), packet.destination, packet.total);
     let mut bytes = bytes;
     // What pads a short frame is not part of the packet.
     bytes.truncate(total);
@@ -79,31 +137,49 @@ fn ports(protocol: IpProtocol, payload: &[u8]) -> Option<(u16, u16)> {
     }
 }
 
-/// Which flow an ICMP error is about: it quotes the header of what we sent, and eight bytes more.
-fn unreachable(payload: &[u8]) -> Option<Key> {
-    let icmp = Icmpv4Packet::new_checked(payload).ok()?;
-    if icmp.msg_type() != Icmpv4Message::DstUnreachable {
+/// Which flow an ICMP error of this type is about: it quotes the header of what we sent, and eight bytes more.
+fn quoted(kind: u8, icmp: &[u8]) -> Option<Key> {
+    if *icmp.first()? != kind {
         return None;
     }
-    let quoted = payload.get(8..)?;
-    let header = Ipv4Packet::new_unchecked(quoted);
-    let len = usize::from(quoted.first()? & 0x0f) * 4;
-    if len < 20 || quoted.len() < len + 4 {
+    let quoted = icmp.get(8..)?;
+    let first = *quoted.first()?;
+    let len = match first >> 4 {
+        4 => usize::from(first & 0x0f) * 4,
+        _ => Family::V6.header(),
+    };
+    if len < Family::V4.header() || quoted.len() < len + 4 {
         return None;
     }
+    let (source, destination, protocol): (IpAddr, IpAddr, u8) = match first >> 4 {
+        4 => {
+            let header = Ipv4Packet::new_unchecked(quoted);
+            let (source, destination) = (header.src_addr(), header.dst_addr());
+            (
+                source.into(),
+                destination.into(),
+                header.next_header().into(),
+            )
+        }
+        6 => {
+            let header = Ipv6Packet::new_unchecked(quoted);
+            let (source, destination) = (header.src_addr(), header.dst_addr());
+            (
+                source.into(),
+                destination.into(),
+                header.next_header().into(),
+            )
+        }
+        _ => return None,
+    };
     let port = |at: usize| {
         Some(u16::from_be_bytes([
             *quoted.get(len + at)?,
             *quoted.get(len + at + 1)?,
         ]))
     };
-    let vip = SocketAddrV4::new(header.dst_addr(), port(2)?);
-    Some((
-        port(0)?,
-        header.next_header().into(),
-        vip,
-        header.src_addr(),
-    ))
+    let vip = SocketAddr::new(destination, port(2)?);
+    Some((port(0)?, protocol, vip, source))
 }
 
 /// A datagram to the VIP, from the IP header on.
@@ -112,23 +188,22 @@ pub(super) fn datagram(way: &Way, port: u16, payload: &[u8]) -> Option<Vec<u8>> 
         src_port: port,
         dst_port: way.vip.port(),
     };
-    let ip = Ipv4Repr {
-        src_addr: way.source,
-        dst_addr: *way.vip.ip(),
-        next_header: IpProtocol::Udp,
-        payload_len: udp.header_len() + payload.len(),
-        hop_limit: 64,
-    };
-    let total = ip.buffer_len() + ip.payload_len;
+    let (from, to) = (IpAddress::from(way.source), IpAddress::from(way.vip.ip()));
+    let ip = IpRepr::new(
+        from,
+        to,
+        IpProtocol::Udp,
+        udp.header_len() + payload.len(),
+        64,
+    );
+    let total = ip.buffer_len();
     if total > way.mtu {
         return None;
     }
     let mut bytes = vec![0; total];
     let checksums = ChecksumCapabilities::default();
-    let mut packet = Ipv4Packet::new_unchecked(bytes.as_mut_slice());
-    ip.emit(&mut packet, &checksums);
-    let mut inner = UdpPacket::new_unchecked(packet.payload_mut());
-    let (from, to) = (IpAddress::Ipv4(way.source), IpAddress::Ipv4(*way.vip.ip()));
+    ip.emit(&mut bytes, &checksums);
+    let mut inner = UdpPacket::new_unchecked(bytes.get_mut(ip.header_len()..)?);
     udp.emit(
         &mut inner,
         &from,
@@ -142,8 +217,8 @@ pub(super) fn datagram(way: &Way, port: u16, payload: &[u8]) -> Option<Vec<u8>> 
 
 /// The payload of a datagram that has come.
 pub(super) fn payload(bytes: &[u8]) -> Option<Vec<u8>> {
-    let packet = Ipv4Packet::new_checked(bytes).ok()?;
-    let udp = UdpPacket::new_checked(packet.payload()).ok()?;
+    let packet = read(bytes)?;
+    let udp = UdpPacket::new_checked(packet.payload).ok()?;
     Some(udp.payload().to_vec())
 }
 
@@ -154,69 +229,111 @@ mod tests {
     use super::super::Hop;
     use super::*;
 
-    const WAY: Way = Way {
-        vip: SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 53),
-        source: Ipv4Addr::new(10, 0, 0, 1),
-        mtu: 1500,
-        hop: Hop::Tunnel(Ipv4Addr::new(10, 0, 0, 9)),
-    };
+    /// A way of each family.
+    fn ways() -> [Way; 2] {
+        [
+            ("192.0.2.1:53", "10.0.0.1", "10.0.0.9"),
+            ("[2001:db8::1]:53", "fd00::1", "fd00::9"),
+        ]
+        .map(|(vip, source, real)| Way {
+            vip: vip.parse().unwrap(),
+            source: source.parse().unwrap(),
+            mtu: 1500,
+            hop: Hop::Tunnel(real.parse().unwrap()),
+        })
+    }
+
+    /// How long its header is.
+    fn header(way: &Way) -> usize {
+        Family::of(way.source).header()
+    }
 
     /// The same packet on its way back.
-    fn back(mut bytes: Vec<u8>) -> Vec<u8> {
-        let (from, to): (Vec<u8>, Vec<u8>) = (bytes[12..16].to_vec(), bytes[16..20].to_vec());
-        bytes[12..16].copy_from_slice(&to);
-        bytes[16..20].copy_from_slice(&from);
-        bytes.swap(20, 22);
-        bytes.swap(21, 23);
+    fn back(way: &Way, mut bytes: Vec<u8>) -> Vec<u8> {
+        let ports = header(way);
+        let len = if way.source.is_ipv4() { 4 } else { 16 };
+        let (before, _) = bytes.split_at_mut(ports);
+        let (rest, to) = before.split_at_mut(ports - len);
+        let (_, from) = rest.split_at_mut(ports - 2 * len);
+        from.swap_with_slice(to);
+        bytes.swap(ports, ports + 2);
+        bytes.swap(ports + 1, ports + 3);
+        bytes
+    }
+
+    /// An error about a packet that was sent, by the real server.
+    fn error(way: &Way, sent: &[u8], kind: u8) -> Vec<u8> {
+        let quoted = &sent[..header(way) + 8];
+        let protocol = match Family::of(way.source) {
+            Family::V4 => IpProtocol::Icmp,
+            Family::V6 => IpProtocol::Icmpv6,
+        };
+        let Hop::Tunnel(real) = way.hop else {
+            unreachable!()
+        };
+        let ip = IpRepr::new(
+            real.into(),
+            way.source.into(),
+            protocol,
+            8 + quoted.len(),
+            64,
+        );
+        let mut bytes = vec![0; ip.header_len()];
+        ip.emit(&mut bytes, &ChecksumCapabilities::default());
+        bytes.extend_from_slice(&[kind, 3, 0, 0, 0, 0, 0, 0]);
+        bytes.extend_from_slice(quoted);
         bytes
     }
 
     #[test]
     fn an_answer_finds_its_flow() {
-        let sent = datagram(&WAY, 61_234, b"question").unwrap();
-        let mut padded = back(sent.clone());
-        padded.resize(60, 0xaa);
-        let (port, protocol, from, to, arrival) = arrival(padded).unwrap();
-        assert_eq!(
-            (port, protocol, from, to),
-            (61_234, 17, WAY.vip, WAY.source)
-        );
-        let Arrival::Packet(bytes) = arrival else {
-            panic!("{arrival:?}")
-        };
-        assert_eq!(
-            payload(&bytes).unwrap(),
-            b"question",
-            "without what pads the frame"
-        );
+        for way in ways() {
+            let sent = datagram(&way, 61_234, b"question").unwrap();
+            let mut padded = back(&way, sent.clone());
+            padded.resize(80, 0xaa);
+            let (port, protocol, from, to, arrival) = arrival(padded).unwrap();
+            assert_eq!(
+                (port, protocol, from, to),
+                (61_234, 17, way.vip, way.source)
+            );
+            let Arrival::Packet(bytes) = arrival else {
+                panic!("{arrival:?}")
+            };
+            assert_eq!(
+                payload(&bytes).unwrap(),
+                b"question",
+                "without what pads the frame"
+            );
+        }
     }
 
     #[test]
     fn an_icmp_error_finds_the_flow_that_it_quotes() {
-        let sent = datagram(&WAY, 61_234, b"question").unwrap();
-        let mut error = vec![
-            0x45, 0, 0, 56, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 9, 10, 0, 0, 1,
-        ];
-        error.extend_from_slice(&[3, 3, 0, 0, 0, 0, 0, 0]);
-        error.extend_from_slice(&sent[..28]);
-        let (port, protocol, from, to, what) = arrival(error.clone()).unwrap();
-        assert_eq!(
-            (port, protocol, from, to),
-            (61_234, 17, WAY.vip, WAY.source)
-        );
-        assert_eq!(what, Arrival::Unreachable);
-        error[20] = 11;
-        assert_eq!(
-            arrival(error),
-            None,
-            "time exceeded says nothing about the server"
-        );
+        // Unreachable, and time exceeded, in each family.
+        for (way, [unreachable, exceeded]) in ways().into_iter().zip([[3, 11], [1, 3]]) {
+            let sent = datagram(&way, 61_234, b"question").unwrap();
+            let (port, protocol, from, to, what) =
+                arrival(error(&way, &sent, unreachable)).unwrap();
+            assert_eq!(
+                (port, protocol, from, to),
+                (61_234, 17, way.vip, way.source)
+            );
+            assert_eq!(what, Arrival::Unreachable);
+            assert_eq!(
+                arrival(error(&way, &sent, exceeded)),
+                None,
+                "time exceeded says nothing about the server"
+            );
+        }
     }
 
     #[test]
     fn what_does_not_fit_is_not_made() {
-        assert!(datagram(&WAY, 61_234, &[0; 1472]).is_some());
-        assert!(datagram(&WAY, 61_234, &[0; 1473]).is_none());
+        for way in ways() {
+            let room = 1500 - header(&way) - 8;
+            assert!(datagram(&way, 61_234, &vec![0; room]).is_some());
+            assert!(datagram(&way, 61_234, &vec![0; room + 1]).is_none());
+        }
     }
 
     proptest! {
@@ -229,14 +346,12 @@ mod tests {
         /// Mostly right packets reach further than noise does.
         #[test]
         fn a_damaged_packet_is_parsed_without_panic(
-            at in 0..64usize, byte in any::<u8>(), len in 0..100usize, icmp in any::<bool>(),
+            family in 0..2usize, at in 0..96usize, byte in any::<u8>(), len in 0..120usize, icmp in any::<bool>(),
         ) {
-            let mut bytes = datagram(&WAY, 61_234, b"question").unwrap();
+            let way = ways()[family];
+            let mut bytes = datagram(&way, 61_234, b"question").unwrap();
             if icmp {
-                let mut error = vec![0x45, 0, 0, 60, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 9, 10, 0, 0, 1];
-                error.extend_from_slice(&[3, 3, 0, 0, 0, 0, 0, 0]);
-                error.extend_from_slice(&bytes);
-                bytes = error;
+                bytes = error(&way, &bytes, [3, 1][family]);
             }
             if let Some(place) = bytes.get_mut(at) {
                 *place = byte;

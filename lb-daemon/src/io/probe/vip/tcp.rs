@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -11,7 +11,7 @@ use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Instant;
-use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint};
+use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 
@@ -46,21 +46,26 @@ impl Connection {
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = fastrand::u64(..);
         let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
+        let source = IpAddress::from(flow.way.source);
+        // Everything goes the same way; the next hop of the stack's own routes is never looked at.
+        let routes = interface.routes_mut();
+        let (whole, route) = match flow.way.source {
+            IpAddr::V4(_) => (32, routes.add_default_ipv4_route(Ipv4Addr::new(0, 0, 0, 1))),
+            IpAddr::V6(_) => (
+                128,
+                routes.add_default_ipv6_route(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
+            ),
+        };
+        route.map_err(io::Error::other)?;
         interface.update_ip_addrs(|addresses| {
             // There is room for the first one.
-            let _ = addresses.push(IpCidr::new(flow.way.source.into(), 32));
+            let _ = addresses.push(IpCidr::new(source, whole));
         });
-        // Everything goes the same way; the next hop of the stack's own routes is never looked at.
-        interface
-            .routes_mut()
-            .add_default_ipv4_route(Ipv4Addr::new(0, 0, 0, 1))
-            .map_err(io::Error::other)?;
         let buffer = || SocketBuffer::new(vec![0; BUFFER]);
         let mut socket = Socket::new(buffer(), buffer());
         socket.set_nagle_enabled(false);
-        let vip = IpEndpoint::new((*flow.way.vip.ip()).into(), flow.way.vip.port());
         socket
-            .connect(interface.context(), vip, flow.port)
+            .connect(interface.context(), flow.way.vip, (source, flow.port))
             .map_err(|error| io::Error::other(error.to_string()))?;
         let mut sockets = SocketSet::new(Vec::new());
         let handle = sockets.add(socket);
