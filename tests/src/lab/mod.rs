@@ -9,6 +9,7 @@
 mod client;
 mod director;
 mod host;
+mod hurry;
 mod interrupt;
 mod ipv6;
 mod load;

@@ -21,6 +21,8 @@ struct Silences {
     what: String,
     /// By DR and by NAT.
     runs: Vec<[Duration; 2]>,
+    /// By how much those who measured were late, at worst.
+    late: Duration,
 }
 
 impl Silences {
@@ -28,7 +30,14 @@ impl Silences {
         Self {
             what: format!("{what}, advertisements every {interval:?}"),
             runs: Vec::new(),
+            late: Duration::ZERO,
         }
+    }
+
+    /// One more.
+    fn add(&mut self, silence: Silent) {
+        self.runs.push(silence.longest);
+        self.late = self.late.max(silence.late);
     }
 
     /// Prints them, and fails if one was longer than it may be.
@@ -42,7 +51,7 @@ impl Silences {
 
 impl fmt::Display for Silences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, runs } = self;
+        let Self { what, runs, late } = self;
         write!(f, "{what}: {} runs, no answer", runs.len())?;
         for (n, method) in ["DR", "NAT"].into_iter().enumerate() {
             let mut all: Vec<Duration> = runs.iter().map(|run| run[n]).collect();
@@ -55,15 +64,22 @@ impl fmt::Display for Silences {
                 )?;
             }
         }
-        Ok(())
+        write!(f, "; asked up to {late:.1?} late")
     }
+}
+
+/// For how long there was no answer, by DR and by NAT, and by how much who measured was late.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Silent {
+    pub(super) longest: [Duration; 2],
+    late: Duration,
 }
 
 /// Something happens to the first director while clients connect; for how long there is no answer.
 pub(super) fn silence(
     pair: &mut Pair,
     happen: impl FnOnce(&mut Pair) -> Result<()>,
-) -> Result<[Duration; 2]> {
+) -> Result<Silent> {
     let watch = [Vip::Dr, Vip::Nat].map(|vip| Silence::start(&pair.client, vip.web(), 250));
     std::thread::sleep(Duration::from_millis(300));
     let moment = Instant::now();
@@ -74,30 +90,33 @@ pub(super) fn silence(
     })?;
     // What the new master answers counts too.
     std::thread::sleep(Duration::from_millis(500));
-    let mut longest = [Duration::ZERO; 2];
-    for (longest, watch) in longest.iter_mut().zip(watch) {
+    let mut all = Silent::default();
+    for ((longest, watch), method) in all.longest.iter_mut().zip(watch).zip(["DR", "NAT"]) {
         let heard = watch.stop()?;
+        let (answers, refused) = (heard.answers.len(), heard.refused);
         ensure!(
-            heard.answers.len() > 20,
-            "only {} answers",
-            heard.answers.len()
+            answers > 20,
+            "{method}: only {answers} answers, {refused} refused"
         );
         let last = heard.answers.last().context("there was no answer")?;
+        let quiet = last.elapsed();
         ensure!(
-            last.elapsed() < Duration::from_millis(200),
-            "there are no answers any more"
+            quiet < Duration::from_millis(200),
+            "{method}: the last of {answers} answers was {quiet:.1?} ago, {:.1?} after it happened, {refused} refused",
+            last.saturating_duration_since(moment)
         );
         let silent = heard.longest_after(moment);
         *longest = silent.context("nothing was heard after it")?;
+        all.late = all.late.max(heard.late);
     }
-    Ok(longest)
+    Ok(all)
 }
 
 fn power_is_lost(interval: Duration, most: Duration) -> Result<()> {
     let mut pair = started(interval)?;
     let mut silences = Silences::new("power lost", interval);
     for _ in 0..runs() {
-        silences.runs.push(silence(&mut pair, |pair| {
+        silences.add(silence(&mut pair, |pair| {
             lose_power(&mut pair.directors[0])
         })?);
         regain_power(&mut pair.directors[0])?;
@@ -127,7 +146,7 @@ fn clients_hardly_notice_a_planned_hand_over() -> Result<()> {
         let mut handed_over = Silences::new("handed over", interval);
         let mut stopped = Silences::new("stopped", interval);
         for _ in 0..runs() {
-            handed_over.runs.push(silence(&mut pair, |pair| {
+            handed_over.add(silence(&mut pair, |pair| {
                 pair.directors[0]
                     .lbctl(&["vrrp", "failover", "outside"])
                     .map(drop)
@@ -136,9 +155,7 @@ fn clients_hardly_notice_a_planned_hand_over() -> Result<()> {
             pair.directors[0].stop()?;
             pair.directors[0].start()?;
             settled(&pair)?;
-            stopped
-                .runs
-                .push(silence(&mut pair, |pair| pair.directors[0].stop())?);
+            stopped.add(silence(&mut pair, |pair| pair.directors[0].stop())?);
             pair.directors[0].start()?;
             settled(&pair)?;
         }

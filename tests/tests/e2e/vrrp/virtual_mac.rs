@@ -37,12 +37,12 @@ fn clients_and_real_servers_keep_the_virtual_mac_when_the_director_changes() -> 
     let mut pair = started_with(TENTH, "virtual_mac: true,")?;
     by_virtual_macs(&pair)?;
     for run in 0..runs() {
-        let handed_over = silence(&mut pair, |pair| pair.directors[0].stop())?;
+        let handed_over = silence(&mut pair, |pair| pair.directors[0].stop())?.longest;
         by_virtual_macs(&pair)?;
         pair.directors[0].start()?;
         settled(&pair)?;
         by_virtual_macs(&pair)?;
-        let lost = silence(&mut pair, |pair| lose_power(&mut pair.directors[0]))?;
+        let lost = silence(&mut pair, |pair| lose_power(&mut pair.directors[0]))?.longest;
         by_virtual_macs(&pair)?;
         println!(
             "run {run}, virtual MACs, advertisements every {TENTH:?}: no answer for {handed_over:.1?} when stopped and \
