@@ -18,6 +18,7 @@ mod keepalived;
 #[path = "../netns/mod.rs"]
 mod netns;
 mod ours;
+mod rank;
 mod site;
 mod strangers;
 mod takeover;

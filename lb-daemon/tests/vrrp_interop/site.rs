@@ -43,6 +43,11 @@ pub(crate) const V3: Case = Case {
     interval: TENTH,
     ..V2
 };
+/// As quick as version 3 can be.
+pub(crate) const V3_QUICKEST: Case = Case {
+    interval: Duration::from_millis(10),
+    ..V3
+};
 pub(crate) const V3_UNICAST: Case = Case {
     unicast: true,
     ..V3
