@@ -1,6 +1,7 @@
-//! How a new master tells its neighbours where an address is now: frames that nobody has asked for.
+//! How a new master tells its neighbours where an address is now, and what it hears when others do: frames that nobody has
+//! asked for.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::core::hop::Mac;
 
@@ -64,6 +65,28 @@ pub fn neighbour_advertisement(mac: Mac, addr: Ipv6Addr, router: bool) -> Vec<u8
     frame
 }
 
+/// Where an ARP frame has its sender's MAC and address.
+const ARP_MAC: usize = 22;
+pub(crate) const ARP_ADDRESS: usize = 28;
+/// Where a neighbour advertisement right behind an IPv6 header has its address.
+pub(crate) const ADVERTISED_ADDRESS: usize = 62;
+/// Where a frame has its sender's MAC.
+const SOURCE_MAC: usize = 6;
+
+/// Who says that he has which address, in a frame of ARP or, for IPv6, in a neighbour advertisement; none where the frame is
+/// too short or the MAC is not one that a station can have.
+pub fn announced(v6: bool, frame: &[u8]) -> Option<(IpAddr, Mac)> {
+    let (addr, mac) = if v6 {
+        let target: &[u8; 16] = frame.get(ADVERTISED_ADDRESS..)?.first_chunk()?;
+        (Ipv6Addr::from(*target).into(), SOURCE_MAC)
+    } else {
+        let sender: &[u8; 4] = frame.get(ARP_ADDRESS..)?.first_chunk()?;
+        (Ipv4Addr::from(*sender).into(), ARP_MAC)
+    };
+    let mac: &[u8; 6] = frame.get(mac..)?.first_chunk()?;
+    Some((addr, Mac::new(*mac)?))
+}
+
 /// The checksum of an ICMPv6 message whose own is zero.
 fn checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
     let addresses = source.segments().into_iter().chain(destination.segments());
@@ -97,6 +120,19 @@ mod tests {
         ]);
         let said = crate::core::neighbour::arp::parse(&gratuitous_arp(MAC, Ipv4Addr::new(192, 0, 2, 80)));
         assert_eq!(said.unwrap().mac, MAC);
+    }
+
+    #[test]
+    fn what_a_new_master_says_is_heard() {
+        let v4 = Ipv4Addr::new(192, 0, 2, 80);
+        let frame = gratuitous_arp(MAC, v4);
+        assert_eq!(announced(false, &frame), Some((v4.into(), MAC)));
+        let v6: Ipv6Addr = "2001:db8::80".parse().unwrap();
+        let frame = neighbour_advertisement(MAC, v6, true);
+        assert_eq!(announced(true, &frame), Some((v6.into(), MAC)));
+        for length in 0..ADVERTISED_ADDRESS + 16 {
+            assert_eq!(announced(true, &frame[..length]), None);
+        }
     }
 
     #[test]

@@ -23,7 +23,8 @@ mod settings;
 mod timing;
 mod tracking;
 
-pub use announce::{gratuitous_arp, neighbour_advertisement};
+pub(crate) use announce::{ADVERTISED_ADDRESS, ARP_ADDRESS};
+pub use announce::{announced, gratuitous_arp, neighbour_advertisement};
 pub use frame::{advertisement, virtual_mac};
 pub use group::{Instance, Router};
 pub use machine::{Cause, Effect, Event, Heard, Machine, State};

@@ -6,7 +6,7 @@
 mod lateness;
 mod limits;
 mod notify;
-mod record;
+pub mod record;
 mod run;
 
 use std::net::SocketAddr;

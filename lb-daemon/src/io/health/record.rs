@@ -15,16 +15,16 @@ use crate::io::clock;
 
 /// When something is written or read.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub(super) struct When {
+pub struct When {
     /// The time of day, in seconds since 1970.
-    pub(super) at: u64,
+    pub at: u64,
     /// What tells this start of the machine from others; empty if it is not known.
-    pub(super) boot: String,
+    pub boot: String,
 }
 
 impl When {
     /// Now.
-    pub(super) fn now() -> Self {
+    pub fn now() -> Self {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Self {
             at: clock::wall(),
@@ -60,7 +60,7 @@ struct Real {
 }
 
 /// What to write.
-pub(super) fn write(memory: &Memory, when: When) -> Vec<u8> {
+pub fn write(memory: &Memory, when: When) -> Vec<u8> {
     let reals = memory.iter().map(|(service, real, remembered)| Real {
         proto: service.proto as u8,
         addr: service.addr,
@@ -78,7 +78,7 @@ pub(super) fn write(memory: &Memory, when: When) -> Vec<u8> {
 }
 
 /// What was written, if it can be understood.
-pub(super) fn read(bytes: &[u8], now: &When) -> Result<Memory, serde_json::Error> {
+pub fn read(bytes: &[u8], now: &When) -> Result<Memory, serde_json::Error> {
     let record: Record = serde_json::from_slice(bytes)?;
     // A clock that went back says nothing about how long the daemon was away.
     let away = Duration::from_secs(now.at.saturating_sub(record.when.at));

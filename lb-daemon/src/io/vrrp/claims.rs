@@ -1,7 +1,7 @@
 //! Hearing of others who say that they have an address: ARP and unsolicited neighbour advertisements.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::sys::socket::{LinkAddr, recvfrom};
@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::filter::{near, words};
 use crate::core::hop::Mac;
+use crate::core::vrrp::{ADVERTISED_ADDRESS, ARP_ADDRESS, announced};
 use crate::io::packet_socket::filter as bpf;
 
 /// As much of a frame as is looked at.
@@ -20,18 +21,12 @@ const TURN: usize = 64;
 
 /// ARP as an EtherType.
 const ARP: u16 = 0x0806;
-/// Where an ARP frame has its sender's MAC and address.
-const ARP_MAC: usize = 22;
-const ARP_ADDRESS: usize = 28;
 /// IPv6 as an EtherType.
 const IPV6: u16 = 0x86DD;
 /// Where a neighbour advertisement right behind an IPv6 header has its parts.
 const NEXT_HEADER: u32 = 20;
 const HOP_LIMIT: u32 = 21;
 const ICMP_TYPE: u32 = 54;
-const TARGET: usize = 62;
-/// Where the frame has its sender's MAC.
-const SOURCE_MAC: usize = 6;
 
 /// Somebody says that an address is at a MAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +80,7 @@ impl ClaimSocket {
             };
             let frame = frame.get(..length).unwrap_or_default();
             let ifindex = from.and_then(|from| u32::try_from(from.ifindex()).ok());
-            let claim = parse(self.v6, frame);
+            let claim = announced(self.v6, frame);
             claims.extend(ifindex.zip(claim).map(|(ifindex, (addr, mac))| Claim {
                 ifindex,
                 addr,
@@ -107,7 +102,10 @@ fn filter(v6: bool, addresses: &[IpAddr]) -> Vec<SockFilter> {
     let (mut program, at) = if v6 {
         let advertisement = [(NEXT_HEADER, 58), (HOP_LIMIT, 255), (ICMP_TYPE, 136)];
         let must = |(at, value)| [bpf::byte(at), bpf::equal(value, 1, 0), bpf::take(0)];
-        (advertisement.into_iter().flat_map(must).collect(), TARGET)
+        (
+            advertisement.into_iter().flat_map(must).collect(),
+            ADVERTISED_ADDRESS,
+        )
     } else {
         (Vec::new(), ARP_ADDRESS)
     };
@@ -127,21 +125,10 @@ fn filter(v6: bool, addresses: &[IpAddr]) -> Vec<SockFilter> {
     program
 }
 
-/// Who says that he has which address.
-fn parse(v6: bool, frame: &[u8]) -> Option<(IpAddr, Mac)> {
-    let (addr, mac) = if v6 {
-        let target: &[u8; 16] = frame.get(TARGET..)?.first_chunk()?;
-        (Ipv6Addr::from(*target).into(), SOURCE_MAC)
-    } else {
-        let sender: &[u8; 4] = frame.get(ARP_ADDRESS..)?.first_chunk()?;
-        (Ipv4Addr::from(*sender).into(), ARP_MAC)
-    };
-    let mac: &[u8; 6] = frame.get(mac..)?.first_chunk()?;
-    Some((addr, Mac::new(*mac)?))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::core::vrrp::{gratuitous_arp, neighbour_advertisement};
 
@@ -149,22 +136,6 @@ mod tests {
         Some(mac) => mac,
         None => panic!(),
     };
-
-    #[test]
-    fn a_claim_is_what_a_new_master_would_say() {
-        let v4 = Ipv4Addr::new(192, 0, 2, 80);
-        let frame = gratuitous_arp(MAC, v4);
-        assert_eq!(parse(false, &frame), Some((v4.into(), MAC)));
-        let v6: Ipv6Addr = "2001:db8::80".parse().unwrap();
-        let frame = neighbour_advertisement(MAC, v6, true);
-        assert_eq!(parse(true, &frame), Some((v6.into(), MAC)));
-        for length in 0..frame.len() {
-            let _ = (
-                parse(true, &frame[..length]),
-                parse(false, &frame[..length]),
-            );
-        }
-    }
 
     #[test]
     fn the_kernel_lets_through_claims_to_our_addresses_only() {

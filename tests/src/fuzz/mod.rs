@@ -1,0 +1,49 @@
+//! What must hold whatever bytes come from outside?
+//!
+//! A [`Target`] takes any bytes as somebody outside would give them, and panics where what must hold does not. A test hands
+//! it each file of `tests/fuzz/corpus`.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what cannot be made on this machine ends the run"
+)]
+
+mod answers;
+mod api;
+mod config;
+mod frames;
+mod neighbour;
+mod state;
+mod vrrp;
+
+/// A decoder, or several that stand behind one another.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name, and that of the folder with its corpus.
+    pub name: &'static str,
+    /// Gives it bytes; panics where what must hold does not.
+    pub take: fn(&[u8]),
+}
+
+/// Every one.
+pub const TARGETS: [Target; 7] = [
+    target("answers", answers::take),
+    target("api", api::take),
+    target("config", config::take),
+    target("frames", frames::take),
+    target("neighbour", neighbour::take),
+    target("state", state::take),
+    target("vrrp", vrrp::take),
+];
+
+const fn target(name: &'static str, take: fn(&[u8])) -> Target {
+    Target { name, take }
+}
+
+/// The first byte, which chooses, and the rest.
+fn choice(bytes: &[u8]) -> (usize, &[u8]) {
+    match bytes.split_first() {
+        Some((first, rest)) => (usize::from(*first), rest),
+        None => (0, bytes),
+    }
+}
