@@ -1,11 +1,14 @@
 //! Random frames: mostly of the site's services, mostly whole.
 
+use std::net::SocketAddr;
+
 use lb_common::abi::{Method, Real};
 use lb_common::model::World;
 use lb_common::net::Proto;
 use lb_common::packet::build::Build;
 
 use crate::dice::Dice;
+use crate::family::Hosts;
 use crate::site::Site;
 
 const SYN: u8 = 0x02;
@@ -14,20 +17,8 @@ const ACK: u8 = 0x10;
 const FIN_ACK: u8 = 0x11;
 const SYN_ACK: u8 = 0x12;
 
-/// Clients: a usual one, one behind a small MTU, those whose MAC is not known, and what no host has for an address.
-const CLIENTS: [[u8; 4]; 8] = [
-    [198, 51, 100, 5],
-    [198, 51, 100, 5],
-    [198, 51, 100, 5],
-    [198, 51, 100, 6],
-    [198, 51, 100, 7],
-    [198, 51, 100, 8],
-    [198, 51, 101, 9],
-    [127, 0, 0, 1],
-];
-
 /// A frame to the director.
-pub(crate) fn frame(dice: &mut Dice, site: &Site, world: &World) -> Vec<u8> {
+pub(crate) fn frame<A: Hosts>(dice: &mut Dice, site: &Site<A>, world: &World<A>) -> Vec<u8> {
     let reply = if dice.one_in(3) {
         reply(dice, world)
     } else {
@@ -63,11 +54,10 @@ pub(crate) fn frame(dice: &mut Dice, site: &Site, world: &World) -> Vec<u8> {
     }
     // No packet exceeds the MTU towards clients that the model has no route to.
     if payload.len() < 1400 && dice.one_in(10) {
-        build = build.options(&vec![1; 4 * (1 + dice.below(10) as usize)]);
+        build = A::adorn(dice, build);
     }
     if dice.one_in(6) {
-        let any = dice.below(1 << 16) as u16;
-        build = build.fragment(dice.pick(&[0x2000, 0x2000, 0x2001, 0x0002, 0x2003, 0x0004, any]));
+        build = A::as_fragment(dice, build);
     }
     if dice.one_in(30) {
         build = build.macs([2, 0, 0, 0, 0, 0xc1], [0xff; 6]);
@@ -88,17 +78,17 @@ fn length(dice: &mut Dice) -> usize {
 }
 
 /// A packet from a client.
-fn request(dice: &mut Dice, site: &Site) -> Build {
+fn request<A: Hosts>(dice: &mut Dice, site: &Site<A>) -> Build {
     let at = dice.below(site.services.len() as u32) as usize;
     let key = site.services[at].key;
-    let client = u32::from_be_bytes(dice.pick(&CLIENTS));
+    let client = dice.pick(&A::CLIENTS);
     let vip = if dice.one_in(40) {
         client
     } else {
         // In a network few enough addresses, too; and now and then one beside it.
-        let within = 1 << u32::from(key.host_bits.min(2));
-        key.vip.to_host().wrapping_add(dice.below(within))
-            ^ (u32::from(dice.one_in(30)) << key.host_bits)
+        let further = dice.below(1 << u32::from(key.host_bits.min(2)));
+        key.vip
+            .beside(further, u32::from(dice.one_in(30)) << key.host_bits)
     };
     let port = match key.port.to_host() {
         0 => dice.pick(&[80, 53, 9999]),
@@ -109,7 +99,7 @@ fn request(dice: &mut Dice, site: &Site) -> Build {
 }
 
 /// A packet from a NAT real server, if there is one.
-fn reply(dice: &mut Dice, world: &World) -> Option<Build> {
+fn reply<A: Hosts>(dice: &mut Dice, world: &World<A>) -> Option<Build> {
     let is_nat = |real: &&Real| real.method == Method::Nat as u8;
     let reals: Vec<&Real> = world.reals.iter().filter(is_nat).collect();
     if reals.is_empty() {
@@ -120,9 +110,8 @@ fn reply(dice: &mut Dice, world: &World) -> Option<Build> {
         0 => dice.pick(&[80, 53, 9999]),
         port => port,
     };
-    let client = u32::from_be_bytes(dice.pick(&CLIENTS));
-    let to = (client, client_port(dice));
-    Some(between(real.proto, (real.addr.to_host(), port), to))
+    let to = (dice.pick(&A::CLIENTS), client_port(dice));
+    Some(between(real.proto, (A::of_real(real), port), to))
 }
 
 /// Few enough that packets meet connections.
@@ -130,11 +119,15 @@ fn client_port(dice: &mut Dice) -> u16 {
     1024 + dice.below(6) as u16
 }
 
-fn between(proto: u8, (src, sport): (u32, u16), (dst, dport): (u32, u16)) -> Build {
+fn between<A: Hosts>(proto: u8, (src, sport): (A, u16), (dst, dport): (A, u16)) -> Build {
+    let (src, dst) = (
+        SocketAddr::new(src.ip(), sport),
+        SocketAddr::new(dst.ip(), dport),
+    );
     if proto == Proto::Tcp as u8 {
-        Build::tcp_between(src, sport, dst, dport)
+        Build::tcp_from(src, dst)
     } else {
-        Build::udp_between(src, sport, dst, dport)
+        Build::udp_from(src, dst)
     }
 }
 

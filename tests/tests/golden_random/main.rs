@@ -4,6 +4,7 @@
 //! its seed; `LB_SEED=seed` plays that one again.
 
 mod dice;
+mod family;
 mod frames;
 mod site;
 
@@ -11,11 +12,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use lb_common::net::{Be32, Be128};
 use lb_common::packet::build::checksums_hold;
 use tests::needs_lab;
 use tests::plane::{NETWORK, Room, Twin, Verdict, undisturbed};
 
 use crate::dice::Dice;
+use crate::family::Hosts;
 
 /// For how long seeds are played.
 const BUDGET: Duration = Duration::from_secs(20);
@@ -28,9 +31,21 @@ type Ends = BTreeMap<&'static str, u64>;
 #[test]
 fn the_program_and_the_model_agree() -> Result<()> {
     needs_lab!();
-    Room::with(&NETWORK, |room| {
+    agree::<Be32>()
+}
+
+#[test]
+fn so_do_those_for_ipv6() -> Result<()> {
+    needs_lab!();
+    agree::<Be128>()
+}
+
+/// Plays seeds of a family for a while, or the one that was asked for.
+fn agree<A: Hosts>() -> Result<()> {
+    let network = [&NETWORK, A::NETWORK].concat();
+    Room::with(&network, |room| {
         ensure!(room.index("front")? == site::FRONT, "another interface");
-        let mut twin = Twin::new(64)?;
+        let mut twin = Twin::<A>::new(64)?;
         twin.set_egress(site::SLOT as u32, room.index("lo")?)?;
         let first = match std::env::var("LB_SEED") {
             Ok(seed) => {
@@ -55,13 +70,13 @@ fn the_program_and_the_model_agree() -> Result<()> {
     })
 }
 
-fn play_seed(twin: &mut Twin, seed: u64, tell: bool) -> Result<Ends> {
+fn play_seed<A: Hosts>(twin: &mut Twin<A>, seed: u64, tell: bool) -> Result<Ends> {
     undisturbed(|| play(twin, seed, tell)).with_context(|| {
         format!("seed {seed}\nhint: LB_SEED={seed} cargo test -p tests --test golden_random -- --nocapture")
     })
 }
 
-fn play(twin: &mut Twin, seed: u64, tell: bool) -> Result<Ends> {
+fn play<A: Hosts>(twin: &mut Twin<A>, seed: u64, tell: bool) -> Result<Ends> {
     let mut dice = Dice::new(seed);
     let (world, mut site) = site::director(&mut dice);
     if tell {

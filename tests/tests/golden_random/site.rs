@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use lb_common::abi::{Method, Plan, Real, ServiceKey4, Timeouts, real, service, setting};
+use lb_common::abi::{Method, Plan, Real, ServiceKey, Timeouts, real, service, setting};
 use lb_common::model::{Lists, Path, World};
-use lb_common::net::{Address, Be16, Be32, Proto};
+use lb_common::net::{Be16, Proto};
 use lb_common::packet::wire::{MacPair, mac_word};
 use lb_common::sched::Scheduler;
 use lb_daemon::core::schedule::{Course, Entry, MhTable};
 
 use crate::dice::Dice;
+use crate::family::Hosts;
 
 /// The egress slot that there is.
 pub(crate) const SLOT: u64 = 3;
@@ -21,12 +22,12 @@ const INGRESS: u32 = 1;
 const MAC: u64 = mac_word([2, 0, 0, 0, 1, 1]);
 
 /// What the daemon would know of the services.
-pub(crate) struct Site {
-    pub(crate) services: Vec<Service>,
+pub(crate) struct Site<A: Hosts> {
+    pub(crate) services: Vec<Service<A>>,
 }
 
-pub(crate) struct Service {
-    pub(crate) key: ServiceKey4,
+pub(crate) struct Service<A: Hosts> {
+    pub(crate) key: ServiceKey<A>,
     plan: Plan,
     scheduler: Scheduler,
     course: Course,
@@ -35,9 +36,9 @@ pub(crate) struct Service {
 }
 
 /// A random director. `twos` is not among its schedulers: it asks for random numbers, which are the kernel's own there.
-pub(crate) fn director(dice: &mut Dice) -> (World, Site) {
+pub(crate) fn director<A: Hosts>(dice: &mut Dice) -> (World<A>, Site<A>) {
     let mut world = World::new(1 << (1 + dice.below(6)));
-    for (client, mtu) in [(5, 1500), (6, 1000)] {
+    for (client, mtu) in A::ROUTES {
         let macs = MacPair {
             dst: mac_word([2, 0, 0, 0, 0, 0xc1]),
             src: mac_word([2, 0, 0, 0, 0, 0xd1]),
@@ -47,7 +48,6 @@ pub(crate) fn director(dice: &mut Dice) -> (World, Site) {
             macs,
             mtu,
         };
-        let client = Be32::from_bytes([198, 51, 100, client]);
         world.routes.insert(client, path);
     }
     world.settings.hash_key = [dice.below(u32::MAX).into(), dice.below(u32::MAX).into()];
@@ -70,7 +70,7 @@ pub(crate) fn director(dice: &mut Dice) -> (World, Site) {
     let mut services = Vec::new();
     for _ in 0..=dice.below(4) {
         let service = random_service(dice, &mut world);
-        if services.iter().all(|s: &Service| s.key != service.key) {
+        if services.iter().all(|s: &Service<A>| s.key != service.key) {
             services.push(service);
         }
     }
@@ -80,14 +80,11 @@ pub(crate) fn director(dice: &mut Dice) -> (World, Site) {
     (world, Site { services })
 }
 
-fn random_service(dice: &mut Dice, world: &mut World) -> Service {
+fn random_service<A: Hosts>(dice: &mut Dice, world: &mut World<A>) -> Service<A> {
     let proto = dice.pick(&[Proto::Tcp, Proto::Tcp, Proto::Udp]);
-    let host_bits = dice.pick(&[0, 0, 0, 0, 1, 4, 8, 12, 16]);
-    let key = ServiceKey4 {
-        vip: Address::network(
-            Be32::from_bytes([203, 0, 113, 10 + dice.below(2) as u8]),
-            host_bits,
-        ),
+    let host_bits = dice.pick(A::HOST_BITS);
+    let key = ServiceKey {
+        vip: A::service(10 + dice.below(2) as u8).network(host_bits),
         port: Be16::from_host(dice.pick(&[80, 80, 53, 0])),
         proto: proto as u8,
         host_bits: host_bits as u8,
@@ -99,7 +96,7 @@ fn random_service(dice: &mut Dice, world: &mut World) -> Service {
         .collect();
     let mut plan = Plan {
         profile: dice.below(2) as u8,
-        mask: u32::MAX,
+        mask: A::MASKS[0],
         router: dice.pick(&[0, 0, 1]),
         ..Plan::default()
     };
@@ -119,7 +116,7 @@ fn random_service(dice: &mut Dice, world: &mut World) -> Service {
     }
     if dice.one_in(3) {
         plan.persistence = 15 * (1 + dice.below(400));
-        plan.mask = Be32::from_bytes(dice.pick(&[[255; 4], [255, 255, 255, 0]])).0;
+        plan.mask = dice.pick(&A::MASKS);
     }
     world.index_of(key);
     // The kernel's table for mh is the smaller one: a seed lays out many.
@@ -134,8 +131,8 @@ fn random_service(dice: &mut Dice, world: &mut World) -> Service {
     }
 }
 
-impl Service {
-    fn fill(&mut self, dice: &mut Dice, world: &mut World) {
+impl<A: Hosts> Service<A> {
+    fn fill(&mut self, dice: &mut Dice, world: &mut World<A>) {
         for _ in 0..dice.below(6) {
             let real = self.random_real(dice);
             let slot = world.add_real(self.key, &real);
@@ -158,24 +155,24 @@ impl Service {
         } else {
             self.key.port
         };
-        Real {
+        let mut real = Real {
             dst: SLOT << 48 | dice.pick(&[MAC, MAC, MAC, 0]),
             src: mac_word([2, 0, 0, 0, 0, 0xd2]) | dice.pick(&[1500, 1500, 1400, 0]) << 48,
-            addr: Be32::from_bytes([10, 0, 0, 1 + dice.below(4) as u8]),
             port,
             method: method as u8,
             flags: real::USED,
-            tun_src: Be32::from_bytes([10, 0, 0, 254]),
             ifindex: dice.pick(&[INGRESS, 99]),
             profile: self.plan.profile.into(),
             upper,
             lower: if upper > 1 { dice.below(upper) } else { 0 },
             ..Real::default()
-        }
+        };
+        A::place(&mut real, 1 + dice.below(4) as u8);
+        real
     }
 
     /// Makes another generation of what the real servers are now.
-    fn lay_out(&mut self, world: &mut World) {
+    fn lay_out(&mut self, world: &mut World<A>) {
         let index = world.index_of(self.key) as usize;
         let current = world.current[index] as usize;
         let turn = world
@@ -211,7 +208,7 @@ impl Service {
     }
 
     /// Something happens to a real server, or an operator changes the service.
-    fn change(&mut self, dice: &mut Dice, world: &mut World) {
+    fn change(&mut self, dice: &mut Dice, world: &mut World<A>) {
         let among = self.reals.len() as u32;
         if among == 0 || dice.one_in(8) {
             self.scheduler =
@@ -242,9 +239,9 @@ impl Service {
     }
 }
 
-impl Site {
+impl<A: Hosts> Site<A> {
     /// Something happens to a service.
-    pub(crate) fn change(&mut self, dice: &mut Dice, world: &mut World) {
+    pub(crate) fn change(&mut self, dice: &mut Dice, world: &mut World<A>) {
         if dice.one_in(6) {
             world.standby = dice.pick(&[&[][..], &[1]]).to_vec();
         }
