@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use lb_daemon::api::types::Place;
 use nix::sys::signal::Signal;
-use tests::lab::{Asked, Pace, Vip, poll};
+use tests::lab::{Asked, Pace, Vip, poll, port};
 use tests::needs_lab;
 
 use super::{
-    DOWN, PATIENCE, UP, Watch, addresses, check, logged_at, script, seconds_of_day, service, site,
-    web,
+    DOWN, PATIENCE, TIMING, UP, Watch, addresses, at, check, logged_at, script, seconds_of_day,
+    service, site, web,
 };
 
 /// The data plane follows a verdict within this time.
@@ -354,6 +354,37 @@ fn connections_of_a_dead_real_server_are_kept_or_reset_as_the_service_says() -> 
         );
         site.reals[0].signal_web(Signal::SIGCONT)?;
     }
+    Ok(())
+}
+
+#[test]
+fn udp_flows_of_a_dead_real_server_move_with_their_next_datagram() -> Result<()> {
+    needs_lab!();
+    let mut site = site(2)?;
+    // It goes on to answer whoever asks it still.
+    let file = site.lab().folder().join("well");
+    std::fs::write(&file, "1\n")?;
+    let well = format!("health: {{file: {}, {TIMING}}}", file.display());
+    let [first, second] = [0, 1].map(|n: usize| site.reals[n].address);
+    let reals = [format!("{{address: {first}, {well}}}"), second.to_string()];
+    site.balance(&service("udp", port::DNS, Vip::Dr, &reals, &[]))?;
+    let watch = Watch::new(&site)?;
+    let real = at(&site, 0, port::DNS);
+    watch.until(real, Place::Up, PATIENCE)?;
+    // Of a client with the same ports each time.
+    let ask = || site.client.dns(Vip::Dr.dns(), 20);
+    for _ in 0..3 {
+        let answers = ask()?;
+        ensure!(
+            (answers.from("r1"), answers.from("r2")) == (10, 10),
+            "{answers:?}"
+        );
+    }
+    ensure!(watch.conns(real)? == 10, "these are other flows each time");
+    std::fs::write(&file, "-1\n")?;
+    watch.until(real, Place::Down, DOWN)?;
+    let answers = ask()?;
+    ensure!(answers.from("r2") == 20, "{answers:?}");
     Ok(())
 }
 
