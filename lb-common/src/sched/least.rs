@@ -17,6 +17,12 @@ pub const fn overhead(load: Load) -> u64 {
     load.active() as u64 * ACTIVE_EXTRA + load.total() as u64
 }
 
+/// The same of a [`Load`]'s word, where an active connection is [`Load::ACTIVE`] beside what any is: an instruction less.
+#[inline(always)]
+const fn weighed(conns: u64) -> u64 {
+    conns - conns / Load::ACTIVE * (Load::ACTIVE - ACTIVE_EXTRA)
+}
+
 /// The load that sed and nq compare: what the active connections would be with this one.
 #[inline(always)]
 pub const fn expected(load: Load) -> u64 {
@@ -25,8 +31,9 @@ pub const fn expected(load: Load) -> u64 {
 
 /// What a scheduler goes by.
 pub(super) trait Rule: Copy {
-    /// The load that is compared.
-    fn score(load: Load) -> u64;
+    /// What is compared of a [`Load`]'s word. The mark of an overloaded one counts as 2^31 active connections: nearly always
+    /// that is out at once, as most are.
+    fn score(conns: u64) -> u64;
 
     /// The weight that it is divided by.
     #[inline(always)]
@@ -34,9 +41,9 @@ pub(super) trait Rule: Copy {
         member.weight.into()
     }
 
-    /// Whether the first one that is like this is taken, whatever comes behind it.
+    /// Whether the first one with this score is taken, whatever comes behind it.
     #[inline(always)]
-    fn is_enough(_load: Load) -> bool {
+    fn is_enough(_score: u64) -> bool {
         false
     }
 }
@@ -47,8 +54,8 @@ pub(super) struct Lc;
 
 impl Rule for Lc {
     #[inline(always)]
-    fn score(load: Load) -> u64 {
-        overhead(load)
+    fn score(conns: u64) -> u64 {
+        weighed(conns)
     }
 
     #[inline(always)]
@@ -63,8 +70,8 @@ pub(super) struct Wlc;
 
 impl Rule for Wlc {
     #[inline(always)]
-    fn score(load: Load) -> u64 {
-        overhead(load)
+    fn score(conns: u64) -> u64 {
+        weighed(conns)
     }
 }
 
@@ -74,8 +81,8 @@ pub(super) struct Sed;
 
 impl Rule for Sed {
     #[inline(always)]
-    fn score(load: Load) -> u64 {
-        expected(load)
+    fn score(conns: u64) -> u64 {
+        conns / Load::ACTIVE + 1
     }
 }
 
@@ -85,13 +92,13 @@ pub(super) struct Nq;
 
 impl Rule for Nq {
     #[inline(always)]
-    fn score(load: Load) -> u64 {
-        expected(load)
+    fn score(conns: u64) -> u64 {
+        conns / Load::ACTIVE + 1
     }
 
     #[inline(always)]
-    fn is_enough(load: Load) -> bool {
-        load.active() == 0
+    fn is_enough(score: u64) -> bool {
+        score == Self::score(0)
     }
 }
 
@@ -126,17 +133,19 @@ impl<P: Pool, R: Rule> Step<P> for Walk<R> {
         // A copy stays in registers from member to member.
         let mut least = self.least;
         let mut look = |i: u32, member: &Member| {
+            let weight = R::weight(member);
+            let score = R::score(lists.load(member.real).conns);
+            if !R::is_enough(score) && !least.is_beaten(weight, score) {
+                return true;
+            }
+            // Few come here. Their load is read again: a register that kept it would be missed by all.
             let load = lists.load(member.real);
             if load.overloaded() {
                 return true;
             }
-            let (weight, score) = (R::weight(member), R::score(load));
-            if R::is_enough(load) {
-                least.take(first + i, weight, score);
-                return false;
-            }
-            least.offer(first + i, weight, score);
-            true
+            let score = R::score(load.conns);
+            least.take(first + i, weight, score);
+            !R::is_enough(score)
         };
         // Written out, each member is at a fixed distance: most of what a loop takes is to count, and to see bounds.
         macro_rules! all {
@@ -178,16 +187,21 @@ impl Least {
     /// below 2^41 and weights below 2^16: the products fit.
     #[inline(always)]
     pub(super) fn offer(&mut self, index: u32, weight: u64, score: u64) {
-        if score * self.weight < self.score * weight {
+        if self.is_beaten(weight, score) {
             self.take(index, weight, score);
         }
+    }
+
+    #[inline(always)]
+    const fn is_beaten(&self, weight: u64, score: u64) -> bool {
+        score * self.weight < self.score * weight
     }
 
     /// Takes this one, whatever was there.
     #[inline(always)]
     fn take(&mut self, index: u32, weight: u64, score: u64) {
         *self = Self {
-            score,
+            score: unknown(score, weight),
             weight: unknown(weight, score),
             index: unknown(index.into(), score) as u32,
         };
@@ -199,5 +213,24 @@ impl Least {
         let member = pool.lists()?.member(self.index);
         // None without weight is ever taken.
         (self.weight > 0).then_some(Choice::of(self.index, member))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_word_is_compared_as_its_counts_are(active in 0u32..1 << 31, inactive in any::<u32>()) {
+            let total = active.saturating_add(inactive);
+            let conns = u64::from(active) * Load::ACTIVE + u64::from(total) * Load::ONE;
+            prop_assert_eq!(Lc::score(conns), overhead(Load { conns }));
+            prop_assert_eq!(Sed::score(conns), expected(Load { conns }));
+            // Nothing overflows beside the greatest weight, and no real server that is not overloaded is out before one that is.
+            let overloaded = Lc::score(conns | Load::OVERLOADED);
+            prop_assert!(overloaded.checked_mul(u64::from(u16::MAX)).is_some() && overloaded > Lc::score(conns));
+        }
     }
 }
