@@ -72,6 +72,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })?;
     ui::step(&format!("pack {}", package.display()), || {
         let mut pack = sh::command("dpkg-deb");
+        if args.debug {
+            // Nobody keeps it, and what is not optimised is large.
+            pack.arg("-Znone");
+        }
         pack.args(["--root-owner-group", "--build"]);
         sh::output(pack.arg(&tree).arg(&package))
     })?;

@@ -89,7 +89,10 @@ impl Kernel {
             image: folder.join("vmlinuz"),
             modules: folder.clone(),
         };
-        if installed.image.is_file() {
+        // One that was fetched for another list of modules may lack some.
+        let list = folder.join("needed");
+        let is_list = |text: String| text == modules::needed();
+        if installed.image.is_file() && fs::read_to_string(&list).is_ok_and(is_list) {
             return Ok(installed);
         }
         let what = format!("fetch Debian's kernel {}", self.version());
@@ -119,14 +122,14 @@ impl Kernel {
         for package in apt.download()? {
             unpack(&package, &unpacked)?;
         }
-        let image = find(&unpacked.join("boot"), "vmlinuz-")?;
         modules::keep_needed(&unpacked, folder)?;
+        let image = image(&unpacked)?;
         fs::rename(image, folder.join("vmlinuz")).context("cannot keep the kernel's image")?;
         for rest in ["unpacked", "apt"] {
             fs::remove_dir_all(folder.join(rest))
                 .with_context(|| format!("cannot remove {rest}"))?;
         }
-        Ok(())
+        fs::write(folder.join("needed"), modules::needed()).context("cannot note the modules")
     }
 }
 
@@ -244,6 +247,16 @@ fn unpack(package: &Path, to: &Path) -> Result<()> {
         bail!("dpkg-deb {}: {status}", package.display());
     }
     Ok(())
+}
+
+/// The kernel itself: newer packages have it beside its modules.
+fn image(unpacked: &Path) -> Result<PathBuf> {
+    let boot = unpacked.join("boot");
+    if boot.is_dir() {
+        find(&boot, "vmlinuz-")
+    } else {
+        find(&modules::folder(unpacked)?, "vmlinuz")
+    }
 }
 
 /// The files of a folder whose names end so.

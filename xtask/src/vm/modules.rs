@@ -13,6 +13,7 @@ const NEEDED: &[&str] = &[
     "8021q",
     "bridge",
     "dummy",
+    "ip6_tunnel",
     "ip_vs",
     "ip_vs_lc",
     "ip_vs_mh",
@@ -34,6 +35,17 @@ pub(super) const NOT_UNPACKED: [&str; 6] = [
     "*/kernel/sound/*",
     "./usr/share/*",
 ];
+
+/// Their names, one a line.
+pub(super) fn needed() -> String {
+    NEEDED.iter().map(|name| format!("{name}\n")).collect()
+}
+
+/// The folder of a tree's only kernel.
+pub(super) fn folder(tree: &Path) -> Result<PathBuf> {
+    let all = with_lib(tree).join("lib/modules");
+    release(&all).map(|release| all.join(release))
+}
 
 /// Copy the needed modules, and those that they need, from a tree that holds `lib/modules` to another.
 pub(super) fn keep_needed(from: &Path, to: &Path) -> Result<()> {
