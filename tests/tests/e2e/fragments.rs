@@ -1,11 +1,11 @@
 //! Do datagrams come through that are too long for one packet, there and back?
 
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::lab::{Arms, Host, Site, poll};
+use tests::lab::{Arms, Host, Site, Vip, poll};
 use tests::needs_lab;
 
 use crate::configuration::{Configuration, Method};
@@ -19,7 +19,7 @@ const NAT_ECHO: u16 = 7007;
 const LENGTH: usize = 8192;
 
 /// Gives every datagram to these addresses of a host back to its sender, until the test ends.
-fn echo(host: &Host, addresses: &[SocketAddrV4]) -> Result<()> {
+fn echo(host: &Host, addresses: &[SocketAddr]) -> Result<()> {
     for address in addresses {
         let socket = host.inside(|| {
             UdpSocket::bind(address).with_context(|| format!("cannot bind {address}"))
@@ -50,9 +50,9 @@ fn balance(site: &mut Site) -> Result<()> {
         echo(
             &real.host,
             &[
-                SocketAddrV4::new(dr, ECHO),
-                SocketAddrV4::new(tun, ECHO),
-                SocketAddrV4::new(real.address, NAT_ECHO),
+                SocketAddr::new(dr.into(), ECHO),
+                SocketAddr::new(tun.into(), ECHO),
+                SocketAddr::new(real.address.into(), NAT_ECHO),
             ],
         )?;
     }
@@ -67,11 +67,16 @@ fn target(method: Method) -> u16 {
 }
 
 /// Sends a long datagram from a port, and waits for it to come back.
-fn ask(server: SocketAddrV4, port: u16) -> Result<()> {
+fn ask(server: SocketAddr, port: u16) -> Result<()> {
     let sent: Vec<u8> = (0..LENGTH)
         .map(|at| (at / 7 + usize::from(port)) as u8)
         .collect();
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).context("cannot bind")?;
+    let any: IpAddr = if server.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    let socket = UdpSocket::bind((any, port)).context("cannot bind")?;
     socket.connect(server)?;
     socket.set_read_timeout(Some(Duration::from_millis(500)))?;
     socket.send(&sent).context("cannot send")?;
@@ -81,25 +86,64 @@ fn ask(server: SocketAddrV4, port: u16) -> Result<()> {
     Ok(())
 }
 
+/// Long datagrams come back from ten ports.
+fn come_back(site: &Site, server: SocketAddr) -> Result<()> {
+    for port in 21_000..21_010 {
+        // With a tunnel the client learns first that its packets have to be smaller.
+        poll("a long datagram", Duration::from_secs(5), || {
+            site.client.inside(|| ask(server, port))
+        })?;
+    }
+    Ok(())
+}
+
 #[test]
 fn long_datagrams_come_back_by_each_method() -> Result<()> {
     needs_lab!();
     let mut site = two_armed(2)?;
     balance(&mut site)?;
     for method in Method::ALL {
-        let server = SocketAddrV4::new(method.vip().address(), ECHO);
-        for port in 21_000..21_010 {
-            // With a tunnel the client learns first that its packets have to be smaller.
-            poll("a long datagram", Duration::from_secs(5), || {
-                site.client.inside(|| ask(server, port))
-            })
-            .with_context(|| format!("{method:?}"))?;
-        }
+        let server = SocketAddr::new(method.vip().address().into(), ECHO);
+        come_back(&site, server).with_context(|| format!("{method:?}"))?;
         let packets = counted(&site, method.counter())?;
         ensure!(packets >= 60, "{method:?}: {packets} packets");
     }
     // All of six fragments a datagram.
     let replies = counted(&site, "forwarded_reply")?;
     ensure!(replies >= 60, "{replies} packets of replies");
+    Ok(())
+}
+
+#[test]
+fn long_datagrams_come_back_over_ipv6() -> Result<()> {
+    needs_lab!();
+    let mut site = two_armed(1)?;
+    site.add_ipv6()?;
+    let (dr, nat) = (Vip::Dr.address6(), Vip::Nat.address6());
+    let mut configuration = Configuration::new(Arms::Two);
+    for real in &site.reals {
+        real.prepare_for([dr.into()], "dr")?;
+        echo(
+            &real.host,
+            &[
+                SocketAddr::new(dr.into(), ECHO),
+                SocketAddr::new(real.address6().into(), NAT_ECHO),
+            ],
+        )?;
+        for (vip, method) in [(dr, Method::Dr), (nat, Method::Nat)] {
+            let name = format!("{method:?}").to_lowercase();
+            configuration.service(&name, "udp", &format!("\"[{vip}]:{ECHO}\""), method);
+            let port = target(method);
+            configuration.real(&format!("\"[{}]:{port}\"", real.address6()), 1);
+        }
+    }
+    site.balance(configuration.text())?;
+    for vip in [dr, nat] {
+        come_back(&site, SocketAddr::new(vip.into(), ECHO)).with_context(|| vip.to_string())?;
+    }
+    for label in ["forwarded_dr", "forwarded_nat", "forwarded_reply"] {
+        let packets = counted(&site, label)?;
+        ensure!(packets >= 60, "{label}: {packets} packets");
+    }
     Ok(())
 }
