@@ -16,27 +16,29 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = read(request).await?;
-        if bytes.trim_ascii().is_empty() {
-            return serde_json::from_str("{}")
-                .or_else(|_| serde_json::from_str("null"))
-                .map(Json)
-                .map_err(|err| bad_json(&err));
-        }
-        serde_json::from_slice(&bytes)
-            .map(Json)
-            .map_err(|err| bad_json(&err))
+        parsed(&read(request, |limits| limits.body).await?).map(Json)
     }
 }
 
-/// A body as it is.
+/// A body of JSON that may be as long as a file.
+pub(super) struct LongJson<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for LongJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        parsed(&read(request, |limits| limits.file).await?).map(Self)
+    }
+}
+
+/// A body as it is, which may be as long as a file.
 pub(super) struct Bytes(pub(super) Vec<u8>);
 
 impl<S: Send + Sync> FromRequest<S> for Bytes {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        read(request).await.map(Bytes)
+        read(request, |limits| limits.file).await.map(Bytes)
     }
 }
 
@@ -56,17 +58,30 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-async fn read(request: Request<Body>) -> Result<Vec<u8>, Problem> {
+fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.trim_ascii().is_empty() {
+        return serde_json::from_str("{}")
+            .or_else(|_| serde_json::from_str("null"))
+            .map_err(|err| bad_json(&err));
+    }
+    serde_json::from_slice(bytes).map_err(|err| bad_json(&err))
+}
+
+async fn read(
+    request: Request<Body>,
+    most: impl FnOnce(&Limits) -> usize,
+) -> Result<Vec<u8>, Problem> {
     let limits = request
         .extensions()
         .get::<Caller>()
         .map_or_else(Limits::default, |caller| caller.limits);
-    let body = Limited::new(request.into_body(), limits.body).collect();
+    let most = most(&limits);
+    let body = Limited::new(request.into_body(), most).collect();
     match tokio::time::timeout(limits.body_timeout, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes().to_vec()),
         Ok(Err(err)) if err.is::<LengthLimitError>() => {
             Err(Problem::new(Kind::TooLong, "the request is too long")
-                .why(format!("at most {} bytes are taken", limits.body)))
+                .why(format!("at most {most} bytes are taken")))
         }
         Ok(Err(err)) => Err(Problem::invalid("the request broke off").why(err.to_string())),
         Err(_) => Err(

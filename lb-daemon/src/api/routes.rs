@@ -8,7 +8,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post};
 use axum::{Extension, Router};
 use serde::{Deserialize, Serialize};
 
-use super::body::{Bytes, Json, Query};
+use super::body::{Bytes, Json, LongJson, Query};
 use super::peer::Right;
 use super::server::{Caller, forbidden};
 use super::stream;
@@ -67,6 +67,10 @@ fn entries() -> Vec<Entry> {
         (
             writes("POST", "/v1/services", "Add a service."),
             post(add_service),
+        ),
+        (
+            writes("POST", "/v1/restore", "Add services, all of them or none."),
+            post(restore),
         ),
         (
             reads(
@@ -357,6 +361,13 @@ async fn add_service(
     Json(body): Json<AddService>,
 ) -> impl IntoResponse {
     ask(engine, body).await
+}
+
+async fn restore(
+    State(engine): State<Handle>,
+    LongJson(services): LongJson<Vec<AddService>>,
+) -> impl IntoResponse {
+    ask(engine, engine::Restore(services)).await
 }
 
 async fn edit_service(

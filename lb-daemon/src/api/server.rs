@@ -31,6 +31,8 @@ pub struct Limits {
     pub readers: usize,
     /// Bytes of a request's body.
     pub body: usize,
+    /// Bytes of a body that is, or makes, a whole configuration.
+    pub file: usize,
     /// For a request's head to arrive, and for an idle connection.
     pub head_timeout: Duration,
     /// For a request's body to arrive.
@@ -45,6 +47,7 @@ impl Default for Limits {
             clients: 64,
             readers: 48,
             body: 1 << 20,
+            file: crate::config::MAX_BYTES,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),

@@ -22,6 +22,7 @@ const QUICK: Limits = Limits {
     clients: 4,
     readers: 2,
     body: 1000,
+    file: 1000,
     head_timeout: Duration::from_millis(300),
     body_timeout: Duration::from_millis(300),
     stall_timeout: Duration::from_millis(300),

@@ -31,6 +31,7 @@ pub use model::Model;
 pub use reference::reference;
 pub use refusal::{Fault, Refusal, Refused};
 pub use write::{Shown, Yaml};
+pub(crate) use yaml::MAX_BYTES;
 
 /// Reads and checks a file.
 pub fn load(path: &Path, environment: &dyn Environment) -> Result<Model, Refused> {
@@ -107,12 +108,12 @@ fn read(path: &Path) -> Result<Vec<u8>, Refusal> {
     };
     let file = File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
-    if length > yaml::MAX_BYTES as u64 {
+    if length > MAX_BYTES as u64 {
         return Err(yaml::too_large(length));
     }
     // What grows meanwhile, or has no length, is not read without end either.
     let mut bytes = Vec::new();
-    file.take(yaml::MAX_BYTES as u64 + 1)
+    file.take(MAX_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
     Ok(bytes)

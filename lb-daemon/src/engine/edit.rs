@@ -13,8 +13,8 @@ use crate::config::model::{Model, OwnTimeouts, Real, Service};
 use crate::config::value::{self, PERSISTENCE, THRESHOLD, TIMEOUT, WEIGHT, Wrong};
 use crate::core::desired::{Method, Persistence, Scheduler, SchedulerFlags, full_prefix};
 
-/// With another service; also where it is.
-pub(crate) fn add_service(model: &Model, request: &AddService) -> Result<(Model, usize), Problem> {
+/// Puts another service behind the others.
+pub(crate) fn push_service(model: &mut Model, request: &AddService) -> Result<(), Problem> {
     let id = find::listener(&Listener {
         protocol: request.protocol,
         address: request.address.clone(),
@@ -55,10 +55,8 @@ pub(crate) fn add_service(model: &Model, request: &AddService) -> Result<(Model,
     for real in &request.reals {
         push_real(&mut service, real)?;
     }
-    let mut model = model.clone();
     model.services.push(service);
-    let place = model.services.len() - 1;
-    Ok((model, place))
+    Ok(())
 }
 
 /// With a service changed in what the request names.
@@ -325,7 +323,9 @@ mod tests {
                 "reals": [{"address": "10.0.0.1", "weight": 3}, {"address": "10.0.0.2:8080", "method": "nat"}]}"#,
         )
         .unwrap();
-        add_service(&Model::default(), &request).unwrap().0
+        let mut model = Model::default();
+        push_service(&mut model, &request).unwrap();
+        model
     }
 
     fn edit(json: &str) -> Result<Service, Problem> {
@@ -351,8 +351,8 @@ mod tests {
         );
         let bare =
             serde_json::from_str(r#"{"protocol": "udp", "address": "192.0.2.1:53"}"#).unwrap();
-        let (model, place) = add_service(&model, &bare).unwrap();
-        assert_eq!(place, 1);
+        let mut model = model;
+        push_service(&mut model, &bare).unwrap();
         assert_eq!(
             (model.services[1].name.as_str(), model.services[1].scheduler),
             ("udp-192.0.2.1-53", Scheduler::Wlc)
@@ -442,7 +442,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_the_reason() {
         let add = |json: &str| {
-            add_service(&with_web(), &serde_json::from_str(json).unwrap()).unwrap_err()
+            push_service(&mut with_web(), &serde_json::from_str(json).unwrap()).unwrap_err()
         };
         for (json, says) in [
             (

@@ -50,7 +50,7 @@ pub use plane::Plane;
 pub use reals::{Detach, EditReal, NewReal, RemoveReal};
 pub use report::ReadStatus;
 pub use run::{Alive, run};
-pub use services::{EditService, ReadTimeouts, RemoveService};
+pub use services::{EditService, ReadTimeouts, RemoveService, Restore};
 pub use simulate::Simulate;
 pub use start::{Beginning, begin};
 pub use vrrp::{Failover, FollowVrrp, ReadVrrp};

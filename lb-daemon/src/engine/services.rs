@@ -7,9 +7,33 @@ impl Request for AddService {
     type Answer = Service;
 
     async fn perform(self, engine: &mut Engine) -> Result<Service, Problem> {
-        let (model, place) = edit::add_service(&engine.model, &self)?;
+        let mut model = engine.model.clone();
+        let place = model.services.len();
+        edit::push_service(&mut model, &self)?;
         engine.change(model).await?;
         engine.service_at(place)
+    }
+}
+
+/// Adds services, all of them or none.
+#[derive(Clone, Debug)]
+pub struct Restore(pub Vec<AddService>);
+
+impl Request for Restore {
+    type Answer = Vec<Service>;
+
+    async fn perform(self, engine: &mut Engine) -> Result<Vec<Service>, Problem> {
+        let mut model = engine.model.clone();
+        let first = model.services.len();
+        for (item, request) in self.0.iter().enumerate() {
+            edit::push_service(&mut model, request).map_err(|problem| Problem {
+                item: Some(item),
+                ..problem
+            })?;
+        }
+        let end = model.services.len();
+        engine.change(model).await?;
+        (first..end).map(|place| engine.service_at(place)).collect()
     }
 }
 

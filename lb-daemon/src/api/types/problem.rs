@@ -14,6 +14,9 @@ pub struct Problem {
     /// The command or the field to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Which one of a list is meant, from 0 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<usize>,
     /// What sort of failure it is; not in the body, but the HTTP status.
     #[serde(skip)]
     pub kind: Kind,
@@ -77,6 +80,7 @@ impl Problem {
             error: error.into(),
             why: None,
             hint: None,
+            item: None,
             kind,
         }
     }

@@ -10,6 +10,7 @@ use crate::api::types::{Checked, Problem, Status};
 use crate::cli::render::number::plural;
 use crate::cli::render::plan::changes;
 use crate::cli::{Context, Failure};
+use crate::config::MAX_BYTES;
 use crate::engine::{Network, read_text};
 use crate::io::net::{Net, Settings};
 
@@ -20,9 +21,6 @@ pub struct Check {
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
-
-/// More than the daemon would read anyway.
-const MAX_BYTES: u64 = 1 << 20;
 
 /// What was found, where no daemon says what a reload would change.
 #[derive(Clone, Debug, Serialize)]
@@ -106,15 +104,17 @@ fn read(file: &Path) -> std::io::Result<String> {
     if file.as_os_str() == "-" {
         std::io::stdin()
             .lock()
-            .take(MAX_BYTES + 1)
+            .take(MAX_BYTES as u64 + 1)
             .read_to_string(&mut text)?;
     } else {
         std::fs::File::open(file)?
-            .take(MAX_BYTES + 1)
+            .take(MAX_BYTES as u64 + 1)
             .read_to_string(&mut text)?;
     }
-    if text.len() as u64 > MAX_BYTES {
-        return Err(std::io::Error::other("it is larger than 1 MB"));
+    if text.len() > MAX_BYTES {
+        return Err(std::io::Error::other(
+            "it is larger than 16 MiB, the most that is read",
+        ));
     }
     Ok(text)
 }

@@ -12,9 +12,10 @@ use crate::api::types::{
 };
 use crate::cli::render::number::plural;
 use crate::cli::{Cli, Context, Failure};
+use crate::config::MAX_BYTES;
 
-/// The most that is read: a line for each real server that there can be takes far less.
-const LONGEST: u64 = 256 << 20;
+/// The most that is read: a configuration of as much would not be either.
+const LONGEST: u64 = MAX_BYTES as u64;
 
 /// Prints what runs as commands.
 #[derive(Clone, Debug, Args)]
@@ -122,13 +123,9 @@ impl Restore {
         if text.len() as u64 > LONGEST {
             return Err(cannot(format!("it is longer than {LONGEST} bytes")).into());
         }
-        let mut added: Vec<Service> = Vec::new();
-        for (line, service) in services(&text)? {
-            match context.client.post("/v1/services", &service).await {
-                Ok(service) => added.push(service),
-                Err(problem) => return Err(take_back(context, &added, line, problem).await.into()),
-            }
-        }
+        let (lines, services): (Vec<usize>, Vec<AddService>) = services(&text)?.into_iter().unzip();
+        let added = context.client.post("/v1/restore", &services).await;
+        let added: Vec<Service> = added.map_err(|problem| at_line(&lines, problem))?;
         context.print(&added, |added| {
             let reals = added.iter().map(|service| service.reals.len()).sum();
             let (services, reals) = (plural(added.len(), "service"), plural(reals, "real server"));
@@ -137,23 +134,15 @@ impl Restore {
     }
 }
 
-/// Takes services out again that were added before one that was refused, and says so.
-async fn take_back(context: &Context, added: &[Service], line: usize, why: Problem) -> Problem {
-    let mut left = Vec::new();
-    for service in added {
-        let path = format!("/v1/services/{}?force=true", segment(&service.name));
-        if context.client.delete::<Service>(&path).await.is_err() {
-            left.push(service.listener.to_string());
-        }
-    }
-    let outcome = if left.is_empty() {
-        "nothing was added".to_owned()
-    } else {
-        format!("{} stayed", left.join(", "))
-    };
+/// Says which line it was, where one was refused.
+fn at_line(lines: &[usize], problem: Problem) -> Problem {
+    let line = problem.item.and_then(|item| lines.get(item));
+    let line = line
+        .map(|line| format!("line {line}: "))
+        .unwrap_or_default();
     Problem {
-        error: format!("line {line}: {}; {outcome}", why.error),
-        ..why
+        error: format!("{line}{}; nothing was added", problem.error),
+        ..problem
     }
 }
 
