@@ -1,6 +1,7 @@
 //! Resolvers, mail servers, and what else talks over TCP, UDP or ICMP.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -234,5 +235,11 @@ connect:
     let path = path.display().to_string();
     let mut server = host.start("exim", &["exim4", "-bdf", "-C", &path])?;
     listening(host, &mut server, SMTP, PATIENCE)?;
+    // It listens before it serves: the first greeting takes longer than a probe may.
+    host.inside(|| {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, SMTP))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(stream.read_exact(&mut [0; 3])?)
+    })?;
     Ok(server)
 }
