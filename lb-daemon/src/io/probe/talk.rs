@@ -83,19 +83,24 @@ impl Talk {
     }
 }
 
-/// Text from outside, fit for a terminal: on one line, without control characters, no longer than `most`.
+/// Text from outside, fit for a terminal: on one line, without control characters, no longer than `most` and the sign that there was
+/// more.
 pub(super) fn plain(text: &str, most: usize) -> String {
     let mut out = String::new();
-    for (n, c) in text.chars().enumerate() {
-        if n == most {
+    let mut room = most;
+    for c in text.chars() {
+        let shown: String = if c.is_control() {
+            c.escape_default().collect()
+        } else {
+            c.into()
+        };
+        // What is escaped takes the place of several.
+        let Some(left) = room.checked_sub(shown.chars().count()) else {
             out.push('…');
             break;
-        }
-        if c.is_control() {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
+        };
+        room = left;
+        out.push_str(&shown);
     }
     out
 }
@@ -127,6 +132,15 @@ mod tests {
         assert_eq!(lines[3], "< (2952 more bytes)");
         assert_eq!(lines.len(), LINES);
         assert!(lines.iter().all(|line| line.chars().count() <= LINE + 1));
+    }
+
+    #[test]
+    fn escapes_count_for_as_many_characters_as_they_have() {
+        assert_eq!(plain("a\0b", 7), "a\\u{0}b");
+        assert_eq!(plain("a\0b", 6), "a\\u{0}…");
+        assert_eq!(plain("a\0b", 5), "a…");
+        assert_eq!(plain(&"\0".repeat(100), 12), "\\u{0}\\u{0}…");
+        assert_eq!(plain("abc", 3), "abc");
     }
 
     #[test]
