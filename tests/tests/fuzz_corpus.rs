@@ -76,6 +76,28 @@ fn every_target_takes_its_corpus_with_something_changed() -> Result<()> {
     Ok(())
 }
 
+/// Each target has a program for libFuzzer, and each program has a target.
+#[test]
+fn every_target_has_a_program() -> Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/targets");
+    let mut programs = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|name| name.to_str());
+        let name = name.context("a name of no text")?.to_owned();
+        let text = fs::read_to_string(&path)?;
+        ensure!(
+            text.contains(&format!("tests::fuzz::take(\"{name}\", bytes)")),
+            "{}: it tries another target",
+            path.display()
+        );
+        programs.push(name);
+    }
+    programs.sort_unstable();
+    ensure!(programs == TARGETS.map(|target| target.name));
+    Ok(())
+}
+
 /// Numbers that follow from a seed (`SplitMix64`).
 struct Dice(u64);
 

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask setup | build | check | test | demo | bench | replay | vm | clean`.
+//! The project's own commands: `cargo xtask setup | build | check | test | fuzz | demo | bench | replay | vm | clean`.
 
 mod bench;
 mod check;
@@ -6,6 +6,7 @@ mod clean;
 mod compile;
 mod demo;
 mod dist;
+mod fuzz;
 mod install;
 mod replay;
 mod setup;
@@ -37,6 +38,8 @@ enum Command {
     Check,
     /// Run every test level that this machine can run
     Test(test::Args),
+    /// Give decoders what nobody would think of, with libFuzzer
+    Fuzz(fuzz::Args),
     /// Balance real traffic over DR, TUN and NAT in network namespaces, and show how it was shared
     Demo(demo::Args),
     /// Measure what a packet costs, on one core and without a network
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Build(args) => compile::run(&args),
         Command::Check => check::run(),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Replay(args) => replay::run(&args),

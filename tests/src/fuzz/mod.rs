@@ -1,7 +1,7 @@
 //! What must hold whatever bytes come from outside?
 //!
 //! A [`Target`] takes any bytes as somebody outside would give them, and panics where what must hold does not. A test hands
-//! it each file of `tests/fuzz/corpus`.
+//! it each file of `tests/fuzz/corpus`, and `cargo xtask fuzz` what libFuzzer thinks of.
 
 #![expect(
     clippy::unwrap_used,
@@ -38,6 +38,16 @@ pub const TARGETS: [Target; 7] = [
 
 const fn target(name: &'static str, take: fn(&[u8])) -> Target {
     Target { name, take }
+}
+
+/// Gives bytes to the target of a name.
+///
+/// # Panics
+///
+/// There is none of that name, or what must hold does not.
+pub fn take(name: &str, bytes: &[u8]) {
+    let target = TARGETS.iter().find(|target| target.name == name);
+    (target.expect("a target of that name").take)(bytes);
 }
 
 /// The first byte, which chooses, and the rest.
