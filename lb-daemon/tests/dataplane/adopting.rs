@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use lb_common::abi::program;
 use lb_common::conn::State;
 use lb_common::sched::Scheduler::{Rr, Wrr};
 use lb_daemon::io::bpf::ConnectionFilter;
@@ -96,7 +97,7 @@ fn a_new_program_takes_the_place_of_the_old_one_in_its_links() {
     );
 }
 
-/// Where the director's two programs are pinned.
+/// Where the director's programs are pinned: the first one, and those that it hands packets over to.
 fn pinned_programs(sandbox: &Sandbox) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(&sandbox.pin_dir)
         .unwrap()
@@ -110,7 +111,7 @@ fn pinned_programs(sandbox: &Sandbox) -> Vec<std::path::PathBuf> {
     };
     let mut programs: Vec<_> = entries.filter(is_program).collect();
     programs.sort();
-    assert_eq!(programs.len(), 2, "{programs:?}");
+    assert_eq!(programs.len() as u32, 1 + program::LEN, "{programs:?}");
     programs
 }
 
