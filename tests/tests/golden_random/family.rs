@@ -17,6 +17,8 @@ pub(crate) trait Hosts: Family {
     const CLIENTS: [Self; 8];
     /// The clients that the routing table knows, and the longest packet that fits.
     const ROUTES: [(Self, u16); 2];
+    /// How much longer its headers are than IPv4's without options, with that of a fragment.
+    const MORE: usize;
     /// The sizes of virtual networks, by the number of host bits.
     const HOST_BITS: &[u32];
     /// What tells persistent clients apart, by [`Plan::mask`](lb_common::abi::Plan::mask).
@@ -43,6 +45,8 @@ pub(crate) trait Hosts: Family {
 
 impl Hosts for Be32 {
     const NETWORK: &[&str] = &[];
+
+    const MORE: usize = 0;
 
     const CLIENTS: [Self; 8] = [
         Self::from_bytes([198, 51, 100, 5]),
@@ -101,6 +105,8 @@ impl Hosts for Be128 {
         "-6 neigh add 2001:db8:c::6 lladdr 02:00:00:00:00:c1 dev front",
         "-6 route add 2001:db8:c::6 dev front mtu lock 1280",
     ];
+
+    const MORE: usize = 28;
 
     const CLIENTS: [Self; 8] = [
         client(5),

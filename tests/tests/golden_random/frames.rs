@@ -47,13 +47,12 @@ pub(crate) fn frame<A: Hosts>(dice: &mut Dice, site: &Site<A>, world: &World<A>)
         // Few enough that fragments meet others of their datagram.
         .id(dice.below(3) as u16)
         .dont_fragment(!dice.one_in(4));
-    let payload: Vec<u8> = (0..length(dice)).map(|_| dice.byte()).collect();
+    let payload: Vec<u8> = (0..length::<A>(dice)).map(|_| dice.byte()).collect();
     let mut build = build.payload(&payload);
     if dice.one_in(8) {
         build = build.without_checksum();
     }
-    // No packet exceeds the MTU towards clients that the model has no route to.
-    if payload.len() < 1400 && dice.one_in(10) {
+    if payload.len() < 1400 - A::MORE && dice.one_in(10) {
         build = A::adorn(dice, build);
     }
     if dice.one_in(6) {
@@ -67,13 +66,14 @@ pub(crate) fn frame<A: Hosts>(dice: &mut Dice, site: &Site<A>, world: &World<A>)
     frame
 }
 
-fn length(dice: &mut Dice) -> usize {
+/// The longest packets are as long as the MTU, and not longer: the kernel would say so before it looks for a neighbour.
+fn length<A: Hosts>(dice: &mut Dice) -> usize {
     match dice.below(8) {
         0..4 => 0,
         4 => 1 + dice.below(8) as usize,
         5 => dice.below(1000) as usize,
-        6 => 1330 + dice.below(40) as usize,
-        _ => 1420 + dice.below(40) as usize,
+        6 => 1330 - A::MORE + dice.below(40) as usize,
+        _ => 1420 - A::MORE + dice.below(40) as usize,
     }
 }
 
