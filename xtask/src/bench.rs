@@ -25,9 +25,9 @@ pub(crate) struct Args {
     /// The core to run on [default: the last one]
     #[arg(long)]
     cpu: Option<u32>,
-    /// Measure the balancer of another build's object in place of this one's
-    #[arg(long)]
-    lb: Option<PathBuf>,
+    /// Measure another build's object too, in turns with this one's; both must share their maps' layout
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
     /// Where to write the figures as JSON [default: bench.json in the target folder]
     #[arg(long)]
     json: Option<PathBuf>,
@@ -92,6 +92,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })?;
     let mut bench = sh::command(sh::target_dir().join("debug/bench"));
     bench.arg("--object").arg(compile::object("bench"));
+    bench.arg("--lb").arg(compile::object("lb"));
     let default_json = sh::target_dir().join("bench.json");
     bench
         .arg("--json")
@@ -109,8 +110,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(cpu) = args.cpu {
         bench.arg("--cpu").arg(cpu.to_string());
     }
-    if let Some(object) = &args.lb {
-        bench.arg("--lb").arg(object);
+    if let Some(object) = &args.against {
+        bench.arg("--against").arg(object);
     }
     ui::flush();
     let status = sh::status(&mut bench)?;

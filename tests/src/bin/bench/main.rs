@@ -32,9 +32,12 @@ struct Args {
     /// The object of the benchmark's programs
     #[arg(long)]
     object: PathBuf,
-    /// Another build of the balancer's object, to be measured in place of the one inside the daemon
+    /// The balancer's object
     #[arg(long)]
-    lb: Option<PathBuf>,
+    lb: PathBuf,
+    /// Another build of the balancer's object, to be measured beside the first, over the same maps
+    #[arg(long)]
+    against: Option<PathBuf>,
     /// Write the figures to a file too, as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -95,7 +98,7 @@ fn measure(args: &Args) -> Result<Report> {
     let cpu = pin(args.cpu)?;
     let ingress = product::isolate()?;
     let kernel = Kernel::load(&args.object, ingress)?;
-    let product = Product::start(ingress, args.lb.as_deref())?;
+    let product = Product::start(ingress, &args.lb, args.against.as_deref())?;
     let mut bench = Bench {
         kernel,
         product,

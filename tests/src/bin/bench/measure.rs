@@ -12,7 +12,7 @@ use lb_common::counter::Counter;
 use crate::case::{Case, NEW};
 use crate::frame::{self, Segment};
 use crate::kernel::{CHUNK, Kernel};
-use crate::product::{Product, vip};
+use crate::product::{Product, Whose, vip};
 use crate::run::Run;
 use crate::schedulers::Cost;
 
@@ -34,6 +34,8 @@ pub(crate) struct Series {
     pub(crate) nanoseconds: Vec<f64>,
     /// The same as a share of the yardstick's.
     pub(crate) ratios: Vec<f64>,
+    /// The same as a share of what the other build takes, if there is one.
+    pub(crate) against: Vec<f64>,
 }
 
 /// A filled table.
@@ -62,6 +64,7 @@ pub(crate) struct Bench {
 /// A case, ready to run.
 struct Probe {
     case: Case,
+    whose: Whose,
     program: ProgramFd,
     run: Run,
     packets: u32,
@@ -91,7 +94,7 @@ impl Bench {
 
     /// Opens connections in both tables; how many found no place in ours.
     fn fill(&mut self, method: Method, flows: u32) -> Result<u32> {
-        let ours = self.product.program()?.fd()?.try_clone()?;
+        let ours = self.product.program(Whose::Ours)?.fd()?.try_clone()?;
         let limit = self.kernel.program("limit_insert")?;
         let mut steps = [
             (&limit, Segment::Syn),
@@ -123,7 +126,7 @@ impl Bench {
 
     /// Compares frames of some flows byte by byte.
     fn sample(&mut self, method: Method, flows: u32) -> Result<()> {
-        let program = self.product.program()?;
+        let program = self.product.program(Whose::Ours)?;
         for flow in (0..flows).step_by((flows / SAMPLES).max(1) as usize) {
             let frame = frame::frame(vip(method), Segment::Ack, flow);
             let (verdict, out) = self.kernel.send_one(program, &frame)?;
@@ -140,13 +143,25 @@ impl Bench {
     fn phase(&mut self, method: Method, flows: u32) -> Result<Vec<Series>> {
         let mut probes = Vec::new();
         for case in Case::phase(method) {
-            probes.push(self.probe(case, method, flows)?);
+            probes.push(self.probe(case, Whose::Ours, method, flows)?);
+            if self.product.is_compared() && case.program().is_none() {
+                probes.push(self.probe(case, Whose::Other, method, flows)?);
+            }
         }
         let mut times = vec![Vec::new(); probes.len()];
         for repetition in 0..=self.repetitions {
             match repetition {
                 0 => println!("  {method:?}: warming up"),
                 n => println!("  {method:?}: repetition {n} of {}", self.repetitions),
+            }
+            if self.product.is_compared() {
+                self.product.reload()?;
+                for probe in probes
+                    .iter_mut()
+                    .filter(|probe| probe.case.program().is_none())
+                {
+                    probe.program = self.product.program(probe.whose)?.fd()?.try_clone()?;
+                }
             }
             let repeated = self.repetition(&mut probes, method, flows)?;
             // The first one warms up.
@@ -156,17 +171,20 @@ impl Bench {
                 }
             }
         }
-        let times_of = |case| {
-            let at = probes.iter().position(|probe| probe.case == case)?;
+        let times_of = |case, whose| {
+            let at = probes
+                .iter()
+                .position(|probe| probe.case == case && probe.whose == whose)?;
             Some(times[at].clone())
         };
-        let nothing = times_of(Case::Nothing).context("the harness is always measured")?;
-        let net = |case| {
-            let mut times = times_of(case)?;
+        let nothing =
+            times_of(Case::Nothing, Whose::Ours).context("the harness is always measured")?;
+        let net = |case, whose| {
+            let mut times = times_of(case, whose)?;
             for (i, time) in times.iter_mut().enumerate() {
                 *time -= nothing[i];
                 if case == Case::Established(Method::Tun) {
-                    *time -= (times_of(Case::Grow)?[i] - nothing[i]) / 2.0;
+                    *time -= (times_of(Case::Grow, Whose::Ours)?[i] - nothing[i]) / 2.0;
                 }
             }
             Some(times)
@@ -176,43 +194,45 @@ impl Bench {
             Case::Established(_) => true,
             _ => method == Method::Dr,
         };
+        let shares = |of: &[f64], whole: Option<Vec<f64>>| {
+            let pairs = of.iter().zip(whole.unwrap_or_default());
+            pairs.map(|(part, whole)| part / whole).collect()
+        };
         let series = |case: Case| {
-            let nanoseconds = net(case)?;
-            let ratios = match case.yardstick() {
-                Some(yardstick) => {
-                    let limit = net(yardstick)?;
-                    nanoseconds
-                        .iter()
-                        .zip(limit)
-                        .map(|(ours, limit)| ours / limit)
-                        .collect()
-                }
-                None => Vec::new(),
-            };
+            let nanoseconds = net(case, Whose::Ours)?;
+            let yardstick = case.yardstick().and_then(|case| net(case, Whose::Ours));
             Some(Series {
                 case,
                 flows,
+                ratios: shares(&nanoseconds, yardstick),
+                against: shares(&nanoseconds, net(case, Whose::Other)),
                 nanoseconds,
-                ratios,
             })
         };
         Ok(probes
             .iter()
+            .filter(|probe| probe.whose == Whose::Ours)
             .map(|probe| probe.case)
             .filter(shown)
             .filter_map(series)
             .collect())
     }
 
-    fn probe(&mut self, case: Case, method: Method, flows: u32) -> Result<Probe> {
+    fn probe(&mut self, case: Case, whose: Whose, method: Method, flows: u32) -> Result<Probe> {
         let program = match case.program() {
             Some(name) => self.kernel.program(name)?,
-            None => self.product.program()?.fd()?.try_clone()?,
+            None => self.product.program(whose)?.fd()?.try_clone()?,
         };
+        let mut run = case.run(method, flows);
+        if whose == Whose::Other {
+            // Not the flows that ours has just brought into the caches.
+            run.flow += (run.end_flow - run.first_flow) / 2;
+        }
         Ok(Probe {
             case,
+            whose,
             program,
-            run: case.run(method, flows),
+            run,
             packets: case.packets(flows),
         })
     }
@@ -221,8 +241,15 @@ impl Bench {
     fn repetition(&mut self, probes: &mut [Probe], method: Method, flows: u32) -> Result<Vec<f64>> {
         let mut runs = vec![Vec::new(); probes.len()];
         let mut left: Vec<u32> = probes.iter().map(|probe| probe.packets / CHUNK).collect();
+        let mut is_way_back = false;
         while left.iter().any(|&left| left > 0) {
-            for ((probe, runs), left) in probes.iter_mut().zip(&mut runs).zip(&mut left) {
+            // There and back, so that nobody always comes after the same.
+            let mut line: Vec<_> = probes.iter_mut().zip(&mut runs).zip(&mut left).collect();
+            if is_way_back {
+                line.reverse();
+            }
+            is_way_back = !is_way_back;
+            for ((probe, runs), left) in line {
                 let turn = TURN.min(*left);
                 if turn == 0 {
                     continue;

@@ -1,17 +1,17 @@
 //! The balancer under test: its program and maps, brought up and filled by the daemon's own code, in namespaces of
 //! this thread.
 
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use aya::maps::MapData;
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
-use aya_obj::programs::XdpAttachType;
 use lb_common::abi::{LOADS_LEN, Load, Method, Settings, map};
 use lb_common::atomic::Host;
 use lb_common::conn::{Loads, Tick};
@@ -47,15 +47,23 @@ pub(crate) struct Product {
     settings: Settings,
     conns: MmapRaw,
     loads: MmapRaw,
-    program: Program,
+    ours: Build,
+    other: Option<Build>,
 }
 
-/// The program under test.
-enum Program {
-    /// The one that the daemon has brought up.
-    Own(Box<Xdp>),
-    /// Another build of it over the same maps.
-    Other(Ebpf),
+/// A build of the balancer's object, whose program runs over the maps that the daemon has filled.
+struct Build {
+    object: PathBuf,
+    ebpf: Ebpf,
+}
+
+/// Which build of the balancer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Whose {
+    /// The one that is measured.
+    Ours,
+    /// The one that it is compared with.
+    Other,
 }
 
 /// The virtual address of the service with a method.
@@ -102,9 +110,8 @@ pub(crate) fn isolate() -> Result<u32> {
 }
 
 impl Product {
-    /// Loads the program, and makes the maps for [`CONNECTIONS`]. With `other`, that object's program is then tested in
-    /// its place.
-    pub(crate) fn start(ingress: u32, other: Option<&Path>) -> Result<Self> {
+    /// Makes the maps for [`CONNECTIONS`], and loads the program of an object, and of another beside it, over them.
+    pub(crate) fn start(ingress: u32, object: &Path, other: Option<&Path>) -> Result<Self> {
         let pin_dir = PathBuf::from("/sys/fs/bpf/lbd");
         let mut dataplane = Dataplane::start(&Options {
             pin_dir: pin_dir.clone(),
@@ -124,16 +131,11 @@ impl Product {
         // SAFETY: the mapping is as large as the settings, and any bits of them are valid.
         let settings = unsafe { settings.as_ptr().cast::<Settings>().read_volatile() };
         let buckets = settings.bucket_mask as usize + 1;
-        let program = match other {
-            Some(object) => Program::Other(load_over(&pin_dir.join("maps"), object)?),
-            None => Program::Own(Box::new(Xdp::from_pin(
-                pinned(&pin_dir)?,
-                XdpAttachType::Interface,
-            )?)),
-        };
+        let maps = pin_dir.join("maps");
         Ok(Self {
             dataplane,
-            program,
+            ours: Build::load(&maps, object)?,
+            other: other.map(|object| Build::load(&maps, object)).transpose()?,
             settings,
             conns: region(&pin_dir, map::CONNS4, buckets * size_of::<Bucket<Host>>())?,
             loads: region(&pin_dir, map::LOADS, LOADS_LEN as usize * 8)?,
@@ -162,17 +164,27 @@ impl Product {
         serve(&mut self.dataplane, self.ingress, services.collect())
     }
 
-    /// The program.
-    pub(crate) fn program(&mut self) -> Result<&mut Xdp> {
-        match &mut self.program {
-            Program::Own(program) => Ok(program),
-            Program::Other(ebpf) => {
-                let program = ebpf
-                    .program_mut(PROGRAM)
-                    .context("the object has no program lb")?;
-                Ok(program.try_into()?)
-            }
+    /// The program of a build.
+    pub(crate) fn program(&mut self, whose: Whose) -> Result<&mut Xdp> {
+        let build = match whose {
+            Whose::Ours => &mut self.ours,
+            Whose::Other => self.other.as_mut().context("there is no other build")?,
+        };
+        build.program()
+    }
+
+    /// Whether another build is measured too.
+    pub(crate) const fn is_compared(&self) -> bool {
+        self.other.is_some()
+    }
+
+    /// Loads what is compared anew: where in memory the kernel puts a program changes what it takes.
+    pub(crate) fn reload(&mut self) -> Result<()> {
+        let maps = self.pin_dir.join("maps");
+        for build in iter::once(&mut self.ours).chain(&mut self.other) {
+            *build = Build::load(&maps, &build.object)?;
         }
+        Ok(())
     }
 
     fn buckets(&self) -> &[Bucket<Host>] {
@@ -255,35 +267,36 @@ impl Loads for Product {
     }
 }
 
-/// Where the daemon has pinned the program.
-fn pinned(pin_dir: &Path) -> Result<PathBuf> {
-    for entry in std::fs::read_dir(pin_dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("program-") && name.ends_with(&format!("-{PROGRAM}")) {
-            return Ok(entry.path());
+impl Build {
+    /// Loads the balancer's program of an object over maps that are there.
+    fn load(maps: &Path, object: &Path) -> Result<Self> {
+        let names: Vec<String> = std::fs::read_dir(maps)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<std::io::Result<_>>()?;
+        let mut loader = EbpfLoader::new();
+        for name in &names {
+            loader.map_pin_path(name, maps.join(name));
         }
+        let ebpf = loader.load_file(object).with_context(|| {
+            format!(
+                "cannot load {}\nhint: only builds that share their maps' layout can be compared",
+                object.display()
+            )
+        })?;
+        let mut build = Self {
+            object: object.to_owned(),
+            ebpf,
+        };
+        build.program()?.load()?;
+        Ok(build)
     }
-    bail!("no program is pinned under {}", pin_dir.display())
-}
 
-/// Loads the balancer's program of an object over maps that are there.
-fn load_over(maps: &Path, object: &Path) -> Result<Ebpf> {
-    let names: Vec<String> = std::fs::read_dir(maps)?
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect::<std::io::Result<_>>()?;
-    let mut loader = EbpfLoader::new();
-    for name in &names {
-        loader.map_pin_path(name, maps.join(name));
+    fn program(&mut self) -> Result<&mut Xdp> {
+        let program = self.ebpf.program_mut(PROGRAM);
+        let program =
+            program.with_context(|| format!("{} has no program lb", self.object.display()))?;
+        Ok(program.try_into()?)
     }
-    let mut ebpf = loader.load_file(object)?;
-    let program: &mut Xdp = ebpf
-        .program_mut(PROGRAM)
-        .context("the object has no program lb")?
-        .try_into()?;
-    program.load()?;
-    Ok(ebpf)
 }
 
 fn service(method: Method) -> DesiredService {

@@ -56,6 +56,11 @@ fn short(flows: u32) -> String {
 }
 
 impl Series {
+    /// What it takes as a share of what the other build takes.
+    fn compared(&self) -> Option<f64> {
+        (!self.against.is_empty()).then(|| median(&self.against))
+    }
+
     fn ratio(&self) -> Option<f64> {
         (!self.ratios.is_empty()).then(|| median(&self.ratios))
     }
@@ -129,6 +134,12 @@ impl Report {
         series.chain(pools).chain([self.memory.holds()])
     }
 
+    /// Whether another build was measured too.
+    fn is_compared(&self) -> bool {
+        let mut series = self.results.series.iter();
+        series.any(|series| !series.against.is_empty())
+    }
+
     /// The table.
     pub(crate) fn text(&self) -> String {
         let mut text = format!(
@@ -137,8 +148,14 @@ impl Report {
         );
         let _ = writeln!(
             text,
-            "{:<37} {:>11} {:>7} {:>7} {:>6} {:>7}",
-            "program", "connections", "min", "median", "ratio", "target"
+            "{:<37} {:>11} {:>7} {:>7} {:>6} {:>7}{}",
+            "program",
+            "connections",
+            "min",
+            "median",
+            "ratio",
+            "target",
+            if self.is_compared() { "  against" } else { "" },
         );
         for case in Case::SHOWN {
             for series in self
@@ -228,6 +245,8 @@ impl Report {
                 "yardstick": series.case.yardstick().map(Case::name),
                 "median_ratio": series.ratio(),
                 "ratios": series.ratios,
+                "median_against": series.compared(),
+                "against": series.against,
                 "target": series.case.target(series.flows),
                 "holds": series.holds(),
             })
@@ -264,8 +283,11 @@ fn line(series: &Series) -> String {
         (Some(target), Some(holds)) => format!("{target:.1} {}", mark(holds)),
         _ => String::new(),
     };
+    let against = series
+        .compared()
+        .map_or(String::new(), |ratio| format!("{ratio:.3}"));
     let line = format!(
-        "{:<37} {:>11} {:>7.1} {:>7.1} {ratio:>6} {target:>7}",
+        "{:<37} {:>11} {:>7.1} {:>7.1} {ratio:>6} {target:>7}  {against:>7}",
         series.case.label(),
         short(series.flows),
         min(&series.nanoseconds),

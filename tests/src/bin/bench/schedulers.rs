@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use crate::frame::{self, DIRECTOR_MAC, Segment, real_mac};
 use crate::kernel::CHUNK;
 use crate::measure::{Bench, lower_quartile};
+use crate::product::Whose;
 use crate::run::Run;
 
 /// How many turns of each pool make a repetition, and how many runs a turn.
@@ -171,7 +172,7 @@ impl Bench {
 
     /// What a new flow of a pool takes with the harness, in each run of a turn.
     fn pool(&mut self, pool: Pool) -> Result<Vec<f64>> {
-        let program = self.product.program()?.fd()?.try_clone()?;
+        let program = self.product.program(Whose::Ours)?.fd()?.try_clone()?;
         self.kernel.test(&program)?;
         let before = self.product.counters()?;
         let mut run = pool.run(0);
