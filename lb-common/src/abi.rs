@@ -13,6 +13,7 @@ mod family;
 mod fragment;
 mod load;
 mod locality;
+mod own_macs;
 
 pub use family::{Configured, FamilyMaps};
 pub use fragment::{
@@ -22,11 +23,12 @@ pub use load::{Load, Traffic};
 pub use locality::{
     LOCALITY_SET, Locality, LocalityEntry, LocalityKey, LocalityKey4, LocalityKey6,
 };
+pub use own_macs::{NO_MAC, OWN_MACS, OwnMacs, own_macs_place};
 
 use crate::net::{Be16, Be32, Be128};
 
 /// Changes whenever a type here, or the meaning of a map, changes.
-pub const ABI: u32 = 7;
+pub const ABI: u32 = 8;
 
 /// How many real servers (over all services) an entry of the connection table can name.
 pub const MAX_REALS: u32 = (1 << 17) - 1;
@@ -89,6 +91,8 @@ pub mod map {
     /// By the number of a virtual router, a `u64`: not 0 while another director is its master, and new connections of its
     /// services are that one's.
     pub const STANDBY: &str = "STANDBY";
+    /// [`OwnMacs`](super::OwnMacs) of interfaces, each at its [place](super::own_macs_place).
+    pub const OWNMACS: &str = "OWNMACS";
     /// [`CpuState`](super::CpuState), one entry, per CPU.
     pub const CPU: &str = "CPU";
     /// Egress interfaces by slot.

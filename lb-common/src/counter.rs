@@ -55,6 +55,8 @@ counters! {
     PassNoConnection = "pass_no_connection";
     /// A new connection to an address whose master is another director: left to the stack.
     PassStandby = "pass_standby";
+    /// Sent to the MAC of another host, as when a switch has forgotten where that is: left to the stack, which drops it.
+    PassOtherHost = "pass_other_host";
     /// A fragment whose datagram's first one was not seen before it: left to the stack, because its ports are not known.
     PassFragment = "pass_fragment";
     /// The next hop is not resolved yet (NAT, either way): rewritten and left to the stack, which resolves it.

@@ -4,8 +4,8 @@
 //! over vectors, and [`forward`](crate::forward) is the same code in both.
 
 use crate::abi::{
-    CpuState, Datagram, DatagramKey, LOADS_LEN, Locality, LocalityKey, MEMBERS_LEN, Member, Plan,
-    Real, RealKey, ServiceKey, Settings, TemplateKey, Timeouts, Traffic,
+    CpuState, Datagram, DatagramKey, LOADS_LEN, Locality, LocalityKey, MEMBERS_LEN, Member,
+    OwnMacs, Plan, Real, RealKey, ServiceKey, Settings, TemplateKey, Timeouts, Traffic,
 };
 use crate::atomic::Atoms;
 use crate::conn::{Loads, Tick};
@@ -53,6 +53,9 @@ pub trait Env: Buckets<Addr: Ip> + Loads {
 
     /// Whether another director is the master of a virtual router.
     fn standby(&self, router: u32) -> bool;
+
+    /// The record at a place of `OWNMACS`.
+    fn own_macs(&self, place: u32) -> Option<&OwnMacs>;
 
     /// The turn of a generation: [`Generation::turn`](crate::abi::Generation::turn).
     fn turn(&self, generation: u32) -> Option<&<Self::Atoms as Atoms>::U64>;

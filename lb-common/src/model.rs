@@ -12,8 +12,8 @@ use std::vec::Vec;
 
 use crate::abi::{
     CpuState, Datagram, DatagramKey, FILTER_REAL, FILTER_WORDS, LOADS_LEN, Load, Locality,
-    LocalityKey, MEMBERS_LEN, Member, Method, Plan, Real, RealKey, ServiceKey, Settings,
-    TemplateKey, Timeouts, Traffic, filter_cell, service, setting,
+    LocalityKey, MEMBERS_LEN, Member, Method, OWN_MACS, OwnMacs, Plan, Real, RealKey, ServiceKey,
+    Settings, TemplateKey, Timeouts, Traffic, filter_cell, service, setting,
 };
 use crate::atomic::Host;
 use crate::conn::Loads;
@@ -76,6 +76,8 @@ pub struct World<A: Ip = Be32> {
     pub current: Vec<u32>,
     /// The virtual routers of which another director is master.
     pub standby: Vec<u32>,
+    /// The MACs of interfaces, by their place; at first every frame is for this host.
+    pub own_macs: Vec<OwnMacs>,
     /// Members of generations.
     pub members: Box<[Member; MEMBERS_LEN as usize]>,
     /// Words of schedules.
@@ -116,6 +118,7 @@ impl<A: Ip> World<A> {
             turns: Vec::new(),
             current: Vec::new(),
             standby: Vec::new(),
+            own_macs: vec![OwnMacs::default(); OWN_MACS as usize],
             members: zeroed(|_| Member::default()),
             slots: Vec::new(),
             timeouts: vec![Timeouts::ipvs()],
@@ -354,6 +357,10 @@ impl<A: Ip> Env for World<A> {
 
     fn standby(&self, router: u32) -> bool {
         self.standby.contains(&router)
+    }
+
+    fn own_macs(&self, place: u32) -> Option<&OwnMacs> {
+        self.own_macs.get(place as usize)
     }
 
     fn turn(&self, generation: u32) -> Option<&AtomicU64> {

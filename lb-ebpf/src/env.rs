@@ -8,8 +8,8 @@ use aya_ebpf::helpers::generated::{
     bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_loop,
 };
 use lb_common::abi::{
-    CpuState, Datagram, DatagramKey, LOADS_LEN, Locality, LocalityKey, MEMBERS_LEN, Member, Plan,
-    Real, RealKey, ServiceKey, Settings, TemplateKey, Timeouts, Traffic,
+    CpuState, Datagram, DatagramKey, LOADS_LEN, Locality, LocalityKey, MEMBERS_LEN, Member,
+    OwnMacs, Plan, Real, RealKey, ServiceKey, Settings, TemplateKey, Timeouts, Traffic,
 };
 use lb_common::atomic::Word;
 use lb_common::conn::{Loads, Tick};
@@ -162,6 +162,11 @@ impl<A: Family> Env for Kernel<A> {
         maps::STANDBY
             .get(router)
             .is_some_and(|standby| standby.load() != 0)
+    }
+
+    #[inline(always)]
+    fn own_macs(&self, place: u32) -> Option<&OwnMacs> {
+        maps::OWNMACS.get(place)
     }
 
     #[inline(always)]

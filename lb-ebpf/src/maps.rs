@@ -7,8 +7,8 @@ use aya_ebpf::btf_maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, Progra
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::{
     CpuState, DATAGRAMS, Datagram, DatagramKey, FILTER_WORDS, Generation, LOADS_LEN, Locality,
-    LocalityKey, MAX_ROUTERS, MEMBERS_LEN, Member, Real, RealKey, ServiceKey, Settings,
-    TemplateKey, Timeouts, Traffic, program,
+    LocalityKey, MAX_ROUTERS, MEMBERS_LEN, Member, OWN_MACS, OwnMacs, Real, RealKey, ServiceKey,
+    Settings, TemplateKey, Timeouts, Traffic, program,
 };
 use lb_common::counter;
 use lb_common::decap::DECAPS as ENDS;
@@ -49,6 +49,9 @@ pub(crate) static CURRENT: Array<Atomic<u64>, SERVICES, SHARED> = Array::new();
 
 #[btf_map]
 pub(crate) static STANDBY: Array<Atomic<u64>, { MAX_ROUTERS as usize }, SHARED> = Array::new();
+
+#[btf_map]
+pub(crate) static OWNMACS: Array<OwnMacs, { OWN_MACS as usize }, SHARED> = Array::new();
 
 #[btf_map]
 pub(crate) static GENERATIONS: Array<Generation, { 2 * SERVICES }, SHARED> = Array::new();

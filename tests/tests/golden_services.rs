@@ -173,7 +173,11 @@ fn a_standby_leaves_new_connections_alone_of_clients_it_knows_too() -> Result<()
         let gate = program.gate();
         let mut source_port = 2000;
         for (serves, seen) in [(true, to(1)), (false, Seen::Stack), (true, to(1))] {
-            gate.set(1, serves);
+            if serves {
+                gate.open(1, None);
+            } else {
+                gate.close(1);
+            }
             for port in [80, 443] {
                 source_port += 1;
                 let found = program.send(&packet(Tcp, source_port, VIP, port))?;

@@ -30,7 +30,7 @@ fn the_balancer_leaves_a_quarter_of_the_verifiers_limit() -> Result<()> {
         "lb",
         Size {
             verified: 750_000,
-            translated: 144 << 10,
+            translated: 160 << 10,
         },
     )
 }

@@ -3,11 +3,12 @@
 use super::journey::{Journey, Next, Outcome, Packet};
 use super::send::{self, To};
 use super::{may_be_reply, may_be_request, now, table};
-use crate::abi::{Real, Settings, Timeouts, real, setting};
+use crate::abi::{Real, Settings, Timeouts, own_macs_place, real, setting};
 use crate::conn::{Meta, State, Tick};
 use crate::counter::Counter;
 use crate::env::Env;
 use crate::net::Proto;
+use crate::packet::wire::Ethernet;
 use crate::packet::{Bytes, Ip, Network, parse};
 use crate::table::Lookup;
 use crate::tcp::{self, Event, View};
@@ -24,12 +25,12 @@ pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> 
         Err(counter) => return Some(Outcome::end(counter)),
     };
     let settings = env.settings()?;
-    if !may_be_request(env, settings, network) {
-        let concerns_us = may_be_reply(env, settings, network) || E::Addr::is_icmp(frame);
-        return (!concerns_us).then_some(Outcome::end(Counter::PassNoService));
-    }
-    // Where headers are is known beforehand then, and so is much else.
-    if !parse::is_plain::<E::Addr, B>(frame) {
+    let is_request = match sort(env, settings, frame, network) {
+        Ok(is_request) => is_request,
+        Err(counter) => return Some(Outcome::end(counter)),
+    };
+    // Where headers are is known beforehand in a plain packet, and so is much else.
+    if !is_request || !parse::is_plain::<E::Addr, B>(frame) {
         return None;
     }
     let packet = match Packet::parse_plain(frame, network) {
@@ -55,6 +56,43 @@ pub fn established<E: Env, B: Bytes>(env: &E, frame: &mut B) -> Option<Outcome> 
     send::forward(env, frame, &packet, To { slot, real }).ok()
 }
 
+/// Whether a packet may be to a virtual address, and not only from a real server, or ICMP.
+///
+/// # Errors
+///
+/// The counter of one that does not concern us.
+#[inline(always)]
+fn sort<E: Env, B: Bytes>(
+    env: &E,
+    settings: &Settings,
+    frame: &B,
+    network: Network<E::Addr>,
+) -> Result<bool, Counter> {
+    let is_request = may_be_request(env, settings, network);
+    if !is_request && !may_be_reply(env, settings, network) && !E::Addr::is_icmp(frame) {
+        return Err(Counter::PassNoService);
+    }
+    if is_for_us(env, frame) {
+        Ok(is_request)
+    } else {
+        Err(Counter::PassOtherHost)
+    }
+}
+
+/// Whether a frame is for this host, by its MAC. A switch that has forgotten where a MAC is sends its frames to everybody: a backup would
+/// forward what is for the master, and two directors with one segment would pass a packet of DR to and fro.
+#[inline(always)]
+fn is_for_us<E: Env, B: Bytes>(env: &E, frame: &B) -> bool {
+    let ingress = env.ingress();
+    match (
+        frame.header::<Ethernet>(0),
+        env.own_macs(own_macs_place(ingress)),
+    ) {
+        (Some(eth), Some(own)) => own.has(ingress, eth.dst()),
+        _ => true,
+    }
+}
+
 /// Finds out what a packet is that takes more: its connection is to be changed in a way that counts, or is over, or it has none.
 #[inline(always)]
 pub fn look<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey<E::Addr>) {
@@ -65,7 +103,11 @@ pub fn look<E: Env, B: Bytes>(env: &E, frame: &B, journey: &mut Journey<E::Addr>
     let Some(settings) = env.settings() else {
         return journey.end(Outcome::end(Counter::DropInternal));
     };
-    if !may_be_request(env, settings, network) {
+    let is_request = match sort(env, settings, frame, network) {
+        Ok(is_request) => is_request,
+        Err(counter) => return journey.end(Outcome::end(counter)),
+    };
+    if !is_request {
         journey.next = if E::Addr::is_icmp(frame) {
             Next::Quote
         } else {

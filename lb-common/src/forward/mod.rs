@@ -1,16 +1,16 @@
 //! Which way does a packet go?
 //!
 //! ```text
-//! established: parse -> filter -> to a VIP: connection lookup --hit--> dr | tun | nat | local
-//!                          |-> neither to a VIP nor from a NAT real server: PASS
+//! established: parse -> sort -> to a VIP: connection lookup --hit--> dr | tun | nat | local
+//!                          |-> neither to a VIP nor from a NAT real server, or for another host's MAC: PASS
 //!                          `-> all else
 //!                                 v
-//!        look: parse -> filter -> to a VIP: connection lookup --hit--> change it -> deliver: dr | tun | nat | local
-//!                          |                  `-- miss --> open: service? may it open?
-//!                          |                                  |-> recall --its client is known--> record -> deliver
-//!                          |                                  |-> schedule | hash -> bind -> record -> deliver
-//!                          |                                  |-> refuse: no real server, ICMP
-//!                          |                                  `-> no service: PASS
+//!        look: parse -> sort -> to a VIP: connection lookup --hit--> change it -> deliver: dr | tun | nat | local
+//!                          |                `-- miss --> open: service? may it open?
+//!                          |                                |-> recall --its client is known--> record -> deliver
+//!                          |                                |-> schedule | hash -> bind -> record -> deliver
+//!                          |                                |-> refuse: no real server, ICMP
+//!                          |                                `-> no service: PASS
 //!                          |-> from a NAT real server --> reply: connection lookup -> give_back: nat back -> route
 //!                          |-> no first fragment --> later: the way of the first one
 //!                          `-> ICMP, wherever to --> quote --> related: quoted flow -> its real server | its client

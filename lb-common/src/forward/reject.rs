@@ -44,7 +44,7 @@ fn answer<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey<E::Addr>) 
 fn is_to_many<B: Bytes>(frame: &B) -> bool {
     frame
         .header::<Ethernet>(0)
-        .is_none_or(|eth| eth.macs().dst & 1 != 0)
+        .is_none_or(|eth| eth.dst() & 1 != 0)
 }
 
 /// Whether the limit of ICMP errors a second leaves room for one more.

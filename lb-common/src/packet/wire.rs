@@ -444,6 +444,12 @@ impl Ethernet {
         }
     }
 
+    /// The destination alone.
+    #[inline(always)]
+    pub fn dst(&self) -> u64 {
+        u64::from_le(self.dst_src()) & MAC_MASK
+    }
+
     /// Writes the two addresses, and leaves the EtherType.
     #[inline(always)]
     pub fn set_macs(&mut self, macs: MacPair) {

@@ -163,6 +163,10 @@ pub struct Link {
     pub noarp: bool,
     /// The name of its driver's kind (`veth`, `bond`, `vlan` ...) where the kernel tells it.
     pub kind: Option<Arc<str>>,
+    /// Index of the interface that it lies on top of (VLANs, macvlans), where that is in the same network namespace.
+    pub below: Option<u32>,
+    /// Index of the bridge or bond that it is a port of.
+    pub controller: Option<u32>,
     /// The id of the XDP program on it.
     pub xdp: Option<u32>,
 }

@@ -10,5 +10,6 @@ pub mod hop;
 pub mod neighbour;
 pub mod outlook;
 pub mod schedule;
+pub mod station;
 pub mod template;
 pub mod vrrp;

@@ -102,6 +102,7 @@ impl Engine {
                 .map_err(|err| problem("cannot change the data plane", &err))
         })?;
         self.attached = Some(wanted);
+        self.take_own_frames(model);
         self.let_replies_in(&desired);
         self.roles.run(model, &gate).await?;
         self.roles.follow_services(model, &self.checks.standings());

@@ -26,6 +26,7 @@ mod run;
 mod services;
 mod simulate;
 mod start;
+mod stations;
 mod vrrp;
 mod watch;
 mod zero;

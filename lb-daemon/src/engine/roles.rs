@@ -66,7 +66,7 @@ impl Roles {
             if !self.numbers.contains_key(&router.name) {
                 let free = (1..).find(|n| !self.numbers.values().any(|taken| taken == n));
                 let number = free.unwrap_or_default();
-                gate.set(number, false);
+                gate.close(number);
                 self.numbers.insert(router.name.clone(), number);
             }
         }
@@ -219,6 +219,8 @@ impl Engine {
                 let (old, new) = (state_name(from), state_name(to));
                 info!("virtual router {router}: {old} → {new}, priority {priority}: {why}");
                 self.roles.states.insert(router.clone(), to);
+                // Its MAC may be one too many.
+                self.tell_crowds();
                 if let Some(said) = self.model.vrrp.iter().find(|r| r.name == router) {
                     self.roles
                         .notifier

@@ -82,9 +82,16 @@ impl Engine {
             NetEvent::AddressAdded { .. } => {
                 self.settle_interfaces().await;
             }
-            NetEvent::LinkRemoved(link) => warn!("interface {} is gone", link.name),
-            NetEvent::LinkDown(link) => warn!("interface {} is down", link.name),
-            NetEvent::LinkChanged(_) | NetEvent::AddressRemoved { .. } => {}
+            NetEvent::LinkRemoved(link) => {
+                warn!("interface {} is gone", link.name);
+                self.take_own_frames_again();
+            }
+            NetEvent::LinkDown(link) => {
+                warn!("interface {} is down", link.name);
+                self.take_own_frames_again();
+            }
+            NetEvent::LinkChanged(_) => self.take_own_frames_again(),
+            NetEvent::AddressRemoved { .. } => {}
         }
     }
 

@@ -205,6 +205,9 @@ impl<A: Family> Program<A> {
             let is_standby = world.standby.contains(&router);
             self.put(map::STANDBY, router, &u64::from(is_standby))?;
         }
+        for (place, macs) in (0u32..).zip(&world.own_macs) {
+            self.put(map::OWNMACS, place, macs)?;
+        }
         for (index, word) in (0u32..).zip(&world.slots) {
             self.put(map::SLOTS, index, word)?;
         }

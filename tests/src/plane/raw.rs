@@ -54,6 +54,7 @@ plain!(
     lb_common::abi::Generation,
     lb_common::abi::Member,
     [lb_common::abi::Member; lb_common::abi::MEMBERS_LEN as usize],
+    lb_common::abi::OwnMacs,
     lb_common::abi::Timeouts,
     lb_common::abi::Traffic
 );

@@ -1,5 +1,6 @@
 //! Every way in which a packet can end, through the real program and through the model: a row for each.
 
+mod addressees;
 mod clients;
 mod connections;
 mod forwarding;
@@ -18,6 +19,7 @@ use lb_common::packet::build::checksums_hold;
 use tests::needs_lab;
 use tests::plane::{NETWORK, Program, Room, Run, Twin, Verdict, none_wrong, same, undisturbed};
 
+use addressees::addressees;
 use clients::clients;
 use connections::{connections, replies};
 use forwarding::{forwarding, sizes};
@@ -37,6 +39,7 @@ fn rows() -> Vec<Row> {
     sizes(&mut rows);
     fragments(&mut rows);
     not_ours(&mut rows);
+    addressees(&mut rows);
     real_servers(&mut rows);
     connections(&mut rows);
     replies(&mut rows);

@@ -9,7 +9,7 @@ use super::world::*;
 
 /// A router's word about a packet.
 #[derive(Clone)]
-struct Word {
+pub(super) struct Word {
     /// The packet as the router has it, in a frame.
     about: Vec<u8>,
     kind: [u8; 2],
@@ -31,7 +31,7 @@ const TUNNEL_END: [u8; 4] = [10, 0, 0, 254];
 
 impl Word {
     /// To the packet's sender, of a router on the clients' side.
-    fn about(packet: &Build) -> Self {
+    pub(super) fn about(packet: &Build) -> Self {
         Self::about_frame(
             packet.bytes(),
             (Host::Client.director(), Host::Client.mac()),
@@ -39,7 +39,7 @@ impl Word {
     }
 
     /// To the packet's sender, of a router on the real servers' side.
-    fn beyond(about: Vec<u8>) -> Self {
+    pub(super) fn beyond(about: Vec<u8>) -> Self {
         Self::about_frame(about, (Host::Real.director(), Host::Real.mac()))
     }
 
@@ -56,7 +56,7 @@ impl Word {
         }
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(super) fn bytes(&self) -> Vec<u8> {
         let quote = &self.about[14..];
         let quote = &quote[..quote.len().min(self.quote)];
         let mut icmp = [
@@ -90,7 +90,7 @@ impl Word {
 }
 
 /// What the real server sent to the client.
-fn served() -> Build {
+pub(super) fn served() -> Build {
     Build::tcp(WEB, CLIENT).payload(&[0x61; 1446])
 }
 

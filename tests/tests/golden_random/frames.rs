@@ -17,6 +17,9 @@ const ACK: u8 = 0x10;
 const FIN_ACK: u8 = 0x11;
 const SYN_ACK: u8 = 0x12;
 
+/// What frames may be for, besides the director that all others are for: MACs that it may have too.
+pub(crate) const MACS: [[u8; 6]; 3] = [[0, 0, 0x5e, 0, 1, 51], [2, 0, 0, 0, 0, 0xd9], [0; 6]];
+
 /// A frame to the director.
 pub(crate) fn frame<A: Hosts>(dice: &mut Dice, site: &Site<A>, world: &World<A>) -> Vec<u8> {
     let reply = if dice.one_in(3) {
@@ -60,6 +63,9 @@ pub(crate) fn frame<A: Hosts>(dice: &mut Dice, site: &Site<A>, world: &World<A>)
     }
     if dice.one_in(30) {
         build = build.macs([2, 0, 0, 0, 0, 0xc1], [0xff; 6]);
+    }
+    if dice.one_in(12) {
+        build = build.macs([2, 0, 0, 0, 0, 0xc1], dice.pick(&MACS));
     }
     let mut frame = build.bytes();
     spoil(dice, &mut frame);

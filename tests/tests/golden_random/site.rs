@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use lb_common::abi::{Method, Plan, Real, ServiceKey, Timeouts, real, service, setting};
+use lb_common::abi::{
+    Method, NO_MAC, OwnMacs, Plan, Real, ServiceKey, Timeouts, real, service, setting,
+};
 use lb_common::model::{Lists, Path, World};
 use lb_common::net::{Be16, Proto};
 use lb_common::packet::wire::{MacPair, mac_word};
@@ -12,6 +14,7 @@ use lb_daemon::core::schedule::{Course, Entry, MhTable};
 
 use crate::dice::Dice;
 use crate::family::Hosts;
+use crate::frames::MACS;
 
 /// The egress slot that there is.
 pub(crate) const SLOT: u64 = 3;
@@ -61,6 +64,7 @@ pub(crate) fn director<A: Hosts>(dice: &mut Dice) -> (World<A>, Site<A>) {
             world.settings.flags |= flag;
         }
     }
+    reached_by(dice, &mut world);
     // Another profile, of short timeouts.
     let mut short = Timeouts::ipvs();
     for ticks in &mut short.ticks {
@@ -78,6 +82,18 @@ pub(crate) fn director<A: Hosts>(dice: &mut Dice) -> (World<A>, Site<A>) {
         service.fill(dice, &mut world);
     }
     (world, Site { services })
+}
+
+/// By which MACs the director is reached, among those that frames are for.
+fn reached_by<A: Hosts>(dice: &mut Dice, world: &mut World<A>) {
+    let Some(record) = world.own_macs.get_mut(INGRESS as usize) else {
+        return;
+    };
+    record.ifindex = dice.pick(&[INGRESS, INGRESS, 65]).into();
+    record.macs = [NO_MAC; OwnMacs::MOST];
+    for mac in [[2, 0, 0, 0, 0, 0xd1], dice.pick(&MACS)] {
+        record.macs[dice.below(OwnMacs::MOST as u32) as usize] = mac_word(mac);
+    }
 }
 
 fn random_service<A: Hosts>(dice: &mut Dice, world: &mut World<A>) -> Service<A> {
@@ -242,6 +258,9 @@ impl<A: Hosts> Service<A> {
 impl<A: Hosts> Site<A> {
     /// Something happens to a service.
     pub(crate) fn change(&mut self, dice: &mut Dice, world: &mut World<A>) {
+        if dice.one_in(12) {
+            reached_by(dice, world);
+        }
         if dice.one_in(6) {
             world.standby = dice.pick(&[&[][..], &[1]]).to_vec();
         }

@@ -50,6 +50,7 @@ pub(super) struct Told {
     /// No connection is active.
     pub(super) idle: bool,
     pub(super) traffic: TrafficSum,
+    gate: Option<Gate>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -102,7 +103,9 @@ impl Plane for FakePlane {
     }
 
     fn gate(&self) -> Gate {
-        Gate::in_memory().unwrap()
+        let mut told = self.told();
+        let gate = told.gate.get_or_insert_with(|| Gate::in_memory().unwrap());
+        gate.clone()
     }
 
     fn set_interfaces(
@@ -285,6 +288,8 @@ impl Plane for FakePlane {
 #[derive(Clone, Debug, Default)]
 pub(super) struct FakeNetwork {
     watched: Arc<Mutex<BTreeSet<IpAddr>>>,
+    /// Another MAC of `eth0` than at first.
+    pub(super) mac: Arc<Mutex<Option<Mac>>>,
 }
 
 impl FakeNetwork {
@@ -347,11 +352,17 @@ impl Network for FakeNetwork {
             up: true,
             noarp: false,
             kind: None,
+            below: None,
+            controller: None,
             xdp: Some(41),
         };
         vec![
             link(1, "lo", None),
-            link(2, "eth0", Mac::new([2, 0, 0, 0, 0, 1])),
+            link(
+                2,
+                "eth0",
+                self.mac.lock().unwrap().or(Mac::new([2, 0, 0, 0, 0, 1])),
+            ),
             link(3, "eth1", Mac::new([2, 0, 0, 0, 0, 2])),
         ]
     }

@@ -6,3 +6,4 @@ mod foresight;
 mod health;
 mod life;
 mod requests;
+mod stations;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use lb_common::abi::{
     Configured, DATAGRAMS, Datagram, DatagramKey, FILTER_WORDS, Generation, LOADS_LEN, Load,
-    Locality, LocalityKey, MAX_REALS, MAX_ROUTERS, MEMBERS_LEN, Member, Real, RealKey, ServiceKey,
-    Settings, TemplateKey, Timeouts, Traffic, map, program,
+    Locality, LocalityKey, MAX_REALS, MAX_ROUTERS, MEMBERS_LEN, Member, OWN_MACS, OwnMacs, Real,
+    RealKey, ServiceKey, Settings, TemplateKey, Timeouts, Traffic, map, program,
 };
 use lb_common::atomic::Host;
 use lb_common::counter::COUNTERS;
@@ -48,6 +48,7 @@ pub(super) fn layouts(capacity: Capacity) -> Vec<Layout> {
         mapped::<Settings>(map::SETTINGS, 1),
         mapped::<u64>(map::CURRENT, services),
         mapped::<u64>(map::STANDBY, MAX_ROUTERS),
+        mapped::<OwnMacs>(map::OWNMACS, OWN_MACS),
         mapped::<Generation>(map::GENERATIONS, services.saturating_mul(2).max(64)),
         mapped::<[Member; MEMBERS_LEN as usize]>(map::MEMBERS, 1),
         mapped::<u64>(map::SLOTS, slots(services, reals)),

@@ -32,7 +32,7 @@ use words::{Writes, beyond, entry, read, store, store_if_other, word, write};
 pub(super) struct Maps {
     settings: Region,
     current: Region,
-    standby: Arc<Region>,
+    gate: Gate,
     conns4: Arc<Region>,
     conns6: Arc<Region>,
     generations: Region,
@@ -65,7 +65,7 @@ impl Maps {
         Ok(Self {
             settings: region(map::SETTINGS)?,
             current: region(map::CURRENT)?,
-            standby: Arc::new(region(map::STANDBY)?),
+            gate: Gate::new(region(map::STANDBY)?, region(map::OWNMACS)?),
             conns4: Arc::new(region(map::CONNS4)?),
             conns6: Arc::new(region(map::CONNS6)?),
             generations: region(map::GENERATIONS)?,
@@ -83,7 +83,7 @@ impl Maps {
 
     /// The switch between master and standby, to be held apart from the rest.
     pub(super) fn gate(&self) -> Gate {
-        Gate(Arc::clone(&self.standby))
+        self.gate.clone()
     }
 
     /// What a walk over the connection table needs, to be held apart from the rest.

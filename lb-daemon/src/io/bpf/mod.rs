@@ -24,6 +24,7 @@ mod maps;
 mod object;
 pub mod options;
 mod outlook;
+mod own_macs;
 mod packets;
 mod pins;
 mod rates;
@@ -46,6 +47,7 @@ pub use decap::{DecapOptions, DecapState, Decapsulator, detach};
 pub use error::{ApplyError, DetachError, ReadError, StartError};
 pub use gate::Gate;
 pub use options::{Capacity, Hop, NextHop, Options};
+pub use own_macs::{Crowd, OwnMacs};
 pub use packets::PacketLog;
 pub use report::{
     Applied, Connection, ConnectionFilter, Detached, InterfaceStatus, Maintained, Occupied, Rates,

@@ -13,7 +13,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lb_common::abi::{Generation, Member, Plan, Real, Settings, Timeouts};
+use lb_common::abi::{Generation, Member, OwnMacs, Plan, Real, Settings, Timeouts};
 use lb_common::atomic::Host;
 use lb_common::table::{Bucket, Recorded};
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
@@ -116,6 +116,8 @@ unsafe impl Record for Member {}
 unsafe impl Record for Real {}
 // SAFETY: as above.
 unsafe impl Record for Timeouts {}
+// SAFETY: as above.
+unsafe impl Record for OwnMacs {}
 
 /// Puts a record together from words, each read atomically. `None` when they are too few.
 ///

@@ -235,8 +235,11 @@ fn link(message: &LinkMessage) -> Option<Link> {
         up: flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
         noarp: flags.intersects(LinkFlags::Noarp | LinkFlags::Loopback),
         kind: None,
+        below: None,
+        controller: None,
         xdp: None,
     };
+    let mut is_elsewhere = false;
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name.as_str().into(),
@@ -249,6 +252,9 @@ fn link(message: &LinkMessage) -> Option<Link> {
                     _ => None,
                 });
             }
+            LinkAttribute::Link(below) => link.below = Some(*below),
+            LinkAttribute::LinkNetNsId(_) => is_elsewhere = true,
+            LinkAttribute::Controller(controller) => link.controller = Some(*controller),
             LinkAttribute::Xdp(xdp) => {
                 link.xdp = xdp.iter().find_map(|x| match x {
                     LinkXdp::ProgId(id) if *id != 0 => Some(*id),
@@ -257,6 +263,9 @@ fn link(message: &LinkMessage) -> Option<Link> {
             }
             _ => {}
         }
+    }
+    if is_elsewhere {
+        link.below = None;
     }
     Some(link)
 }

@@ -129,6 +129,8 @@ mod tests {
             up: true,
             noarp: false,
             kind: None,
+            below: None,
+            controller: None,
             xdp: None,
         };
         view.links.insert(3, link);

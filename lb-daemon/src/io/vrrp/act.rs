@@ -123,7 +123,7 @@ impl Thread {
     /// Serves in the data plane, which needs no address for it, and says so once to all neighbours.
     fn serve(&mut self, name: &str) {
         if let Some(instance) = self.instances.get_mut(name) {
-            self.gate.set(instance.number, true);
+            self.gate.open(instance.number, instance.station());
             instance.assumed = true;
             self.announce_each(name, 1);
         }
@@ -131,7 +131,7 @@ impl Thread {
 
     fn release(&mut self, name: &str) {
         if let Some(instance) = self.instances.get_mut(name) {
-            self.gate.set(instance.number, false);
+            self.gate.close(instance.number);
             instance.assumed = false;
             instance.retry_at = None;
             self.give_up_possession(name);

@@ -296,6 +296,10 @@ impl Thread {
                 self.router.set_address(instance.slot, source);
             }
             instance.find_virtual_link(&self.view);
+            if instance.assumed {
+                // Its interface may be another one now.
+                self.gate.open(instance.number, instance.station());
+            }
             instance.look_at_links(&self.view, now);
         }
         self.have_virtual_links();
@@ -381,7 +385,7 @@ impl Thread {
         let slot = self.router.add(name.clone(), settings, nowhere, group);
         self.names.insert(slot, name.clone());
         let instance = Instance::new(wanted, slot);
-        self.gate.set(instance.number, false);
+        self.gate.close(instance.number);
         self.instances.insert(name.clone(), instance);
         // What a daemon that was killed has left.
         self.give_up_possession(&name);

@@ -51,6 +51,11 @@ impl Instance {
         Some((name, mac))
     }
 
+    /// Where frames for its virtual MAC come in, and that MAC.
+    pub(super) fn station(&self) -> Option<(u32, Mac)> {
+        self.ifindex.zip(self.virtual_mac().map(|(_, mac)| mac))
+    }
+
     /// Finds the interface that has its virtual MAC.
     pub(super) fn find_virtual_link(&mut self, view: &View) {
         let found = self.virtual_mac().and_then(|(name, mac)| {

@@ -20,6 +20,8 @@ use lb_common::net::{Be16, Be32, Flow4, Proto};
 use lb_common::sched::Scheduler;
 use lb_common::table::{Bucket, Lookup, Table};
 use lb_daemon::core::desired::{Desired, DesiredReal, DesiredService, ServiceId, XdpMode};
+use lb_daemon::core::hop::Mac;
+use lb_daemon::core::station::Station;
 use lb_daemon::io::bpf::{Capacity, Dataplane, Hop, NextHop, Options};
 use memmap2::{MmapOptions, MmapRaw};
 use nix::mount::{MsFlags, mount};
@@ -125,6 +127,13 @@ impl Product {
             },
             log_packets: false,
         })?;
+        // The frames are for the first MAC that is compared, as they usually are.
+        let own = Mac::new(DIRECTOR_MAC).context("the director's MAC is none")?;
+        dataplane.gate().own_macs().set_stations(vec![Station {
+            ifindex: ingress,
+            macs: [own].into(),
+            gets: [ingress].into(),
+        }]);
         let services = [Method::Dr, Method::Tun, Method::Nat].map(service);
         serve(&mut dataplane, ingress, services.to_vec())?;
         let settings = region(&pin_dir, map::SETTINGS, size_of::<Settings>())?;

@@ -40,6 +40,16 @@ impl Silences {
         self.late = self.late.max(silence.late);
     }
 
+    /// Fails if one was shorter than it can be.
+    fn are_at_least(&self, least: Duration) -> Result<()> {
+        let shortest = self.runs.iter().flatten().min().copied();
+        ensure!(
+            shortest.is_some_and(|s| s >= least),
+            "{self}: somebody answered before anybody could be master, {least:?} after it happened"
+        );
+        Ok(())
+    }
+
     /// Prints them, and fails if one was longer than it may be.
     fn judge(self, most: Duration) -> Result<()> {
         println!("{self}; at most {most:?} allowed");
@@ -122,6 +132,9 @@ fn power_is_lost(interval: Duration, most: Duration) -> Result<()> {
         regain_power(&mut pair.directors[0])?;
         settled(&pair)?;
     }
+    // The bridge floods what is for a director whose link is gone. The other one is a backup until the advertisements have been
+    // missing for two intervals at least.
+    silences.are_at_least(2 * interval)?;
     silences.judge(most)
 }
 

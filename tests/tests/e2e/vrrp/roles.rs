@@ -1,10 +1,13 @@
 //! Who serves what, while all is well?
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use lb_daemon::api::types::{Stats, Vrrp as Answer};
-use tests::lab::{Pair, Vip, poll};
+use lb_daemon::core::desired::Proto;
+use tests::lab::{Director, Pair, Tap, Vip, poll};
 use tests::needs_lab;
 
 use super::{SOON, TENTH, answers, configuration, is, router, started};
@@ -31,6 +34,58 @@ fn a_backup_serves_no_new_connection() -> Result<()> {
     ensure!(said.total() == 0, "the backup served {said:?}");
     ensure!(passed()? > before, "the backup counted nothing");
     pair.client.ip(&[&format!("neigh del {vip} dev eth0")])?;
+    answers(&pair, Vip::Dr)
+}
+
+/// How many frames for other hosts' MACs a director has left alone.
+fn left_to_others(director: &Director) -> Result<u64> {
+    let stats: Stats = director.ask(&["stats"])?;
+    let counter = stats.counters.iter().find(|c| c.name == "pass_other_host");
+    Ok(counter.context("there is no such counter")?.packets)
+}
+
+#[test]
+fn what_a_switch_floods_is_forwarded_by_no_director() -> Result<()> {
+    needs_lab!();
+    let pair = started(TENTH)?;
+    let [first, second] = &pair.directors;
+    let vip = Vip::Dr.web();
+    let mut connection = pair
+        .client
+        .inside(|| TcpStream::connect(vip).with_context(|| format!("cannot connect to {vip}")))?;
+    // The first has recorded the connection, and is a backup then.
+    first.lbctl(&["vrrp", "failover", "outside"])?;
+    poll("the second to be master", SOON, || {
+        is(first, "outside", "backup")?;
+        is(second, "outside", "master")
+    })?;
+    let taps: Vec<Tap> = pair
+        .reals
+        .iter()
+        .map(|real| Tap::start(&real.host, "eth0"))
+        .collect::<Result<_>>()?;
+    // The MAC that the client goes to is nobody's, so the bridge does not know the way to it.
+    let address = vip.ip();
+    pair.client.ip(&[&format!(
+        "neigh replace {address} lladdr 02:00:00:00:00:d9 dev eth0 nud permanent"
+    )])?;
+    let before = (left_to_others(first)?, left_to_others(second)?);
+    connection.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n")?;
+    // The client sends it again and again.
+    poll("both to be sent it three times", SOON, || {
+        let after = (left_to_others(first)?, left_to_others(second)?);
+        ensure!(
+            after.0 >= before.0 + 3 && after.1 >= before.1 + 3,
+            "{before:?}, {after:?}"
+        );
+        Ok(())
+    })?;
+    for tap in &taps {
+        let reached = tap.to(Proto::Tcp, vip).packets;
+        ensure!(reached == 0, "{reached} packets have reached a real server");
+    }
+    pair.client
+        .ip(&[&format!("neigh del {address} dev eth0")])?;
     answers(&pair, Vip::Dr)
 }
 
