@@ -4,13 +4,14 @@ pub mod context;
 pub mod failure;
 pub mod render;
 pub mod target;
+pub mod usage;
 pub mod verbs;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 pub use context::Context;
 pub use failure::Failure;
@@ -50,10 +51,10 @@ pub struct Cli {
 
 /// Runs one command line.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        // Help and version are no errors: clap knows, and prints to the right stream.
-        Err(err) => err.exit(),
+        Err(err) => return usage::explain(&err, Cli::command(), &args),
     };
     let context = Context::new(&cli);
     let runtime = match tokio::runtime::Builder::new_current_thread()

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::api::client::segment;
 use crate::api::types::{Listener, MethodName, Protocol};
-use crate::config::value::{self, Wrong};
+use crate::config::value::{self, Wrong, wrong};
 
 /// Which service: the one with this address, or with this name.
 #[derive(Clone, Debug, Args)]
@@ -154,65 +154,65 @@ impl MethodArg {
 }
 
 /// `ADDRESS[:PORT]` of a service: without a port it is for all ports, as with ipvsadm.
-pub fn listen(text: &str) -> Result<String, String> {
+pub(crate) fn listen(text: &str) -> Result<String, Wrong> {
     let (host, port) = split_port(text);
     let port = port.map_or(Ok(0), port_number)?;
-    value::endpoint(&value::with_port(host, &port.to_string()))
-        .map(|endpoint| endpoint.to_string())
-        .map_err(usage)
+    value::endpoint(&value::with_port(host, &port.to_string())).map(|endpoint| endpoint.to_string())
 }
 
 /// `ADDRESS[:PORT]` of a real server or a client.
-pub fn host(text: &str) -> Result<String, String> {
+pub(crate) fn host(text: &str) -> Result<String, Wrong> {
     let (host, port) = split_port(text);
     let address = match port {
         None => host.to_owned(),
         Some(port) => value::with_port(host, &port_number(port)?.to_string()),
     };
-    match value::real_address(&address).map_err(usage)? {
+    match value::real_address(&address)? {
         (ip, None) => Ok(ip.to_string()),
         (ip, Some(port)) => Ok(SocketAddr::new(ip, port).to_string()),
     }
 }
 
 /// `ADDRESS:PORT` of one end of a connection.
-pub fn endpoint(text: &str) -> Result<String, String> {
+pub(crate) fn endpoint(text: &str) -> Result<String, Wrong> {
     let address = host(text)?;
     match address.parse::<SocketAddr>() {
         Ok(_) => Ok(address),
-        Err(_) => Err(format!(
-            "write the port too: {}",
-            value::with_port(&address, "80")
+        Err(_) => Err(wrong(
+            "it takes an address and a port",
+            format!("write the port too: `{}`", value::with_port(&address, "80")),
         )),
     }
 }
 
 /// `ADDRESS[:PORT][=WEIGHT]` of a real server.
-pub fn weighted(text: &str) -> Result<(String, Option<u32>), String> {
+pub(crate) fn weighted(text: &str) -> Result<(String, Option<u32>), Wrong> {
     let Some((address, weight)) = text.split_once('=') else {
         return Ok((host(text)?, None));
     };
-    let weight = value::number(weight, value::WEIGHT).map_err(usage)?;
-    Ok((host(address)?, Some(weight)))
+    Ok((host(address)?, Some(self::weight(weight)?)))
+}
+
+/// A weight.
+pub(crate) fn weight(text: &str) -> Result<u32, Wrong> {
+    value::number(text, value::WEIGHT)
 }
 
 /// `MASK`: a prefix length, or a mask such as `255.255.255.0`.
-pub fn netmask(text: &str) -> Result<u8, String> {
+pub(crate) fn netmask(text: &str) -> Result<u8, Wrong> {
     match text.parse::<Ipv4Addr>().map(Ipv4Addr::to_bits) {
         Ok(bits) if bits.leading_ones() + bits.trailing_zeros() >= 32 => {
-            value::client_mask(&bits.leading_ones().to_string()).map_err(usage)
+            value::client_mask(&bits.leading_ones().to_string())
         }
-        _ => value::client_mask(text).map_err(usage),
+        _ => value::client_mask(text),
     }
 }
 
 /// A duration in seconds: `90` as ipvsadm takes it, or `90s`, `15m`, `1h30m`, `1d`.
-pub fn seconds(text: &str) -> Result<u64, String> {
+pub(crate) fn seconds(text: &str) -> Result<u64, Wrong> {
     match text.parse() {
         Ok(seconds) => Ok(seconds),
-        Err(_) => value::seconds(text, Duration::ZERO..=LONGEST)
-            .map(|time| time.as_secs())
-            .map_err(usage),
+        Err(_) => value::seconds(text, Duration::ZERO..=LONGEST).map(|time| time.as_secs()),
     }
 }
 
@@ -232,20 +232,18 @@ fn split_port(text: &str) -> (&str, Option<&str>) {
 }
 
 /// A port's number, or its name in `/etc/services`.
-fn port_number(text: &str) -> Result<u16, String> {
+fn port_number(text: &str) -> Result<u16, Wrong> {
     if let Ok(port) = text.parse() {
         return Ok(port);
     }
     let named = || named_port(&std::fs::read_to_string("/etc/services").ok()?, text);
     let name = text.starts_with(|c: char| c.is_ascii_alphabetic());
     name.then(named).flatten().ok_or_else(|| {
-        format!("`{text}` is not a port; write a number, 0 to 65535, or a name from /etc/services")
+        wrong(
+            format!("`{text}` is not a port"),
+            "write a number, 0 to 65535, or a name from /etc/services",
+        )
     })
-}
-
-/// Why a text is not what it should be, for a usage error.
-fn usage(Wrong { takes, hint }: Wrong) -> String {
-    format!("{takes}; {hint}")
 }
 
 fn named_port(services: &str, wanted: &str) -> Option<u16> {

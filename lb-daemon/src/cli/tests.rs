@@ -1,7 +1,12 @@
 //! Lines that an ipvsadm user types, and what they ask the daemon for.
 
+use std::ffi::OsString;
+
 use clap::{CommandFactory, Parser};
 
+use super::failure::describe;
+use super::render::style::Style;
+use super::usage::problem;
 use super::{Cli, Verb};
 use crate::api::types::{
     AddReal, AddService, EditReal, EditService, MethodName, Persistence, Protocol, TimeoutsPatch,
@@ -9,9 +14,10 @@ use crate::api::types::{
 
 fn parse(line: &str) -> Result<Verb, String> {
     let words = std::iter::once("lbctl").chain(line.split_whitespace());
-    Cli::try_parse_from(words)
+    let words: Vec<OsString> = words.map(OsString::from).collect();
+    Cli::try_parse_from(&words)
         .map(|cli| cli.verb)
-        .map_err(|err| err.to_string())
+        .map_err(|err| describe(&problem(&err, Cli::command(), &words), Style::PLAIN))
 }
 
 fn add_service(line: &str) -> AddService {
@@ -349,7 +355,7 @@ fn reading_verbs_take_the_flags_that_fingers_know() {
 #[test]
 fn wrong_usage_is_refused() {
     for (line, says) in [
-        ("", "Usage"),
+        ("", "a command is missing"),
         ("add-service", "required"),
         ("add-service -t web:80", "names are not looked up"),
         ("add-service -t 192.168.200.16:80 -M 24", "--persistent"),
@@ -389,6 +395,51 @@ fn wrong_usage_is_refused() {
     ] {
         let err = parse(line).expect_err(line);
         assert!(err.contains(says), "{line}: {err}");
+        let last = err.lines().last().unwrap();
+        assert!(last.starts_with("hint: "), "{line}: {err}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_answered_with_what_to_write() {
+    for (line, says) in [
+        (
+            "-L --jsno",
+            "error: unexpected argument '--jsno' found\n  usage: lbctl {list|-L} --json\n\
+             hint: did you mean `--json`? `lbctl list --help` tells what it takes\n",
+        ),
+        (
+            "backend prpare",
+            "error: unrecognized subcommand 'prpare'\n  usage: lbctl backend [OPTIONS] <COMMAND>\n\
+             hint: did you mean `prepare`? `lbctl backend --help` tells what it takes\n",
+        ),
+        (
+            "explain tcp",
+            "error: the following required arguments were not provided:\n  <CIP:PORT>\n  <VIP:PORT>\n\
+             hint: write `lbctl explain <PROTOCOL> <CIP:PORT> <VIP:PORT>`; `lbctl explain --help` tells more\n",
+        ),
+        (
+            "-A -t web:80",
+            "error: invalid value 'web:80' for '--tcp-service <VIP[:PORT]>': it takes an address and a port, such as \
+             `192.0.2.1:80`\nhint: names are not looked up: write the address itself\n",
+        ),
+        (
+            "completions fsh",
+            "error: invalid value 'fsh' for '<SHELL>'\n\
+             hint: did you mean `fish`? the words are bash, elvish, fish, powershell, zsh\n",
+        ),
+        (
+            "list 192.168.200.16:80",
+            "error: unexpected argument '192.168.200.16:80' found\n  usage: lbctl {list|-L} [OPTIONS]\n\
+             hint: `lbctl list --help` tells what it takes\n",
+        ),
+        (
+            "",
+            "error: a command is missing\nhint: choose one of these; `lbctl COMMAND --help` tells what it takes\n",
+        ),
+    ] {
+        let err = parse(line).expect_err(line);
+        assert_eq!(err, says, "{line}");
     }
 }
 

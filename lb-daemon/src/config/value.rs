@@ -35,7 +35,8 @@ pub(crate) const WEIGHT: RangeInclusive<u32> = 0..=65_535;
 pub(crate) const THRESHOLD: RangeInclusive<u32> = 0..=i32::MAX as u32;
 
 /// Why a text is not a value of some kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{takes}")]
 pub(crate) struct Wrong {
     /// What the text should be.
     pub takes: String,
@@ -43,7 +44,7 @@ pub(crate) struct Wrong {
     pub hint: String,
 }
 
-fn wrong(takes: impl Into<String>, hint: impl Into<String>) -> Wrong {
+pub(crate) fn wrong(takes: impl Into<String>, hint: impl Into<String>) -> Wrong {
     Wrong {
         takes: takes.into(),
         hint: hint.into(),

@@ -10,11 +10,12 @@ mod systemd;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::api::types::Problem;
 use crate::cli::failure::describe;
 use crate::cli::render::style::{Style, When};
+use crate::cli::usage;
 use options::{Options, Task};
 
 /// The exit status after an end for good, with which the units do not start it again.
@@ -31,10 +32,10 @@ enum End {
 
 /// Runs one command line.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let options = match Options::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let options = match Options::try_parse_from(&args) {
         Ok(options) => options,
-        // Help and version are no errors: clap knows, and prints to the right stream.
-        Err(err) => err.exit(),
+        Err(err) => return usage::explain(&err, Options::command(), &args),
     };
     let stopped = |()| End::Stopped;
     let done = match options.task() {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::api::types::Problem;
 use crate::cli::render::backend as render;
 use crate::cli::{Context, Failure};
+use crate::config::value::{Wrong, wrong};
 use crate::core::backend::check::{Finding, is_ready};
 use crate::core::backend::{Change, Method, Role};
 use crate::engine::problem;
@@ -256,9 +257,13 @@ impl From<&Change> for ChangeLine {
     }
 }
 
-fn address(text: &str) -> Result<IpAddr, String> {
-    text.parse()
-        .map_err(|_| "takes an address, such as 192.0.2.80 or 2001:db8::80".to_owned())
+fn address(text: &str) -> Result<IpAddr, Wrong> {
+    text.parse().map_err(|_| {
+        wrong(
+            "it takes an address",
+            "write it as `192.0.2.80` or `2001:db8::80`",
+        )
+    })
 }
 
 fn refused(what: &str, err: &BackendError) -> Problem {

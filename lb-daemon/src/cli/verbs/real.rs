@@ -5,7 +5,7 @@ use clap::Args;
 use crate::api::client::segment;
 use crate::api::types::{AddReal, Drained, EditReal, Real};
 use crate::cli::render::number::grouped;
-use crate::cli::target::{MethodArg, ServiceArg, host};
+use crate::cli::target::{MethodArg, ServiceArg, host, weight};
 use crate::cli::{Context, Failure};
 
 /// Which real server of which service.
@@ -28,7 +28,7 @@ impl RealArg {
 #[derive(Clone, Copy, Debug, Args)]
 struct Numbers {
     /// Its share of new connections; 0 gives it none.
-    #[arg(short = 'w', long, value_name = "0..65535", value_parser = clap::value_parser!(u32).range(0..=65_535))]
+    #[arg(short = 'w', long, value_name = "0..65535", value_parser = weight)]
     weight: Option<u32>,
     /// At so many connections it gets no more; 0 is no limit.
     #[arg(short = 'x', long = "u-threshold", value_name = "COUNT")]

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::api::types::{AddService, EditService, Persistence, Service};
 use crate::cli::target::{Listeners, MethodArg, SchedulerArg, ServiceArg, netmask, seconds};
 use crate::cli::{Context, Failure};
+use crate::config::value::{Wrong, wrong};
 
 /// How a new service is scheduled.
 #[derive(Clone, Debug, Args)]
@@ -165,10 +166,10 @@ impl Delete {
     }
 }
 
-fn yes_or_no(text: &str) -> Result<bool, String> {
+fn yes_or_no(text: &str) -> Result<bool, Wrong> {
     match text {
         "yes" | "true" | "on" => Ok(true),
         "no" | "false" | "off" => Ok(false),
-        _ => Err("write yes or no".to_owned()),
+        _ => Err(wrong("it takes a yes or a no", "write `yes` or `no`")),
     }
 }
