@@ -27,18 +27,9 @@ const MOST_INSTRUCTIONS: u32 = 900_000;
 #[test]
 fn a_director_balances_by_each_method_and_its_successor_adopts_what_is_there() -> Result<()> {
     needs_lab!();
-    if !load_module("ipip")? {
-        println!("SKIP: this kernel has no module `ipip`");
+    let Some(mut site) = site()? else {
         return Ok(());
-    }
-    let mut site = Site::new(Layout {
-        arms: Arms::Two,
-        reals: 2,
-        far: 0,
-    })?;
-    for real in &site.reals {
-        ends_tunnels_by_the_kernel(real)?;
-    }
+    };
     site.director.configure(&configuration(&site.reals))?;
     let took = site.director.start()?;
     println!(
@@ -99,18 +90,9 @@ fn a_director_balances_by_each_method_and_its_successor_adopts_what_is_there() -
 #[test]
 fn a_broken_tunnel_of_the_kernel_is_found_out_by_a_check_via_the_vip() -> Result<()> {
     needs_lab!();
-    if !load_module("ipip")? {
-        println!("SKIP: this kernel has no module `ipip`");
+    let Some(mut site) = site()? else {
         return Ok(());
-    }
-    let mut site = Site::new(Layout {
-        arms: Arms::Two,
-        reals: 2,
-        far: 0,
-    })?;
-    for real in &site.reals {
-        ends_tunnels_by_the_kernel(real)?;
-    }
+    };
     site.balance(&format!(
         "interfaces: [eth0, eth1]\nconnections: {{max: 20000}}\nservices:\n  - {{name: tun, address: \"{}\", scheduler: rr, \
          method: tun, health: {{http: /healthz, via: vip, interval: 2s, timeout: 1s, initial: down}}, reals: [{}, {}]}}\n",
@@ -136,6 +118,23 @@ fn a_broken_tunnel_of_the_kernel_is_found_out_by_a_check_via_the_vip() -> Result
     ensure!(answers.from("r2") == u64::from(COUNT), "{answers:?}");
     site.reals[0].prepare(&[Vip::Dr, Vip::Tun], "tun")?;
     until([Place::Up, Place::Up])
+}
+
+/// A director, and two real servers where the kernel ends tunnels; `None` where it cannot.
+fn site() -> Result<Option<Site>> {
+    if !load_module("ipip")? {
+        println!("SKIP: this kernel has no module `ipip`");
+        return Ok(None);
+    }
+    let site = Site::new(Layout {
+        arms: Arms::Two,
+        reals: 2,
+        far: 0,
+    })?;
+    for real in &site.reals {
+        ends_tunnels_by_the_kernel(real)?;
+    }
+    Ok(Some(site))
 }
 
 /// Real servers answer in turn.

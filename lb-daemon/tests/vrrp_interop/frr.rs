@@ -156,8 +156,7 @@ async fn beside_frr(case: Case) {
     assert!(ours.is(State::Backup).await);
 
     theirs.signal(Signal::SIGSTOP);
-    let became = async || ours.is(State::Master).await;
-    let took = until("we take over", case.master_down(100) + SLACK, became).await;
+    let took = ours.takes_over(case.master_down(100)).await;
     println!("{case:?}\n  SIGSTOP of vrrpd: master after {took:?}");
     theirs.signal(Signal::SIGCONT);
     let backup = async || ours.is(State::Backup).await;
@@ -165,7 +164,7 @@ async fn beside_frr(case: Case) {
     println!("  SIGCONT: it is master again after {took:?}");
     assert!(says(&theirs, "Master"));
     theirs.signal(Signal::SIGKILL);
-    let took = until("we take over", case.master_down(100) + SLACK, became).await;
+    let took = ours.takes_over(case.master_down(100)).await;
     println!("  kill -9 of vrrpd: master after {took:?}");
     assert_eq!(
         ours.report().await.rejects,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use lb_daemon::config::{self, Anywhere};
 use lb_daemon::core::vrrp::State;
@@ -10,7 +11,7 @@ use lb_daemon::io::vrrp::{Event, RouterReport, Vrrp, Wanted};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::netns::Host;
-use super::site::Case;
+use super::site::{Case, SLACK, until};
 
 /// A director that runs on a host.
 pub(crate) struct Ours {
@@ -65,6 +66,12 @@ impl Ours {
     pub(crate) async fn is(&self, state: State) -> bool {
         let report = self.report().await;
         report.state == state && self.gate.serves(1) == (state == State::Master)
+    }
+
+    /// Waits until it is master, which by its timers takes so long at most; how long it took.
+    pub(crate) async fn takes_over(&self, most: Duration) -> Duration {
+        let became = async || self.is(State::Master).await;
+        until("we take over", most + SLACK, became).await
     }
 }
 

@@ -20,8 +20,7 @@ async fn ten_milliseconds_are_kept_by_either_side() {
     }
     let case = V3_QUICKEST;
     let site = Site::new(case);
-    let theirs = site.start_theirs(150, "");
-    site.addresses_with(false, 10 * SECOND).await;
+    let theirs = site.start_master(150).await;
     let ours = site.start_ours(100, "").await;
     let heard = async || ours.report().await.heard;
     until("we hear keepalived", 10 * SECOND, async || {
@@ -45,16 +44,13 @@ async fn ten_milliseconds_are_kept_by_either_side() {
     .await;
 
     theirs.signal(Signal::SIGSTOP);
-    let became = async || ours.is(State::Master).await;
-    let took = until("we take over", case.master_down(100) + SLACK, became).await;
+    let took = ours.takes_over(case.master_down(100)).await;
     println!(
         "SIGSTOP of keepalived: master after {took:?}, at most {:?}",
         case.master_down(100)
     );
     drop(theirs);
-    site.theirs.run("ip addr flush dev eth0 scope global");
-    site.theirs
-        .run(&format!("ip addr add {THEIRS}/24 dev eth0"));
+    site.clean_theirs();
 
     let sent = ours.report().await.sent;
     let theirs = site.start_theirs(50, "");
@@ -81,8 +77,7 @@ async fn the_owner_is_master_at_once_on_either_side() {
     }
     let case = V3;
     let site = Site::new(case);
-    let theirs = site.start_theirs(254, "");
-    site.addresses_with(false, 10 * SECOND).await;
+    let theirs = site.start_master(254).await;
     let ours = site.start_ours(255, "").await;
     let took = site.addresses_with(true, SECOND).await;
     println!("we own the addresses: master after {took:?}");
@@ -113,8 +108,7 @@ async fn either_side_waits_before_it_takes_over_when_it_is_told_to() {
     }
     let case = V3;
     let site = Site::new(case);
-    let theirs = site.start_theirs(100, "");
-    site.addresses_with(false, 10 * SECOND).await;
+    let theirs = site.start_master(100).await;
     let began = Instant::now();
     let ours = site
         .start_ours(150, &format!("preempt: {}s,", DELAY.as_secs()))

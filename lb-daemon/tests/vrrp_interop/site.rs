@@ -203,6 +203,25 @@ impl Site {
         Keepalived::start(&self.theirs, self.plan_of_theirs(priority, extra))
     }
 
+    /// Starts keepalived, and waits until it is master.
+    pub(crate) async fn start_master(&self, priority: u8) -> Keepalived {
+        let theirs = self.start_theirs(priority, "");
+        self.addresses_with(false, 10 * SECOND).await;
+        theirs
+    }
+
+    /// Takes from their host what keepalived has left behind; it has its own addresses again.
+    pub(crate) fn clean_theirs(&self) {
+        for line in [
+            "ip addr flush dev eth0 scope global".to_owned(),
+            format!("ip addr add {THEIRS}/24 dev eth0"),
+            "ip -6 addr flush dev eth0".to_owned(),
+            format!("ip addr add {THEIRS_V6}/64 dev eth0 nodad"),
+        ] {
+            self.theirs.run(&line);
+        }
+    }
+
     pub(crate) fn plan_of_theirs<'a>(
         &'a self,
         priority: u8,

@@ -14,8 +14,7 @@ async fn garbage_is_counted_by_reason_and_changes_no_state() {
         return;
     }
     let site = Site::new(V2);
-    let theirs = site.start_theirs(150, "");
-    site.addresses_with(false, 10 * SECOND).await;
+    let theirs = site.start_master(150).await;
     let ours = site.start_ours(100, "").await;
     until("we hear keepalived", 10 * SECOND, async || {
         ours.report().await.heard >= 1

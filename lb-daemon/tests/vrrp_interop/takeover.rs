@@ -12,8 +12,7 @@ use super::site::*;
 /// keepalived is master; it is killed, comes back and takes over, is stopped, sleeps.
 async fn they_are_master(case: Case) {
     let site = Site::new(case);
-    let theirs = site.start_theirs(150, "");
-    site.addresses_with(false, 10 * SECOND).await;
+    let theirs = site.start_master(150).await;
     let ours = site.start_ours(100, "").await;
     let hears = async || {
         let report = ours.report().await;
@@ -27,19 +26,13 @@ async fn they_are_master(case: Case) {
     assert!(ours.is(State::Backup).await);
 
     theirs.signal(Signal::SIGKILL);
-    let became = async || ours.is(State::Master).await;
-    let took = until("we take over", case.master_down(100) + SLACK, became).await;
+    let took = ours.takes_over(case.master_down(100)).await;
     println!(
         "{case:?}\n  kill -9 of keepalived: master after {took:?}, at most {:?}",
         case.master_down(100)
     );
     // What was killed leaves its addresses behind; we say where they are now.
-    site.theirs.run("ip addr flush dev eth0 scope global");
-    site.theirs
-        .run(&format!("ip addr add {THEIRS}/24 dev eth0"));
-    site.theirs.run("ip -6 addr flush dev eth0");
-    site.theirs
-        .run(&format!("ip addr add {THEIRS_V6}/64 dev eth0 nodad"));
+    site.clean_theirs();
     site.addresses_with(true, SECOND).await;
     site.client_comes_to(&site.ours).await;
     drop(theirs);
@@ -51,7 +44,7 @@ async fn they_are_master(case: Case) {
     site.client_comes_to(&site.theirs).await;
 
     theirs.signal(Signal::SIGSTOP);
-    let took = until("we take over", case.master_down(100) + SLACK, became).await;
+    let took = ours.takes_over(case.master_down(100)).await;
     println!("  SIGSTOP of keepalived: master after {took:?}");
     theirs.signal(Signal::SIGCONT);
     let took = site.addresses_with(false, 10 * SECOND).await;
@@ -59,7 +52,7 @@ async fn they_are_master(case: Case) {
 
     let link_down_from = theirs.log().len();
     site.theirs.run("ip link set eth0 down");
-    let took = until("we take over", case.master_down(100) + SLACK, became).await;
+    let took = ours.takes_over(case.master_down(100)).await;
     println!("  its link is down: master after {took:?}");
     site.theirs.run("ip link set eth0 up");
     if case.v6 {
@@ -79,7 +72,7 @@ async fn they_are_master(case: Case) {
 
     let log = theirs.log();
     theirs.stop();
-    let took = until("we take over", case.skew(100) + SLACK, became).await;
+    let took = ours.takes_over(case.skew(100)).await;
     println!(
         "  keepalived is stopped (priority 0): master after {took:?}, at most {:?}",
         case.skew(100)
@@ -119,8 +112,7 @@ async fn we_are_master(case: Case) {
     ours.configure(site.plan_of_ours(50, "preempt: false,"))
         .await;
     theirs.signal(Signal::SIGSTOP);
-    let became = async || ours.is(State::Master).await;
-    until("we take over", case.master_down(50) + SLACK, became).await;
+    ours.takes_over(case.master_down(50)).await;
     theirs.signal(Signal::SIGCONT);
     let took = site.addresses_with(false, 10 * SECOND).await;
     println!("  of a lower priority we yield when they wake: {took:?}");

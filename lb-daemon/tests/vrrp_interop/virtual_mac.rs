@@ -67,8 +67,7 @@ async fn beside_keepalived(case: Case, interface: &'static str, mac: &str) {
     clients_come_to(&site, mac, false).await;
 
     theirs.signal(Signal::SIGSTOP);
-    let became = async || ours.is(State::Master).await;
-    let took = until("we take over", case.master_down(100) + SLACK, became).await;
+    let took = ours.takes_over(case.master_down(100)).await;
     println!("  SIGSTOP of keepalived: master after {took:?}");
     clients_come_to(&site, mac, true).await;
     // What it says then comes from a MAC that is one of ours, too.

@@ -52,6 +52,20 @@ fn dr(build: &Build, number: u8) -> Vec<Step> {
     each(build, &onward(build.clone(), number), Counter::ForwardedDr)
 }
 
+/// The fragments of a datagram of which only the first says that it is for no service.
+fn of_no_service(build: &Build) -> Vec<Step> {
+    let mut counter = Counter::PassNoService;
+    cut(&build.bytes(), &SIZES)
+        .into_iter()
+        .map(|frame| {
+            passes(
+                frame,
+                std::mem::replace(&mut counter, Counter::PassFragment),
+            )
+        })
+        .collect()
+}
+
 /// The steps of several datagrams, taken in turn.
 fn interleaved(datagrams: [Vec<Step>; 2]) -> Vec<Step> {
     let [one, other] = datagrams;
@@ -183,18 +197,11 @@ fn replies(rows: &mut Vec<Row>) {
         [opened(SILENT_CLIENT)].into_iter().chain(silent).collect(),
     );
     // Nobody asked: not even the first one is a reply.
-    let mut none = cut(&from_real(long("10.0.0.1:8053", CLIENT)).bytes(), &SIZES)
-        .into_iter()
-        .map(|frame| passes(frame, Counter::PassFragment))
-        .collect::<Vec<_>>();
-    if let Some(Step::Packet(first)) = none.first_mut() {
-        first.counter = Counter::PassNoService;
-    }
     row(
         rows,
         "fragments: what no NAT real server was asked",
         || plain(Method::Nat),
-        none,
+        of_no_service(&from_real(long("10.0.0.1:8053", CLIENT))),
     );
 }
 
@@ -247,18 +254,11 @@ fn out_of_order(rows: &mut Vec<Row>) {
     let elsewhere = Build::udp(CLIENT, "203.0.113.10:54")
         .dont_fragment(false)
         .payload(&[0x71; 1500]);
-    let mut steps: Vec<Step> = cut(&elsewhere.bytes(), &SIZES)
-        .iter()
-        .map(|frame| left(frame))
-        .collect();
-    if let Some(Step::Packet(first)) = steps.first_mut() {
-        first.counter = Counter::PassNoService;
-    }
     row(
         rows,
         "fragments: for a port of no service",
         || plain(Method::Dr),
-        steps,
+        of_no_service(&elsewhere),
     );
 }
 

@@ -147,6 +147,11 @@ fn golden<A: Recorded>(file: &str, method: Method) -> Result<()> {
     })
 }
 
+fn in_both_families(name: &str, method: Method) -> Result<()> {
+    golden::<Be32>(&format!("{name}.txt"), method)?;
+    golden::<Be128>(&format!("{name}6.txt"), method)
+}
+
 /// Plays the cases of a file: how many packets it has, and what was wrong.
 fn play<A: Recorded>(
     twin: &mut Twin<A>,
@@ -177,27 +182,23 @@ fn play<A: Recorded>(
 #[test]
 fn direct_routing_sends_what_ipvs_sends() -> Result<()> {
     needs_lab!();
-    golden::<Be32>("dr.txt", Method::Dr)?;
-    golden::<Be128>("dr6.txt", Method::Dr)
+    in_both_families("dr", Method::Dr)
 }
 
 #[test]
 fn tunnels_carry_what_ipvs_puts_in_them() -> Result<()> {
     needs_lab!();
-    golden::<Be32>("tun.txt", Method::Tun)?;
-    golden::<Be128>("tun6.txt", Method::Tun)
+    in_both_families("tun", Method::Tun)
 }
 
 #[test]
 fn nat_translates_as_ipvs_does() -> Result<()> {
     needs_lab!();
-    golden::<Be32>("nat.txt", Method::Nat)?;
-    golden::<Be128>("nat6.txt", Method::Nat)
+    in_both_families("nat", Method::Nat)
 }
 
 #[test]
 fn the_director_answers_what_ipvs_answers() -> Result<()> {
     needs_lab!();
-    golden::<Be32>("answers.txt", Method::Dr)?;
-    golden::<Be128>("answers6.txt", Method::Dr)
+    in_both_families("answers", Method::Dr)
 }

@@ -7,11 +7,15 @@ use tests::lab::{Host, Process, Vip, poll};
 use tests::needs_lab;
 
 use super::tls::Authority;
-use super::{DOWN, PATIENCE, UP, Watch, addresses, at, avoided, check, listening, service, site};
+use super::{
+    PATIENCE, Watch, addresses, at, check, listening, outage, service, site, taken_out_by,
+};
 
 /// The server's port; with TLS it is at the next one.
 const GRPC: u16 = 50_051;
 const NAME: &str = "grpc.lab";
+/// What a check says whose service a server has never heard of.
+pub(super) const UNKNOWN: &str = "does not know the service";
 /// Debian's own interpreter: that has Debian's packages.
 const PYTHON: &str = "/usr/bin/python3";
 
@@ -20,7 +24,7 @@ fn a_grpc_server_that_says_it_does_not_serve_is_left() -> Result<()> {
     needs_lab!();
     let mut site = site(2)?;
     if site.client.run(&[PYTHON, "-c", "import grpc"]).is_err() {
-        println!("SKIP: gRPC is not installed (Debian: python3-grpcio)");
+        println!("SKIP: gRPC is not installed; `cargo xtask setup` does");
         return Ok(());
     }
     let authority = Authority::new("ours", &site.lab().folder())?;
@@ -54,26 +58,19 @@ fn a_grpc_server_that_says_it_does_not_serve_is_left() -> Result<()> {
                 Ok(())
             })?;
         }
-        std::fs::write(&sick, "")?;
-        let (down, words) = watch.until(first, Place::Down, DOWN)?;
-        avoided(&site, &watch, first)?;
-        std::fs::remove_file(&sick)?;
-        let (up, _) = watch.until(first, Place::Up, UP)?;
-        println!("grpc, {way}: down after {down:.0?} ({words}), up after {up:.0?}");
-        ensure!(words.contains("NOT_SERVING"), "{words}");
+        let fall_sick = || Ok(std::fs::write(&sick, "")?);
+        let recover = || Ok(std::fs::remove_file(&sick)?);
+        let outage = outage(&site, &watch, first, fall_sick, recover)?;
+        println!("grpc, {way}: {outage}");
+        ensure!(outage.words.contains("NOT_SERVING"), "{outage}");
     }
-    servers[0].signal_group(Signal::SIGSTOP)?;
-    let (down, words) = watch.until(first, Place::Down, DOWN)?;
-    avoided(&site, &watch, first)?;
-    servers[0].signal_group(Signal::SIGCONT)?;
-    let (up, _) = watch.until(first, Place::Up, UP)?;
-    println!("grpc: stopped, down after {down:.0?} ({words}), up after {up:.0?}");
-    site.director
-        .configure(&asked("grpc: {service: strange}"))?;
-    site.director.lbctl(&["reload"])?;
-    let (_, words) = watch.until(second, Place::Down, PATIENCE)?;
-    ensure!(words.contains("does not know the service"), "{words}");
-    Ok(())
+    let server = &servers[0];
+    let [stop, go_on] =
+        [Signal::SIGSTOP, Signal::SIGCONT].map(|signal| move || server.signal_group(signal));
+    let stopped = outage(&site, &watch, first, stop, go_on)?;
+    println!("grpc: stopped, {stopped}");
+    let strange = asked("grpc: {service: strange}");
+    taken_out_by(&strange, &mut site, &watch, second, UNKNOWN)
 }
 
 /// A server that is not serving while there is a file `sick` in its host's folder.

@@ -14,6 +14,7 @@ mod stores;
 mod tls;
 mod web;
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -127,6 +128,52 @@ fn avoided(site: &Site, watch: &Watch, real: SocketAddr) -> Result<()> {
         after == (before.0, before.1 + CONNECTIONS),
         "connections of {real} and of the others: {before:?}, and with {CONNECTIONS} new ones {after:?}"
     );
+    Ok(())
+}
+
+/// How long a real server that failed was away, and what its checks said.
+struct Outage {
+    down: Duration,
+    words: String,
+    up: Duration,
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { down, words, up } = self;
+        write!(f, "down after {down:.0?} ({words}), up after {up:.0?}")
+    }
+}
+
+/// Lets a real server of the service, which is by direct routing, fail, and mends it: it is out in time with all new connections,
+/// and then back in time.
+fn outage(
+    site: &Site,
+    watch: &Watch,
+    real: SocketAddr,
+    fail: impl FnOnce() -> Result<()>,
+    mend: impl FnOnce() -> Result<()>,
+) -> Result<Outage> {
+    fail()?;
+    let (down, words) = watch.until(real, Place::Down, DOWN)?;
+    avoided(site, watch, real)?;
+    mend()?;
+    let (up, _) = watch.until(real, Place::Up, UP)?;
+    Ok(Outage { down, words, up })
+}
+
+/// Runs another configuration, by whose check a real server is out, which says why.
+fn taken_out_by(
+    configuration: &str,
+    site: &mut Site,
+    watch: &Watch,
+    real: SocketAddr,
+    why: &str,
+) -> Result<()> {
+    site.director.configure(configuration)?;
+    site.director.lbctl(&["reload"])?;
+    let (_, words) = watch.until(real, Place::Down, PATIENCE)?;
+    ensure!(words.contains(why), "{words}");
     Ok(())
 }
 

@@ -12,8 +12,8 @@ use tests::lab::{Host, Process, Site, Vip, poll};
 use tests::needs_lab;
 
 use super::{
-    CONNECTIONS, DOWN, PATIENCE, UP, Watch, addresses, at, avoided, check, listening, service,
-    site, web,
+    CONNECTIONS, DOWN, PATIENCE, UP, Watch, addresses, at, avoided, check, listening, outage,
+    service, site, web,
 };
 
 /// Where the DNS server of these tests is; at the usual port there is another one.
@@ -114,19 +114,21 @@ fn a_mail_server_that_turns_everybody_away_or_is_gone_is_left() -> Result<()> {
     let (_, words) = watch.until(first, Place::Up, PATIENCE)?;
     ensure!(words.starts_with("220 r1.lab ESMTP Exim"), "{words}");
     let shut = shut(&site.reals[0].host);
-    std::fs::write(&shut, "")?;
-    let (down, words) = watch.until(first, Place::Down, DOWN)?;
-    avoided(&site, &watch, first)?;
-    std::fs::remove_file(&shut)?;
-    let (up, _) = watch.until(first, Place::Up, UP)?;
-    println!("smtp: down after {down:.0?} ({words}), up after {up:.0?}");
-    ensure!(words == "the server says 550 closed for today", "{words}");
-    servers.remove(0).kill()?;
-    let (down, words) = watch.until(first, Place::Down, DOWN)?;
-    avoided(&site, &watch, first)?;
-    servers.push(exim(&site.reals[0].host)?);
-    let (up, _) = watch.until(first, Place::Up, UP)?;
-    println!("smtp: killed, down after {down:.0?} ({words}), up after {up:.0?}");
+    let close = || Ok(std::fs::write(&shut, "")?);
+    let open = || Ok(std::fs::remove_file(&shut)?);
+    let closed = outage(&site, &watch, first, close, open)?;
+    println!("smtp: {closed}");
+    ensure!(
+        closed.words == "the server says 550 closed for today",
+        "{closed}"
+    );
+    let server = servers.remove(0);
+    let start = || {
+        servers.push(exim(&site.reals[0].host)?);
+        Ok(())
+    };
+    let killed = outage(&site, &watch, first, || server.kill(), start)?;
+    println!("smtp: killed, {killed}");
     Ok(())
 }
 
@@ -139,12 +141,10 @@ fn a_host_that_answers_no_echo_request_is_left() -> Result<()> {
     let first = site.reals[0].web();
     watch.until(first, Place::Up, PATIENCE)?;
     let host = &site.reals[0].host;
-    host.set(&[("ipv4/icmp_echo_ignore_all", "1")])?;
-    let (down, words) = watch.until(first, Place::Down, DOWN)?;
-    avoided(&site, &watch, first)?;
-    host.set(&[("ipv4/icmp_echo_ignore_all", "0")])?;
-    let (up, _) = watch.until(first, Place::Up, UP)?;
-    println!("ping: down after {down:.0?} ({words}), up after {up:.0?}");
+    let [ignore, answer] =
+        ["1", "0"].map(|value| move || host.set(&[("ipv4/icmp_echo_ignore_all", value)]));
+    let outage = outage(&site, &watch, first, ignore, answer)?;
+    println!("ping: {outage}");
     Ok(())
 }
 

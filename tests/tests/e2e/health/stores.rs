@@ -9,7 +9,11 @@ use nix::sys::signal::Signal;
 use tests::lab::{Host, Process, Vip, poll};
 use tests::needs_lab;
 
-use super::{DOWN, PATIENCE, UP, Watch, addresses, at, avoided, check, listening, service, site};
+use super::grpc::UNKNOWN;
+use super::{
+    DOWN, PATIENCE, UP, Watch, addresses, at, avoided, check, listening, outage, service, site,
+    taken_out_by,
+};
 
 const REDIS: u16 = 6379;
 const ZOOKEEPER: u16 = 2181;
@@ -57,11 +61,7 @@ fn a_redis_master_is_followed_when_the_roles_are_exchanged() -> Result<()> {
     servers[1].signal_group(Signal::SIGCONT)?;
     let (up, _) = watch.until(second, Place::Up, UP)?;
     println!("redis: stopped, down after {down:.0?} ({words}); up after {up:.0?}");
-    site.director.configure(&asked("wrong"))?;
-    site.director.lbctl(&["reload"])?;
-    let (_, words) = watch.until(second, Place::Down, PATIENCE)?;
-    ensure!(words.contains("WRONGPASS"), "{words}");
-    Ok(())
+    taken_out_by(&asked("wrong"), &mut site, &watch, second, "WRONGPASS")
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_zookeeper_ensemble_is_asked_whether_it_is_well_and_who_leads() -> Result<()
     needs_lab!();
     let jar = Path::new("/usr/share/java/zookeeper.jar");
     if !jar.exists() {
-        println!("SKIP: ZooKeeper is not installed (Debian: zookeeper)");
+        println!("SKIP: ZooKeeper is not installed; `cargo xtask setup` does");
         return Ok(());
     }
     let mut site = site(3)?;
@@ -147,26 +147,19 @@ fn etcd_is_asked_by_its_grpc_health_service() -> Result<()> {
     let (_, words) = watch.until(first, Place::Up, PATIENCE)?;
     ensure!(words == "SERVING", "{words}");
     watch.until(second, Place::Up, PATIENCE)?;
-    servers[0].signal_group(Signal::SIGSTOP)?;
-    let (stopped, silent) = watch.until(first, Place::Down, DOWN)?;
-    avoided(&site, &watch, first)?;
-    servers[0].signal_group(Signal::SIGCONT)?;
-    let (woken, _) = watch.until(first, Place::Up, UP)?;
-    servers.remove(0).kill()?;
-    let (killed, refused) = watch.until(first, Place::Down, DOWN)?;
-    avoided(&site, &watch, first)?;
-    servers.push(etcd(&site.reals[0].host, "etcd-again")?);
-    let (back, _) = watch.until(first, Place::Up, UP)?;
-    println!(
-        "etcd: stopped, down after {stopped:.0?} ({silent}), up after {woken:.0?}; killed, down after {killed:.0?} \
-         ({refused}), up after {back:.0?}"
-    );
-    site.director
-        .configure(&asked("grpc: {service: strange}"))?;
-    site.director.lbctl(&["reload"])?;
-    let (_, words) = watch.until(second, Place::Down, PATIENCE)?;
-    ensure!(words.contains("does not know the service"), "{words}");
-    Ok(())
+    let server = &servers[0];
+    let [stop, go_on] =
+        [Signal::SIGSTOP, Signal::SIGCONT].map(|signal| move || server.signal_group(signal));
+    let stopped = outage(&site, &watch, first, stop, go_on)?;
+    let server = servers.remove(0);
+    let start = || {
+        servers.push(etcd(&site.reals[0].host, "etcd-again")?);
+        Ok(())
+    };
+    let killed = outage(&site, &watch, first, || server.kill(), start)?;
+    println!("etcd: stopped, {stopped}; killed, {killed}");
+    let strange = asked("grpc: {service: strange}");
+    taken_out_by(&strange, &mut site, &watch, second, UNKNOWN)
 }
 
 const PASSWORD: &str = "open-sesame";

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use tests::lab::{Vip, poll};
+use tests::lab::{Pair, Vip, poll};
 use tests::needs_lab;
 
 use super::{SOON, answers, arp_entry, is, router, runs, settled, started};
@@ -25,13 +25,7 @@ fn within_one_interval_after_a_partition_there_is_one_master_and_clients_go_to_i
             is(first, "outside", "master")?;
             is(second, "outside", "master")
         })?;
-        for vip in [Vip::Dr, Vip::Nat] {
-            poll("the client to follow the second", SOON, || {
-                let entry = arp_entry(&pair, vip)?;
-                ensure!(entry == other, "{vip:?}: it goes to {entry}");
-                Ok(())
-            })?;
-        }
+        client_goes_to(&pair, &other, SOON)?;
         let before = router(first, "outside")?.masterships;
         pair.divide(false)?;
         let healed = Instant::now();
@@ -40,13 +34,7 @@ fn within_one_interval_after_a_partition_there_is_one_master_and_clients_go_to_i
             is(second, "inside", "backup")
         })?;
         let took = healed.elapsed();
-        for vip in [Vip::Dr, Vip::Nat] {
-            poll("the client to go to the first", INTERVAL, || {
-                let entry = arp_entry(&pair, vip)?;
-                ensure!(entry == mac, "{vip:?}: it goes to {entry}");
-                Ok(())
-            })?;
-        }
+        client_goes_to(&pair, &mac, INTERVAL)?;
         let client = healed.elapsed();
         println!(
             "run {run}: one master {took:.1?} after the partition, the client's ARP entries right after {client:.1?}; \
@@ -58,6 +46,18 @@ fn within_one_interval_after_a_partition_there_is_one_master_and_clients_go_to_i
         ensure!(after.state == "master" && after.masterships == before);
         answers(&pair, Vip::Dr)?;
         settled(&pair)?;
+    }
+    Ok(())
+}
+
+/// Waits until the client reaches each VIP by a director's MAC.
+fn client_goes_to(pair: &Pair, mac: &str, within: Duration) -> Result<()> {
+    for vip in [Vip::Dr, Vip::Nat] {
+        poll("the client to go to the master", within, || {
+            let entry = arp_entry(pair, vip)?;
+            ensure!(entry == mac, "{vip:?}: it goes to {entry}");
+            Ok(())
+        })?;
     }
     Ok(())
 }
