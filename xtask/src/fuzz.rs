@@ -31,6 +31,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Some(name) if targets.contains(name) => vec![name],
         Some(name) => bail!("there is no target {name}\nhint: {}", targets.join(", ")),
     };
+    if std::env::var_os("CXX").is_none() && sh::find("c++").is_none() {
+        bail!(
+            "no C++ compiler is found, which libFuzzer is built with\nhint: apt-get install g++, or what brings a program `c++`"
+        );
+    }
     ui::step("build the targets", || {
         ui::flush();
         let mut cargo = sh::cargo();

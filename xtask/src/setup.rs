@@ -9,19 +9,33 @@ use anyhow::{Context, Result, bail};
 use crate::toolchain::{self, LINKED, Missing, Toolchain};
 use crate::{sh, ui};
 
-/// The programs that the demo and the namespace tests run, and the Debian packages that bring them.
+/// The programs on the hosts of the demo and of the namespace tests, and the Debian packages that bring them.
 const LAB_PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("dnsmasq", "dnsmasq-base"),
-    ("etcd", "etcd-server"),
     ("ethtool", "ethtool"),
-    ("exim4", "exim4-daemon-light"),
     ("ip", "iproute2"),
-    ("keepalived", "keepalived"),
     ("nginx", "nginx-light"),
+];
+
+/// What the tests run beside ours, or have ours check.
+const PEER_PROGRAMS: &[(&str, &str)] = &[
+    ("etcd", "etcd-server"),
+    ("exim4", "exim4-daemon-light"),
+    ("keepalived", "keepalived"),
     ("redis-server", "redis-server"),
     ("tshark", "tshark"),
     ("unbound", "unbound"),
+];
+
+/// The same of what no guest has: libraries, which are known by a file, and what is nothing without them.
+const PEER_FILES: &[(&str, &str)] = &[
+    (
+        "/usr/lib/python3/dist-packages/grpc/__init__.py",
+        "python3-grpcio",
+    ),
+    ("/usr/share/java/zookeeper.jar", "libzookeeper-java"),
+    ("java", "default-jre-headless"),
 ];
 
 /// Services that Debian starts when it installs them. The lab runs its own in its own namespaces.
@@ -47,9 +61,10 @@ pub(crate) fn run() -> Result<ExitCode> {
     let start = Instant::now();
     let toolchain = toolchain()?;
     ui::present(&format!("eBPF tool chain: {}", toolchain.describe()));
-    lab()?;
-    let programs: Vec<&str> = lab_programs().collect();
-    ui::present(&format!("demo and tests: {}", programs.join(", ")));
+    peers()?;
+    let packages = LAB_PROGRAMS.iter().chain(PEER_PROGRAMS).chain(PEER_FILES);
+    let packages: Vec<&str> = packages.map(|(_, package)| *package).collect();
+    ui::present(&format!("demo and tests: {}", packages.join(", ")));
     println!("ready in {}", ui::seconds(start.elapsed()));
     Ok(ExitCode::SUCCESS)
 }
@@ -76,8 +91,18 @@ pub(crate) fn lints(toolchain: &Toolchain) -> Result<()> {
 
 /// The programs of the lab; installed when they are missing.
 pub(crate) fn lab() -> Result<()> {
-    let packages = missing_packages(LAB_PROGRAMS);
-    install(LAB_PROGRAMS)?;
+    install_silenced(LAB_PROGRAMS)
+}
+
+/// The programs of the lab and all that the tests run beside ours; installed when they are missing.
+pub(crate) fn peers() -> Result<()> {
+    install_silenced(&[LAB_PROGRAMS, PEER_PROGRAMS, PEER_FILES].concat())
+}
+
+/// Programs and files, without the services that Debian starts with them.
+fn install_silenced(wanted: &[(&'static str, &'static str)]) -> Result<()> {
+    let packages = missing_packages(wanted);
+    install(wanted)?;
     let started = STARTED
         .iter()
         .filter(|(package, _)| packages.contains(package));
@@ -91,9 +116,10 @@ pub(crate) fn lab() -> Result<()> {
     Ok(())
 }
 
-/// The names of the lab's programs.
+/// The names of the lab's programs, and of those that run beside ours.
 pub(crate) fn lab_programs() -> impl Iterator<Item = &'static str> {
-    LAB_PROGRAMS.iter().map(|(program, _)| *program)
+    let all = LAB_PROGRAMS.iter().chain(PEER_PROGRAMS);
+    all.map(|(program, _)| *program)
 }
 
 /// The programs of guests with stock kernels; installed when they are missing.
@@ -114,7 +140,7 @@ fn install(programs: &[(&'static str, &'static str)]) -> Result<()> {
     let missing = missing_packages(programs);
     if !missing.is_empty() {
         bail!(
-            "{} installed, and still a program is not found",
+            "{} installed, and still what it brings is not found",
             missing.join(", ")
         );
     }
@@ -195,7 +221,7 @@ fn apt_install(packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The packages of the programs that are not found.
+/// The packages of the programs and files that are not found.
 fn missing_packages(programs: &[(&'static str, &'static str)]) -> Vec<&'static str> {
     programs
         .iter()

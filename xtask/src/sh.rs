@@ -96,7 +96,7 @@ pub(crate) fn search_path() -> Vec<PathBuf> {
     folders
 }
 
-/// Where a program is, if it is anywhere.
+/// Where a program is, if it is anywhere; of an absolute path, whether there is such a file.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     search_path()
         .into_iter()

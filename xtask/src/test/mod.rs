@@ -82,7 +82,7 @@ fn prepare() -> Result<()> {
     if sh::is_root() {
         let toolchain = setup::toolchain()?;
         ui::present(&format!("eBPF tool chain: {}", toolchain.describe()));
-        setup::lab()?;
+        setup::peers()?;
         return compile::everything(&toolchain, false);
     }
     compile::workspace(false)

@@ -46,7 +46,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     setup::vm()?;
     if sh::is_root() {
-        setup::lab()?;
+        setup::peers()?;
         compile::everything(&setup::toolchain()?, false)?;
     } else {
         compile::workspace(false)?;
