@@ -11,5 +11,6 @@ pub(crate) mod packet_socket;
 pub mod preflight;
 pub mod probe;
 pub mod process;
+pub mod realtime;
 pub mod store;
 pub mod vrrp;

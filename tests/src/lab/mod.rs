@@ -9,7 +9,6 @@
 mod client;
 mod director;
 mod host;
-mod hurry;
 mod interrupt;
 mod ipv6;
 mod load;

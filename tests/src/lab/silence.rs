@@ -12,13 +12,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use lb_daemon::io::realtime;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, connect, getsockopt, socket, sockopt,
 };
 
 use super::host::Host;
-use super::hurry;
+
+/// What measures must not be what is measured: above all that runs by default, below the VRRP thread.
+const PRIORITY: i32 = 10;
 
 /// For how long a connection that is not answered is kept.
 const PATIENCE: Duration = Duration::from_millis(900);
@@ -60,7 +63,7 @@ impl Silence {
             let (host, stop) = (host.clone(), Arc::clone(&stop));
             thread::spawn(move || {
                 host.enter()?;
-                hurry::before_all_others()?;
+                realtime::take(PRIORITY).context("cannot take real-time priority")?;
                 listen(server, apart, &stop)
             })
         };

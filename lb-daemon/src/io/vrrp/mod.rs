@@ -18,7 +18,6 @@ mod netlink;
 pub mod notify;
 mod packet_socket;
 mod possession;
-mod realtime;
 mod run;
 mod socket;
 pub mod track;

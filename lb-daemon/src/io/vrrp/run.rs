@@ -19,14 +19,16 @@ use super::filter::Queue;
 use super::instance::Instance;
 use super::netlink::{Events, Requests};
 use super::packet_socket::PacketSocket;
-use super::realtime;
 use super::types::{Command, Event, LATE, Report, RouterReport, Wanted};
 use super::view::View;
 use super::virtual_mac::Changed;
 use crate::core::vrrp::{self, Effect, Router, State};
 use crate::io::bpf::Gate;
-use crate::io::clock;
 use crate::io::net::netlink::Change;
+use crate::io::{clock, realtime};
+
+/// Above everything that runs by default, below the kernel's own threads.
+const PRIORITY: i32 = 20;
 
 /// When there is nothing to wait for.
 const SELDOM: Duration = Duration::from_secs(60);
@@ -102,7 +104,7 @@ impl Thread {
 
     /// Runs until it is told to stop.
     pub(super) fn run(&mut self) {
-        match realtime::take() {
+        match realtime::take(PRIORITY) {
             Ok(()) => info!("VRRP runs with real-time priority"),
             Err(err) => {
                 warn!(

@@ -7,13 +7,14 @@
 
 use std::io;
 
-/// Above everything that runs by default, below the kernel's own threads.
-const PRIORITY: i32 = 20;
-
-/// Makes the calling thread one with real-time priority (`SCHED_FIFO`). What it starts does not inherit that.
-pub(super) fn take() -> io::Result<()> {
+/// Makes the calling thread one with this real-time priority, 1 to 99 (`SCHED_FIFO`). What it starts does not inherit that.
+///
+/// # Errors
+///
+/// The kernel refuses: `CAP_SYS_NICE` is missing, or there is no such priority.
+pub fn take(priority: i32) -> io::Result<()> {
     let parameters = libc::sched_param {
-        sched_priority: PRIORITY,
+        sched_priority: priority,
     };
     let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
     // SAFETY: 0 is the calling thread, and the parameters are initialised and outlive the call.
