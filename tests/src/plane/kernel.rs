@@ -19,6 +19,7 @@ use lb_common::decap::DECAPS;
 use lb_common::model::{MAX_TEMPLATES, World};
 use lb_common::net::Be32;
 use lb_common::table::Bucket;
+use lb_daemon::io::bpf::verify;
 
 use super::family::Family;
 use super::raw::{self, Plain, Shared};
@@ -91,29 +92,31 @@ impl<A: Family> Program<A> {
     ///
     /// The programs are not built, or the kernel refuses them.
     pub fn load(name: &'static str, world: &World<A>) -> Result<Self> {
+        Self::load_with(name, &[], world)
+    }
+
+    /// Loads a program, and others beside it.
+    fn load_with(name: &'static str, others: &[&str], world: &World<A>) -> Result<Self> {
         let path = object();
         let object = std::fs::read(&path)
             .with_context(|| format!("read {}\nhint: cargo xtask build", path.display()))?;
-        let ebpf = EbpfLoader::new()
+        let mut ebpf = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::STATS)
             .map_max_entries(A::MAPS.conns, A::bucket_mask(&world.settings) + 1)
             .map_max_entries(A::MAPS.templates, MAX_TEMPLATES as u32)
             .load(&object)
             .context("make the maps")?;
+        verify(&mut ebpf, &[&[name], others].concat()).with_context(|| format!("load `{name}`"))?;
         let map = |name: &str| ebpf.map(name).with_context(|| format!("no map `{name}`"));
         let buckets = A::bucket_mask(&world.settings) as usize + 1;
         let conns = Shared::of(map(A::MAPS.conns)?, buckets).context("share the connections")?;
         let loads = Shared::of(map(map::LOADS)?, LOADS_LEN as usize).context("share `LOADS`")?;
-        let mut program = Self {
+        let program = Self {
             ebpf,
             name,
             conns,
             loads,
         };
-        program
-            .xdp()?
-            .load()
-            .with_context(|| format!("load `{name}`"))?;
         program.install(world)?;
         Ok(program)
     }
@@ -124,13 +127,17 @@ impl<A: Family> Program<A> {
     ///
     /// As [`load`](Self::load).
     pub fn load_director(world: &World<A>) -> Result<Self> {
-        let mut director = Self::load("lb", world)?;
+        let others: Vec<&str> = A::HANDED_OVER.iter().map(|(name, _)| *name).collect();
+        let mut director = Self::load_with("lb", &others, world)?;
         let takes = director.name;
         for (name, index) in A::HANDED_OVER {
             director.name = name;
-            let other = director.xdp()?;
-            other.load().with_context(|| format!("load `{name}`"))?;
-            let fd = other.fd()?.as_fd().as_raw_fd();
+            let fd = director
+                .xdp()?
+                .fd()
+                .with_context(|| format!("load `{name}`"))?
+                .as_fd()
+                .as_raw_fd();
             director.put(map::PROGRAMS, *index, &fd.cast_unsigned())?;
         }
         director.name = takes;

@@ -65,11 +65,11 @@ impl<A: Family> Twin<A> {
     ///
     /// The program is not built, or the kernel refuses it.
     pub fn new(buckets: u32) -> Result<Self> {
+        let world = World::new(buckets);
+        let program = Program::load_director(&world)?;
         let mut here = CpuSet::new();
         here.set(sched_getcpu()?)?;
         sched_setaffinity(Pid::from_raw(0), &here).context("stay on this CPU")?;
-        let world = World::new(buckets);
-        let program = Program::load_director(&world)?;
         Ok(Self { world, program })
     }
 

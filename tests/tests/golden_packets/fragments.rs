@@ -98,7 +98,12 @@ fn arrives<A: Shown>(
     Ok(())
 }
 
-fn by_method<A: Shown>(method: Method, counter: Counter) -> Result<()> {
+fn by_method<A: Shown>(
+    twin: &mut Twin<A>,
+    front: u32,
+    method: Method,
+    counter: Counter,
+) -> Result<()> {
     let (client, vip) = (
         SocketAddr::new(A::CLIENT.shown(), 1025),
         SocketAddr::new(A::VIP.shown(), 53),
@@ -109,45 +114,50 @@ fn by_method<A: Shown>(method: Method, counter: Counter) -> Result<()> {
     } else {
         vip
     };
+    undisturbed(|| {
+        twin.become_director(director(method, "one real server, weight 1", front))?;
+        for seed in 1..=DATAGRAMS {
+            let len = 100 + 1300 * seed as usize;
+            let id = seed as u16;
+            let sent = datagram(client, vip, len).id(id);
+            let received = datagram(client, server, len)
+                .id(id)
+                .ttl(63)
+                .macs(Host::Real.director(), Host::Real.mac());
+            arrives(twin, seed, &sent, counter, &received)
+                .with_context(|| format!("{method:?}, {len} bytes from the client"))?;
+            if !is_nat {
+                continue;
+            }
+            let sent = datagram(server, client, len)
+                .id(id)
+                .macs(Host::Real.mac(), Host::Real.director());
+            let received = datagram(vip, client, len)
+                .id(id)
+                .ttl(63)
+                .macs(Host::Client.director(), Host::Client.mac());
+            arrives(twin, seed, &sent, Counter::ForwardedReply, &received)
+                .with_context(|| format!("{len} bytes from the real server"))?;
+        }
+        Ok(())
+    })
+}
+
+fn by_each_method<A: Shown>() -> Result<()> {
     let network = [NETWORK.as_slice(), &[A::DEFAULT_ROUTE]].concat();
     Room::with(&network, |room| {
         let front = room.index("front")?;
         let mut twin = Twin::<A>::new(1024)?;
         twin.set_egress(SLOT as u32, room.index("lo")?)?;
-        undisturbed(|| {
-            twin.become_director(director(method, "one real server, weight 1", front))?;
-            for seed in 1..=DATAGRAMS {
-                let len = 100 + 1300 * seed as usize;
-                let id = seed as u16;
-                let sent = datagram(client, vip, len).id(id);
-                let received = datagram(client, server, len)
-                    .id(id)
-                    .ttl(63)
-                    .macs(Host::Real.director(), Host::Real.mac());
-                arrives(&mut twin, seed, &sent, counter, &received)
-                    .with_context(|| format!("{method:?}, {len} bytes from the client"))?;
-                if !is_nat {
-                    continue;
-                }
-                let sent = datagram(server, client, len)
-                    .id(id)
-                    .macs(Host::Real.mac(), Host::Real.director());
-                let received = datagram(vip, client, len)
-                    .id(id)
-                    .ttl(63)
-                    .macs(Host::Client.director(), Host::Client.mac());
-                arrives(&mut twin, seed, &sent, Counter::ForwardedReply, &received)
-                    .with_context(|| format!("{len} bytes from the real server"))?;
-            }
-            Ok(())
-        })
+        for (method, counter) in [
+            (Method::Dr, Counter::ForwardedDr),
+            (Method::Tun, Counter::ForwardedTun),
+            (Method::Nat, Counter::ForwardedNat),
+        ] {
+            by_method(&mut twin, front, method, counter)?;
+        }
+        Ok(())
     })
-}
-
-fn by_each_method<A: Shown>() -> Result<()> {
-    by_method::<A>(Method::Dr, Counter::ForwardedDr)?;
-    by_method::<A>(Method::Tun, Counter::ForwardedTun)?;
-    by_method::<A>(Method::Nat, Counter::ForwardedNat)
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub use dataplane::{Dataplane, is_built_in};
 pub use decap::{DecapOptions, DecapState, Decapsulator, detach};
 pub use error::{ApplyError, DetachError, ReadError, StartError};
 pub use gate::Gate;
+pub use object::verify;
 pub use options::{Capacity, Hop, NextHop, Options};
 pub use own_macs::{Crowd, OwnMacs};
 pub use packets::PacketLog;

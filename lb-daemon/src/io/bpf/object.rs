@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use aya::programs::{Program, ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
@@ -104,16 +106,37 @@ fn load_from(
         loader.map_pin_path(layout.name, maps.join(layout.name));
     }
     let mut ebpf = loader.load(object).map_err(|e| refused(&e))?;
+    let wanted: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+    verify(&mut ebpf, &wanted).map_err(|e| refused_program(&e))?;
     for (name, pin) in names {
         let Some(Program::Xdp(program)) = ebpf.program_mut(name) else {
             return Err(StartError::NoProgram);
         };
-        program.load().map_err(|e| refused_program(&e))?;
         program
             .pin(pin)
             .map_err(|e| file("pin", pin)(io::Error::other(e)))?;
     }
     Ok((open(names)?, ebpf))
+}
+
+/// Has the kernel verify XDP programs, each on a thread of its own: that takes most of a start's time.
+///
+/// # Errors
+///
+/// The verifier refuses one of them.
+pub fn verify(ebpf: &mut Ebpf, names: &[&str]) -> Result<(), ProgramError> {
+    let wanted = ebpf
+        .programs_mut()
+        .filter(|(name, _)| names.contains(name))
+        .map(|(_, program)| program);
+    thread::scope(|scope| {
+        let verifying: Vec<_> = wanted
+            .map(|program| scope.spawn(|| <&mut Xdp>::try_from(program).and_then(Xdp::load)))
+            .collect();
+        verifying
+            .into_iter()
+            .try_for_each(|verified| verified.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
 }
 
 /// Programs over the maps of an earlier daemon. If that loaded the same, they need not be verified again, which takes most of
