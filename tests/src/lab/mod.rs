@@ -22,6 +22,7 @@ mod silence;
 mod site;
 mod switch;
 mod tap;
+mod turn;
 mod visit;
 
 pub use client::{Answers, Checksum};
@@ -36,6 +37,7 @@ pub use run::{Lab, kept, remove, remove_all};
 pub use silence::{Heard, Silence};
 pub use site::{Arms, Layout, Real, Site, Vip, port};
 pub use tap::{Sum, Tap};
+pub use turn::Turn;
 pub use visit::Visit;
 
 use std::time::{Duration, Instant};
@@ -73,13 +75,21 @@ pub fn unavailable() -> Option<&'static str> {
     (!nix::unistd::geteuid().is_root()).then_some("only root may load programs and make namespaces")
 }
 
-/// Leave a test that needs a lab where none can be made: it counts as skipped, with the reason.
+/// Leave a test that needs a lab where none can be made: it counts as skipped, with the reason. Else the rest of the test runs
+/// alone; with the words `beside others`, beside others that may, for nothing in it has to happen soon.
 #[macro_export]
 macro_rules! needs_lab {
     () => {
+        $crate::needs_lab!(Turn::alone());
+    };
+    (beside others) => {
+        $crate::needs_lab!(Turn::beside_others());
+    };
+    (Turn::$turn:ident()) => {
         if let Some(reason) = $crate::lab::unavailable() {
             println!("SKIP: {reason}");
             return Ok(());
         }
+        let _turn = $crate::lab::Turn::$turn();
     };
 }

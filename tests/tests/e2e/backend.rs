@@ -22,7 +22,7 @@ const STATE: [&[&str]; 6] = [
 
 #[test]
 fn direct_routing_and_tunnels_work_by_what_prepare_sets_and_end_with_undo() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = of_all_methods(1)?;
     let real = site.reals.first().expect("it has one");
     for method in ["dr", "tun"] {
@@ -51,15 +51,7 @@ fn direct_routing_and_tunnels_work_by_what_prepare_sets_and_end_with_undo() -> R
                 "does not serve"
             }
         );
-        real.backend(&["check"])?;
-
-        real.backend(&["undo"])?;
-        let after = state(real)?;
-        ensure!(
-            after == before,
-            "undo leaves something\n{}",
-            difference(&before, &after)
-        );
+        undo_leaves_nothing(real, &before)?;
         ensure!(is_silent(&site, Vip::Dr)?, "it serves after undo");
         real.prepare(&[Vip::Dr, Vip::Tun], "tun")?;
     }
@@ -68,7 +60,7 @@ fn direct_routing_and_tunnels_work_by_what_prepare_sets_and_end_with_undo() -> R
 
 #[test]
 fn ipv6_by_direct_routing_and_nat_works_by_what_prepare_sets_and_ends_with_undo() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = two_armed(1)?;
     site.add_ipv6()?;
     let real = site.reals.first().expect("it has one");
@@ -112,14 +104,7 @@ fn ipv6_by_direct_routing_and_nat_works_by_what_prepare_sets_and_ends_with_undo(
             nobody_serves(&site, silent)?,
             "{role:?} serves {silent}, too"
         );
-        real.backend(&["check"])?;
-        real.backend(&["undo"])?;
-        let after = state(real)?;
-        ensure!(
-            after == before,
-            "undo leaves something\n{}",
-            difference(&before, &after)
-        );
+        undo_leaves_nothing(real, &before)?;
         ensure!(nobody_serves(&site, served)?, "it serves after undo");
     }
     Ok(())
@@ -149,6 +134,19 @@ fn nobody_serves(site: &Site, address: &str) -> Result<bool> {
     ];
     let ask = || -> Result<bool> { Ok(site.client.command(&words).output()?.status.success()) };
     Ok(!ask()? && !ask()?)
+}
+
+/// Whether a host is prepared well, and then by `undo` as it was before.
+fn undo_leaves_nothing(real: &Real, before: &str) -> Result<()> {
+    real.backend(&["check"])?;
+    real.backend(&["undo"])?;
+    let after = state(real)?;
+    ensure!(
+        after == before,
+        "undo leaves something\n{}",
+        difference(before, &after)
+    );
+    Ok(())
 }
 
 fn state(real: &Real) -> Result<String> {

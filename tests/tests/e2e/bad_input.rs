@@ -124,7 +124,7 @@ fn state(site: &Site) -> Result<String> {
 
 #[test]
 fn what_cannot_be_right_is_refused_and_changes_nothing() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = two_armed(3)?;
     let good = configuration(&site, "");
     site.balance(&good)?;

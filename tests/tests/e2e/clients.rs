@@ -50,7 +50,7 @@ fn address(site: &Site, name: &str) -> String {
 
 #[test]
 fn a_persistent_client_stays_until_it_is_told_to_leave() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = site()?;
     let web = Vip::Dr.web().to_string();
     let lbctl = |words: &[&str]| site.director.lbctl(words);
@@ -98,7 +98,7 @@ fn a_persistent_client_stays_until_it_is_told_to_leave() -> Result<()> {
 
 #[test]
 fn a_client_of_all_ports_has_one_real_server_for_all() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = site()?;
     let all = format!("{}:0", Vip::Dr.address());
     let words = ["add-service", "-t", &all, "-s", "rr", "-p", "300"];
@@ -112,7 +112,7 @@ fn a_client_of_all_ports_has_one_real_server_for_all() -> Result<()> {
 
 #[test]
 fn a_group_by_nat_keeps_the_port_that_the_client_chose() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = site()?;
     let listener = |port| format!("{}:{port}", Vip::Nat.address());
     let (web, more) = (listener(port::WEB), listener(port::NAT_WEB));
@@ -131,7 +131,7 @@ fn a_group_by_nat_keeps_the_port_that_the_client_chose() -> Result<()> {
 
 #[test]
 fn each_address_of_a_network_is_served_and_one_may_have_a_service_of_its_own() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = site()?;
     let curl = |vip: Vip| site.client.curl(&vip.url("/"), 10);
     let network = "10.0.1.0/24:80";

@@ -19,7 +19,7 @@ const REQUESTS: u16 = 50;
 
 #[test]
 fn packets_bytes_and_connections_are_those_that_the_client_saw() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = of_all_methods(2)?;
     let tap = Tap::start(&site.client, "eth0")?;
     let mut sent = 0;
@@ -127,7 +127,7 @@ fn agree(
 
 #[test]
 fn list_and_conns_show_the_connections_that_there_are() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = of_all_methods(2)?;
     let ports: BTreeSet<u16> = (22_000..22_010).collect();
     for method in Method::ALL {

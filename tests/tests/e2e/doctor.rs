@@ -97,7 +97,7 @@ fn finds(
 
 #[test]
 fn a_site_where_all_is_well_is_well_and_each_thing_that_breaks_is_named() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = of_all_methods(2)?;
     let visit = doctor(&site)?;
     visit.is_well()?;
@@ -190,7 +190,7 @@ fn a_site_where_all_is_well_is_well_and_each_thing_that_breaks_is_named() -> Res
 
 #[test]
 fn a_real_server_that_serves_no_vip_and_one_that_is_gone_are_named() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = of_all_methods(2)?;
     let r1 = site.reals.first().context("it has two")?;
     r1.backend(&["undo"])?;
@@ -236,7 +236,7 @@ fn a_real_server_that_serves_no_vip_and_one_that_is_gone_are_named() -> Result<(
 /// The ARP problem: a real server that has the VIP and tells of it takes the clients from the director.
 #[test]
 fn a_real_server_that_answers_arp_for_the_vip_is_named_until_it_is_prepared() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = Site::new(Layout {
         arms: Arms::One,
         reals: 2,

@@ -62,7 +62,7 @@ fn listed(site: &Site) -> Result<Option<(RealState, u32)>> {
 
 #[test]
 fn a_drain_holds_over_restart_and_reload_and_says_when_the_server_can_stop() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = site()?;
     let mut visits = visits(&site, 6)?;
     let r1 = site.reals[0].address.to_string();
@@ -128,7 +128,7 @@ fn a_drain_holds_over_restart_and_reload_and_says_when_the_server_can_stop() -> 
 
 #[test]
 fn a_removed_real_server_keeps_its_connections_until_they_are_cut() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = site()?;
     let mut visits = visits(&site, 6)?;
     let (web, real) = (
@@ -186,7 +186,7 @@ fn a_removed_real_server_keeps_its_connections_until_they_are_cut() -> Result<()
 
 #[test]
 fn udp_flows_stay_with_a_removed_real_server_and_leave_one_that_is_cut() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = site()?;
     let dns = METHOD.vip().dns().to_string();
     let ask = || site.client.dns(METHOD.vip().dns(), 10);

@@ -44,7 +44,7 @@ fn explain(site: &Site, port: u16) -> Result<Explanation> {
 /// Changes the scheduler again and again; no connection that was opened before may notice.
 #[test]
 fn the_next_connection_goes_where_explain_said_whatever_the_scheduler() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = site()?;
     let schedulers = [
         "rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "dh", "lblc", "lblcr", "mh", "fo", "ovf",
@@ -98,7 +98,7 @@ fn the_next_connection_goes_where_explain_said_whatever_the_scheduler() -> Resul
 
 #[test]
 fn a_persistent_client_is_explained_by_its_template() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = site()?;
     let vip = Vip::Dr.web().to_string();
     site.director
@@ -132,7 +132,7 @@ fn a_persistent_client_is_explained_by_its_template() -> Result<()> {
 
 #[test]
 fn a_change_does_what_simulate_said() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = site()?;
     let vip = Vip::Dr.web().to_string();
     let r3 = site.reals[2].address.to_string();

@@ -99,7 +99,7 @@ fn come_back(site: &Site, server: SocketAddr) -> Result<()> {
 
 #[test]
 fn long_datagrams_come_back_by_each_method() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = two_armed(2)?;
     balance(&mut site)?;
     for method in Method::ALL {
@@ -116,7 +116,7 @@ fn long_datagrams_come_back_by_each_method() -> Result<()> {
 
 #[test]
 fn long_datagrams_come_back_over_ipv6() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = two_armed(1)?;
     site.add_ipv6()?;
     let (dr, nat) = (Vip::Dr.address6(), Vip::Nat.address6());

@@ -79,7 +79,7 @@ fn balance(site: &mut Site) -> Result<()> {
 
 #[test]
 fn requests_over_ipv6_come_through_by_each_method() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = with_ipv6(2)?;
     site.serve_locally()?;
     balance(&mut site)?;
@@ -118,7 +118,7 @@ fn requests_over_ipv6_come_through_by_each_method() -> Result<()> {
 
 #[test]
 fn ipv6_connections_go_on_through_a_restart_of_the_daemon() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = with_ipv6(1)?;
     balance(&mut site)?;
     // A connection of each method that stays open all the time.

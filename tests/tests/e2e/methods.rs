@@ -44,7 +44,7 @@ fn nat_delivers_with_two_interfaces() -> Result<()> {
 
 /// Requests, questions, downloads of 1 MB and 100 MB and uploads of 1 MB, all through one method.
 fn delivers(arms: Arms, method: Method) -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let far = u8::from(method == Method::Tun);
     let mut site = Site::new(Layout {
         arms,
@@ -126,7 +126,7 @@ fn reals(site: &Site) -> impl Iterator<Item = &Real> + Clone {
 
 #[test]
 fn a_real_server_that_is_the_director_itself_serves_too() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = two_armed(1)?;
     site.serve_locally()?;
     let mut configuration = Configuration::new(Arms::Two);

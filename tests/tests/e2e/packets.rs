@@ -10,7 +10,7 @@ use crate::configuration::{Configuration, Method};
 
 #[test]
 fn the_log_says_what_becomes_of_each_packet_only_when_it_is_told_to() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = Site::new(Layout {
         arms: Arms::Two,
         reals: 1,

@@ -12,7 +12,7 @@ const MIB: usize = 1 << 20;
 /// A router behind the director cannot send the tunnel's packets on, and tells the director, which tells the client.
 #[test]
 fn an_upload_through_a_tunnel_fits_a_narrow_link_behind_the_director() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = Site::new(Layout {
         arms: Arms::Two,
         reals: 0,
@@ -36,7 +36,7 @@ fn an_upload_through_a_tunnel_fits_a_narrow_link_behind_the_director() -> Result
 /// A router before the client cannot send the real server's packets on, and tells the VIP; it is the real server that has to know.
 #[test]
 fn a_download_fits_a_narrow_link_to_the_client_by_each_method() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     for method in Method::ALL {
         let far = u8::from(method == Method::Tun);
         let mut site = Site::new(Layout {

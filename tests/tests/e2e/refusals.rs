@@ -74,7 +74,7 @@ fn ends(site: &Site, wrapper: &[&str], words: &[&str]) -> Result<String> {
 
 #[test]
 fn without_root_or_a_capability() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = site()?;
     // nobody may not even look into the folders of the lab: what is refused must be refused before.
     refuses(
@@ -97,7 +97,7 @@ fn without_root_or_a_capability() -> Result<()> {
 
 #[test]
 fn beside_another_lbd() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = site()?;
     site.director.start()?;
     let pid = site.director.pid()?.to_string();
@@ -110,7 +110,7 @@ fn beside_another_lbd() -> Result<()> {
 
 #[test]
 fn where_another_xdp_program_runs() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = site()?;
     let other = site.lab().bpffs().join("pass").display().to_string();
     // The second of two interfaces: nothing may be left on the first.
@@ -128,7 +128,7 @@ fn where_another_xdp_program_runs() -> Result<()> {
 
 #[test]
 fn over_pinned_maps_of_another_layout() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = site()?;
     site.director.start()?;
     site.director.kill()?;
@@ -141,7 +141,7 @@ fn over_pinned_maps_of_another_layout() -> Result<()> {
 
 #[test]
 fn with_a_configuration_that_cannot_work_here() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = site()?;
     let good = Configuration::new(Arms::Two)
         .with(Method::Dr, &site.reals)
@@ -163,7 +163,7 @@ fn with_a_configuration_that_cannot_work_here() -> Result<()> {
 
 #[test]
 fn a_real_server_that_direct_routing_cannot_reach() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = site()?;
     site.director.start()?;
     let (service, far) = (Vip::Dr.web().to_string(), site.far[0].address.to_string());

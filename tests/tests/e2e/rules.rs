@@ -38,7 +38,7 @@ fn listed(site: &Site) -> Result<Vec<String>> {
 
 #[test]
 fn what_was_dumped_and_cleared_is_restored_whole_or_not_at_all() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let site = of_all_methods(3)?;
     let before = listed(&site)?;
     let dumped = site.director.lbctl(&["-S", "-n"])?;

@@ -19,7 +19,7 @@ const CASES: &[(&[u16], u32)] = &[
 
 #[test]
 fn weights_are_followed_exactly() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = two_armed(3)?;
     let mut configuration = Configuration::new(Arms::Two);
     for (index, (weights, _)) in CASES.iter().enumerate() {
@@ -45,7 +45,7 @@ fn weights_are_followed_exactly() -> Result<()> {
 
 #[test]
 fn services_that_share_a_real_server_are_told_apart_by_nat() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = two_armed(1)?;
     let real = site.reals[0].address;
     let mut configuration = Configuration::new(Arms::Two);
@@ -78,7 +78,7 @@ fn services_that_share_a_real_server_are_told_apart_by_nat() -> Result<()> {
 
 #[test]
 fn an_edited_weight_holds_from_the_next_connection_on() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = two_armed(3)?;
     let configuration = Configuration::new(Arms::Two).with(Method::Dr, &site.reals);
     site.balance(configuration.text())?;
@@ -98,7 +98,7 @@ fn an_edited_weight_holds_from_the_next_connection_on() -> Result<()> {
 
 #[test]
 fn services_and_real_servers_come_and_go_without_a_failed_request() -> Result<()> {
-    needs_lab!();
+    needs_lab!(beside others);
     let mut site = two_armed(2)?;
     site.balance(
         Configuration::new(Arms::Two)

@@ -22,7 +22,7 @@ pub(crate) enum Level {
     Golden,
     /// Real traffic between network namespaces
     Namespaces,
-    /// The same on a stock kernel, in a virtual machine
+    /// The same on a stock kernel, in a virtual machine, beside the levels loom and golden
     Vm,
 }
 
@@ -32,8 +32,8 @@ impl Level {
         Self::Host,
         Self::Loom,
         Self::Golden,
-        Self::Namespaces,
         Self::Vm,
+        Self::Namespaces,
     ];
 
     /// What the level finds out.
@@ -47,29 +47,33 @@ impl Level {
         }
     }
 
-    /// Run the level's tests, those in virtual machines on each of `kernels`.
+    /// Run the level's tests, those in virtual machines on each of `kernels`. What guests print is shown at once if `live`.
     pub(crate) fn run(
         self,
         suites: &[Suite],
         filter: Option<&str>,
         kernels: &[Kernel],
+        live: bool,
     ) -> Result<Tally> {
         match self {
             Self::Host => {
-                let mut tally = self.run_suites(suites, filter, None)?;
+                let mut tally = self.run_suites(suites, filter)?;
                 if filter.is_none() {
                     tally += doc_tests()?;
                 }
                 Ok(tally)
             }
             Self::Loom => loom(filter),
-            // Programs and maps are the kernel's: tests of one program at a time keep the clock of each to itself.
-            Self::Golden => self.run_suites(suites, filter, Some(1)),
-            Self::Namespaces => self.run_suites(suites, filter, Some(1)),
+            Self::Golden | Self::Namespaces => self.run_suites(suites, filter),
             Self::Vm => self.each(suites, filter, |suite, count| {
-                stock::run(suite, count, filter, kernels, self.limit())
+                stock::run(suite, count, filter, kernels, self.limit(), live)
             }),
         }
+    }
+
+    /// Whether a level of virtual machines can run meanwhile: nothing here has to happen in time.
+    pub(crate) fn has_no_deadlines(self) -> bool {
+        matches!(self, Self::Loom | Self::Golden)
     }
 
     /// Whether a test program belongs to this level: its name says.
@@ -87,15 +91,21 @@ impl Level {
         }
     }
 
-    fn run_suites(
-        self,
-        suites: &[Suite],
-        filter: Option<&str>,
-        threads: Option<usize>,
-    ) -> Result<Tally> {
+    fn run_suites(self, suites: &[Suite], filter: Option<&str>) -> Result<Tally> {
         self.each(suites, filter, |suite, _| {
-            suite.run(filter, threads, self.limit())
+            suite.run(filter, self.threads(suite), self.limit())
         })
+    }
+
+    /// How many tests of a program run at once, unless as many as there are processors.
+    fn threads(self, suite: &Suite) -> Option<usize> {
+        match self {
+            Self::Host | Self::Loom | Self::Vm => None,
+            // Those who have to be alone say so themselves, and each waits more than it computes.
+            Self::Namespaces if suite.package == "tests" => Some(2),
+            // Programs and maps are the kernel's: tests of one program at a time keep the clock of each to itself.
+            Self::Golden | Self::Namespaces => Some(1),
+        }
     }
 
     /// Run those of our test programs that have such tests, if we may.
@@ -195,7 +205,7 @@ fn loom(filter: Option<&str>) -> Result<Tally> {
         .arg(sh::target_dir().join("loom"))
         .env("RUSTFLAGS", "--cfg loom");
     let suites = ui::step("build the models", || harness::suites(&mut cargo))?;
-    Level::Loom.run_suites(&suites, filter, None)
+    Level::Loom.run_suites(&suites, filter)
 }
 
 fn mark(tally: &Tally) -> String {

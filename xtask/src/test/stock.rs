@@ -12,13 +12,15 @@ use crate::{setup, sh, ui};
 /// How many times as long as on this machine the lab waits in a guest: the processor is emulated.
 const PATIENCE: u32 = 20;
 
-/// Run the tests of a program in a guest of each kernel. They count as skipped where a kernel cannot be had.
+/// Run the tests of a program in a guest of each kernel; what they print is shown at once, or at the end in one piece. They count as
+/// skipped where a kernel cannot be had.
 pub(super) fn run(
     suite: &Suite,
     count: usize,
     filter: Option<&str>,
     kernels: &[Kernel],
     limit: Duration,
+    live: bool,
 ) -> Result<Tally> {
     let mut total = Tally::default();
     for kernel in kernels {
@@ -26,7 +28,7 @@ pub(super) fn run(
             Ok(installed) => {
                 let guest = Guest::with_lab(installed)?;
                 let name = format!("{} on Linux {}", suite.name(), kernel.version());
-                total += run_in(guest, suite, &name, filter, limit)?;
+                total += run_in(guest, suite, &name, filter, limit, live)?;
             }
             Err(error) => total.skip(count, &format!("{error:#}").replace('\n', "; ")),
         }
@@ -41,6 +43,7 @@ fn run_in(
     name: &str,
     filter: Option<&str>,
     limit: Duration,
+    live: bool,
 ) -> Result<Tally> {
     guest.add(&suite.program)?;
     let program = suite.program.to_str().context("a path is no text")?;
@@ -58,10 +61,15 @@ fn run_in(
     let mut lines = Vec::new();
     let outcome = ui::step(&format!("run {name}"), || {
         guest.run(&command.collect::<Vec<_>>(), sh::root(), limit, |line| {
-            println!("    {line}");
+            if live {
+                println!("    {line}");
+            }
             lines.push(line);
         })
     })?;
+    if !live {
+        println!("    {}", lines.join("\n    "));
+    }
     let ended = match outcome {
         Outcome::Exit(0) => Ended::Well,
         Outcome::Exit(_) => Ended::Badly,
