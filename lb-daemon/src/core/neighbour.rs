@@ -26,6 +26,7 @@
 //! No clock, no socket: `now` is an argument, and what to do comes back as [`Effect`]s.
 
 pub mod arp;
+pub mod ndp;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};

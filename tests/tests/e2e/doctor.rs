@@ -71,14 +71,14 @@ impl Visit {
         self.found.findings.iter().filter(bad)
     }
 
-    fn is_well(&self) -> Result<()> {
+    pub(crate) fn is_well(&self) -> Result<()> {
         ensure!(self.bad().count() == 0 && self.status == 0, "{}", self.text);
         Ok(())
     }
 }
 
 /// The doctor finds one thing wrong, with a part of what it is and of what shows it, and with the command, if one is given.
-fn finds(
+pub(crate) fn finds(
     site: &Site,
     check: &str,
     [what, evidence]: [&str; 2],

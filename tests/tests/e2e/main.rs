@@ -9,6 +9,7 @@ mod configuration;
 mod counts;
 mod demo;
 mod doctor;
+mod doctor_ipv6;
 mod drain;
 mod foresight;
 mod fragments;

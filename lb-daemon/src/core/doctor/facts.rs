@@ -50,10 +50,17 @@ pub struct Machine {
     pub bpf_fs: bool,
     /// Whether BPF programs are compiled; absent where the kernel knows no other way.
     pub jit: Option<bool>,
-    /// Whether the kernel forwards IPv4 packets.
-    pub forwards: bool,
-    /// Some real server of IPv4 is reached by nat.
-    pub has_nat: bool,
+    /// Whether the kernel forwards packets, of each family of which real servers are reached by nat.
+    pub forwarding: Vec<Forwarding>,
+}
+
+/// Whether the kernel forwards packets of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwarding {
+    /// The kernel's parameter, as sysctl(8) names it.
+    pub parameter: &'static str,
+    /// It does.
+    pub on: bool,
 }
 
 /// What a running lbd says of itself.
@@ -148,7 +155,7 @@ pub struct Vip {
     pub near: Vec<String>,
     /// Whether this director must have it.
     pub duty: Duty,
-    /// Who answers ARP for it.
+    /// Who answers for it, by ARP or neighbour discovery.
     pub answers: Result<Vec<Answer>, String>,
 }
 

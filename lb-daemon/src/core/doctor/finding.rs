@@ -67,7 +67,7 @@ pub enum Check {
     Forwarding,
     /// Are the virtual addresses where they must be?
     Vip,
-    /// Who answers ARP for the virtual addresses?
+    /// Who answers for the virtual addresses, by ARP or neighbour discovery?
     Arp,
     /// Is the way to each real server known?
     Neighbour,

@@ -1,6 +1,6 @@
 //! The machine: kernel, rights, BPF file system, clock, and lbd itself.
 
-use super::facts::{Clock, Daemon, Lack, Machine};
+use super::facts::{Clock, Daemon, Forwarding, Lack, Machine};
 use super::{Check, Finding};
 
 /// From this share of the table on somebody should look, in percent.
@@ -12,7 +12,7 @@ pub(super) fn examine(machine: &Machine) -> Vec<Finding> {
     all.extend(machine.jit.map(jit));
     all.push(capabilities(&machine.capabilities));
     all.push(bpf_fs(machine));
-    all.extend(machine.has_nat.then(|| forwarding(machine.forwards)));
+    all.extend(machine.forwarding.iter().map(forwarding));
     all
 }
 
@@ -162,20 +162,21 @@ fn bpf_fs(machine: &Machine) -> Finding {
     )
 }
 
-fn forwarding(on: bool) -> Finding {
-    if on {
+fn forwarding(found: &Forwarding) -> Finding {
+    let Forwarding { parameter, on } = found;
+    if *on {
         return Finding::good(
             Check::Forwarding,
             "the kernel forwards what the program leaves to it",
-            "net.ipv4.ip_forward = 1",
+            format!("{parameter} = 1"),
         );
     }
     Finding::bad(
         Check::Forwarding,
         "the kernel does not forward packets",
-        "net.ipv4.ip_forward = 0, and there are real servers of method nat",
+        format!("{parameter} = 0, and there are real servers of method nat"),
         "replies whose next hop is not known yet, and all that real servers send besides, are dropped",
-        "sysctl -w net.ipv4.ip_forward=1",
+        format!("sysctl -w {parameter}=1"),
     )
 }
 

@@ -80,8 +80,10 @@ fn well() -> Facts {
             pin_dir: "/sys/fs/bpf/lbd".to_owned(),
             bpf_fs: true,
             jit: Some(true),
-            forwards: true,
-            has_nat: true,
+            forwarding: vec![Forwarding {
+                parameter: "net.ipv4.ip_forward",
+                on: true,
+            }],
         },
         interfaces: vec![interface("eth0"), interface("eth1")],
         default_route: Some("eth0".to_owned()),
@@ -251,7 +253,7 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
         ),
         (
             "no forwarding",
-            |f| f.machine.forwards = false,
+            |f| f.machine.forwarding[0].on = false,
             Check::Forwarding,
             Bad,
             "ip_forward = 0",
@@ -404,6 +406,30 @@ fn each_thing_that_is_wrong_is_the_only_one_and_has_a_command() {
             Bad,
             "real server 10.0.0.11 answers ARP for VIP 192.0.2.80",
             "on 10.0.0.11: lbctl backend prepare --vip 192.0.2.80 --method dr",
+        ),
+        (
+            "a real server that takes a VIP of IPv6",
+            |f| {
+                f.vips[0].addr = "2001:db8::80".parse().unwrap();
+                f.vips[0].answers = Ok(vec![answer(11, &["10.0.0.11"])]);
+            },
+            Check::Arp,
+            Bad,
+            "real server 10.0.0.11 answers neighbour discovery for VIP 2001:db8::80",
+            "on 10.0.0.11: lbctl backend prepare --vip 2001:db8::80 --method dr",
+        ),
+        (
+            "a kernel that does not forward IPv6",
+            |f| {
+                f.machine.forwarding.push(Forwarding {
+                    parameter: "net.ipv6.conf.all.forwarding",
+                    on: false,
+                });
+            },
+            Check::Forwarding,
+            Bad,
+            "net.ipv6.conf.all.forwarding = 0",
+            "sysctl -w net.ipv6.conf.all.forwarding=1",
         ),
         (
             "a tunnel's end that takes it",

@@ -49,7 +49,7 @@ fn place(vip: &Vip) -> Finding {
             Check::Vip,
             format!("VIP {addr} is on no interface"),
             format!("virtual router {router} is master, and somebody has taken the address away"),
-            "nobody answers ARP for it: clients do not reach it",
+            "nobody answers for it: clients do not reach it",
             "lbctl vrrp; journalctl -u lbd -e",
         ),
         (_, Some(true), None) => match vip.near.first() {
@@ -57,7 +57,7 @@ fn place(vip: &Vip) -> Finding {
                 Check::Vip,
                 format!("VIP {addr} is on no interface"),
                 format!("{near} is on its network"),
-                "nobody answers ARP for it: clients do not reach it",
+                "nobody answers for it: clients do not reach it",
                 format!("ip address add {addr}/{length} dev {near}"),
             ),
             None => Finding::bad(
@@ -73,7 +73,7 @@ fn place(vip: &Vip) -> Finding {
             Check::Vip,
             format!("VIP {addr} is here, and must not be"),
             format!("on {on}; virtual router {router} is {}", word(*state)),
-            "two directors answer ARP for it, and clients go to either",
+            "two directors answer for it, and clients go to either",
             format!("ip address del {addr}/{length} dev {interface}"),
         ),
         (Duty::Router(router, state), _, None) => Finding::good(
@@ -115,10 +115,17 @@ fn answers(vip: &Vip, facts: &Facts) -> Vec<Finding> {
     };
     let (reals, others): (Vec<&Answer>, Vec<&Answer>) = answers
         .iter()
-        .partition(|answer| real_of(answer, facts).is_some());
+        .partition(|answer| real_of(vip, answer, facts).is_some());
     let mut all: Vec<Finding> = reals
         .iter()
-        .filter_map(|answer| Some(taken_by_real(vip, answer, real_of(answer, facts)?, facts)))
+        .filter_map(|answer| {
+            Some(taken_by_real(
+                vip,
+                answer,
+                real_of(vip, answer, facts)?,
+                facts,
+            ))
+        })
         .collect();
     let ours = is_ours(&vip.duty).unwrap_or(!vip.on.is_empty());
     let stations: BTreeSet<_> = others.iter().map(|answer| answer.mac).collect();
@@ -166,10 +173,24 @@ fn answers(vip: &Vip, facts: &Facts) -> Vec<Finding> {
     all
 }
 
-/// The real server at a MAC: one of the configuration that has another address there.
-fn real_of(answer: &Answer, facts: &Facts) -> Option<IpAddr> {
+/// The real server at a MAC: one of the configuration that has another address there, of the same family if it can be.
+fn real_of(vip: &Vip, answer: &Answer, facts: &Facts) -> Option<IpAddr> {
     let is_real = |addr: &&IpAddr| facts.hosts.contains_key(addr);
-    answer.known_as.iter().find(is_real).copied()
+    let is_alike = |addr: &&IpAddr| addr.is_ipv4() == vip.addr.is_ipv4();
+    answer
+        .known_as
+        .iter()
+        .filter(is_real)
+        .max_by_key(is_alike)
+        .copied()
+}
+
+/// How an address is asked for.
+const fn protocol(addr: IpAddr) -> &'static str {
+    match addr {
+        IpAddr::V4(_) => "ARP",
+        IpAddr::V6(_) => "neighbour discovery",
+    }
 }
 
 fn taken_by_real(vip: &Vip, answer: &Answer, real: IpAddr, facts: &Facts) -> Finding {
@@ -181,12 +202,15 @@ fn taken_by_real(vip: &Vip, answer: &Answer, real: IpAddr, facts: &Facts) -> Fin
     let method = methods.map(|r| r.method).next();
     let command = match method {
         Some(Method::Tun) => format!("on {real}: lbctl backend prepare --vip {addr} --method tun"),
-        Some(Method::Nat) => format!("on {real}: ip address del {addr}/32 dev lo"),
+        Some(Method::Nat) => format!("on {real}: ip address del {addr}/{} dev lo", prefix(addr)),
         _ => format!("on {real}: lbctl backend prepare --vip {addr} --method dr"),
     };
     Finding::bad(
         Check::Arp,
-        format!("real server {real} answers ARP for VIP {addr}"),
+        format!(
+            "real server {real} answers {} for VIP {addr}",
+            protocol(addr)
+        ),
         station(answer),
         "clients that believe it go to that real server alone, past the director: no balancing, and no failover",
         command,

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::core::hop::Mac;
+use crate::core::neighbour::ndp;
 
 /// ARP for IPv4 over Ethernet: a question, as most hosts take note of.
 const ARP: [u8; 8] = [0, 1, 0x08, 0, 6, 4, 0, 1];
@@ -13,10 +14,6 @@ const BROADCAST: [u8; 6] = [0xFF; 6];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xFF02, 0, 0, 0, 0, 0, 0, 1);
 /// Their MAC (RFC 2464, section 7).
 const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
-/// ICMPv6 as the next header.
-const ICMPV6: u8 = 58;
-/// A neighbour advertisement.
-const ADVERTISEMENT: u8 = 136;
 /// It is a router.
 const ROUTER: u8 = 0x80;
 /// What was known before is to be forgotten.
@@ -42,27 +39,11 @@ pub fn gratuitous_arp(mac: Mac, addr: Ipv4Addr) -> Vec<u8> {
 /// `router`: the sender forwards packets.
 pub fn neighbour_advertisement(mac: Mac, addr: Ipv6Addr, router: bool) -> Vec<u8> {
     let flags = OVERRIDE | if router { ROUTER } else { 0 };
-    let mut message = vec![ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0];
+    let mut message = vec![ndp::ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0];
     message.extend(addr.octets());
     message.extend(TARGET_MAC);
     message.extend(mac.bytes());
-    let sum = checksum(addr, ALL_NODES, &message).to_be_bytes();
-    if let Some(place) = message.get_mut(2..4) {
-        place.copy_from_slice(&sum);
-    }
-    let length = u16::try_from(message.len()).unwrap_or_default();
-    let mut frame = Vec::with_capacity(86);
-    frame.extend(ALL_NODES_MAC);
-    frame.extend(mac.bytes());
-    frame.extend([0x86, 0xDD]);
-    frame.extend([0x60, 0, 0, 0]);
-    frame.extend(length.to_be_bytes());
-    // The hop limit of 255 proves that it has crossed no router.
-    frame.extend([ICMPV6, 255]);
-    frame.extend(addr.octets());
-    frame.extend(ALL_NODES.octets());
-    frame.extend(message);
-    frame
+    ndp::frame(mac, ALL_NODES_MAC, addr, ALL_NODES, message)
 }
 
 /// Where an ARP frame has its sender's MAC and address.
@@ -85,19 +66,6 @@ pub fn announced(v6: bool, frame: &[u8]) -> Option<(IpAddr, Mac)> {
     };
     let mac: &[u8; 6] = frame.get(mac..)?.first_chunk()?;
     Some((addr, Mac::new(*mac)?))
-}
-
-/// The checksum of an ICMPv6 message whose own is zero.
-fn checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
-    let addresses = source.segments().into_iter().chain(destination.segments());
-    let (pairs, _) = message.as_chunks::<2>();
-    let words = pairs.iter().map(|pair| u16::from_be_bytes(*pair));
-    let mut sum: u32 = addresses.chain(words).map(u32::from).sum();
-    sum += u32::try_from(message.len()).unwrap_or_default() + u32::from(ICMPV6);
-    while sum > 0xFFFF {
-        sum = (sum >> 16) + (sum & 0xFFFF);
-    }
-    !u16::try_from(sum).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -140,14 +108,14 @@ mod tests {
         let addr = "2001:db8::80".parse().unwrap();
         let frame = neighbour_advertisement(MAC, addr, true);
         assert_eq!(frame.len(), 86);
-        assert_eq!(&frame[18..22], [0, 32, ICMPV6, 255]);
-        assert_eq!(&frame[54..56], [ADVERTISEMENT, 0]);
+        assert_eq!(&frame[18..22], [0, 32, 58, 255]);
+        assert_eq!(&frame[54..56], [ndp::ADVERTISEMENT, 0]);
         assert_eq!(frame[58], 0xA0);
         assert_eq!(&frame[78..], [2, 1, 2, 0, 0, 0, 0, 0xA1]);
         // Over a message with the right checksum in place the sum is zero.
-        assert_eq!(checksum(addr, ALL_NODES, &frame[54..]), 0);
+        assert_eq!(ndp::checksum(addr, ALL_NODES, &frame[54..]), 0);
         let plain = neighbour_advertisement(MAC, addr, false);
         assert_eq!(plain[58], 0x20);
-        assert_eq!(checksum(addr, ALL_NODES, &plain[54..]), 0);
+        assert_eq!(ndp::checksum(addr, ALL_NODES, &plain[54..]), 0);
     }
 }

@@ -4,11 +4,12 @@
 //! It needs no daemon: with one, [`Live`] says what only that knows.
 
 mod adverts;
-mod arp;
+mod claims;
 pub mod clock;
 mod echo;
 mod interfaces;
 mod machine;
+mod packets;
 mod probes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,33 +97,22 @@ async fn look(case: &Case) -> Facts {
     let mut vips = vips(case, &net);
     let routers = routers(case);
     let listened = adverts::how_long(model);
-    let (answers, reals, paths, adverts) = tokio::join!(
-        arp::ask(&net, &vips, &names, &hops),
+    let (mut heard, reals, paths, adverts) = tokio::join!(
+        claims::ask(&net, &vips, &names, &hops),
         probes::ask(&net, model),
         echo::ask(model, &hops),
         adverts::listen(&net, &routers, listened),
     );
-    let mut said = BTreeMap::new();
-    match answers {
-        Ok(mut heard) => {
-            said = heard.hops;
-            for vip in &mut vips {
-                vip.answers = heard
-                    .vips
-                    .remove(&vip.addr)
-                    .unwrap_or_else(|| Err("only IPv4 addresses are asked for".to_owned()));
-            }
-        }
-        Err(why) => vips
-            .iter_mut()
-            .for_each(|vip| vip.answers = Err(why.clone())),
+    for vip in &mut vips {
+        let answers = heard.vips.remove(&vip.addr);
+        vip.answers = answers.unwrap_or_else(|| Err("it was not asked for".to_owned()));
     }
     let hosts = hops
         .into_iter()
         .map(|(addr, way)| {
             let echo = paths.get(&addr).cloned().unwrap_or_default();
             let host = Host {
-                way: way.map(|hop| of_hop(addr, &hop, &said)),
+                way: way.map(|hop| of_hop(addr, &hop, &heard.hops)),
                 path: echo.path,
                 returns: echo.returns,
             };
@@ -201,11 +191,9 @@ async fn hops(net: &Net, model: &Model) -> BTreeMap<IpAddr, Result<NextHop, Stri
 }
 
 /// A way, with what its next hop has just said of itself.
-fn of_hop(real: IpAddr, hop: &NextHop, said: &BTreeMap<(u32, Ipv4Addr), BTreeSet<Mac>>) -> Way {
-    let neighbour = match hop.neighbour(real) {
-        Some(IpAddr::V4(addr)) => said.get(&(hop.ifindex, addr)),
-        _ => None,
-    };
+fn of_hop(real: IpAddr, hop: &NextHop, said: &BTreeMap<(u32, IpAddr), BTreeSet<Mac>>) -> Way {
+    let neighbour = hop.neighbour(real);
+    let neighbour = neighbour.and_then(|addr| said.get(&(hop.ifindex, addr)));
     let macs: Vec<Mac> = neighbour.into_iter().flatten().copied().collect();
     let reach = match neighbour {
         Some(macs) if macs.is_empty() => Reach::Failed,
