@@ -1,6 +1,7 @@
 //! Who is master, and do clients get answers while one director takes over from another?
 
 mod belongings;
+mod connections;
 mod figures;
 mod keepalived;
 mod partition;
