@@ -1,11 +1,15 @@
 //! The frame that the driver hands over, as [`Bytes`].
 
 use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
+use aya_ebpf::helpers::generated::{
+    bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+};
 use lb_common::packet::Bytes;
 use lb_common::packet::wire::Header;
 
 /// A frame in the driver's memory.
+///
+/// `data` to `end` is its first page, or all of it; what a jumbo frame has in others is never read.
 ///
 /// Every pointer into it is made by [`header`](Bytes::header) or [`header_mut`](Bytes::header_mut), after a
 /// comparison with the end, which is what the verifier asks for too.
@@ -45,7 +49,14 @@ impl Frame {
 impl Bytes for Frame {
     #[inline(always)]
     fn len(&self) -> usize {
-        self.end - self.data
+        // SAFETY: the context is valid.
+        (unsafe { bpf_xdp_get_buff_len(self.ctx) }) as usize
+    }
+
+    #[inline(always)]
+    fn reaches(&self, len: usize) -> bool {
+        // Nearly every frame lies in one page whole.
+        self.end - self.data >= len || self.len() >= len
     }
 
     #[inline(always)]

@@ -38,7 +38,7 @@ use crate::env::Kernel;
 use crate::steps::{Subprograms, hand_over, hand_over_fragment, travel6};
 
 /// Balances packets to virtual services, and says what becomes of each.
-#[xdp]
+#[xdp(frags)]
 fn lb(ctx: XdpContext) -> u32 {
     hand_over(&ctx);
     report::arrive4(ctx.ctx);
@@ -51,7 +51,7 @@ fn lb(ctx: XdpContext) -> u32 {
 }
 
 /// The same for packets of IPv6, which [`lb`] hands over.
-#[xdp]
+#[xdp(frags)]
 fn lb6(ctx: XdpContext) -> u32 {
     report::arrive6(ctx.ctx);
     let outcome = travel6(ctx.ctx);
@@ -62,7 +62,7 @@ fn lb6(ctx: XdpContext) -> u32 {
 }
 
 /// Forwards fragments that are not the first of their datagram, which [`lb`] hands over, and says what becomes of each.
-#[xdp]
+#[xdp(frags)]
 fn fragments4(ctx: XdpContext) -> u32 {
     let kernel = Kernel::<Be32>::new(ctx.ctx);
     let (action, counter) = counted(forward::later(&kernel, &mut Frame::new(ctx.ctx)));
@@ -71,7 +71,7 @@ fn fragments4(ctx: XdpContext) -> u32 {
 }
 
 /// The same for IPv6, which [`lb6`] hands over.
-#[xdp]
+#[xdp(frags)]
 fn fragments6(ctx: XdpContext) -> u32 {
     let kernel = Kernel::<Be128>::new(ctx.ctx);
     let (action, counter) = counted(forward::later(&kernel, &mut Frame::new(ctx.ctx)));

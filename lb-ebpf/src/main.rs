@@ -37,7 +37,7 @@ use crate::env::Kernel;
 use crate::steps::{Subprograms, hand_over, hand_over_fragment, travel6};
 
 /// Balances packets to virtual services: those of IPv4 itself, and those of IPv6 by another program.
-#[xdp]
+#[xdp(frags)]
 fn lb(ctx: XdpContext) -> u32 {
     let action = established4(ctx.ctx);
     if action == NOT_IPV4 {
@@ -53,7 +53,7 @@ fn lb(ctx: XdpContext) -> u32 {
 }
 
 /// Balances packets of IPv6, which [`lb`] hands over.
-#[xdp]
+#[xdp(frags)]
 fn lb6(ctx: XdpContext) -> u32 {
     let action = established6(ctx.ctx);
     if action != NOT_YET {
@@ -65,7 +65,7 @@ fn lb6(ctx: XdpContext) -> u32 {
 }
 
 /// Forwards fragments of IPv4 that are not the first of their datagram, which [`lb`] hands over.
-#[xdp]
+#[xdp(frags)]
 fn fragments4(ctx: XdpContext) -> u32 {
     end(forward::later(
         &Kernel::<Be32>::new(ctx.ctx),
@@ -74,7 +74,7 @@ fn fragments4(ctx: XdpContext) -> u32 {
 }
 
 /// The same for IPv6, which [`lb6`] hands over.
-#[xdp]
+#[xdp(frags)]
 fn fragments6(ctx: XdpContext) -> u32 {
     end(forward::later(
         &Kernel::<Be128>::new(ctx.ctx),
@@ -108,7 +108,7 @@ extern "C" fn established6(ctx: *mut xdp_md) -> u32 {
 }
 
 /// Takes packets out of the tunnels that end here, for the stack.
-#[xdp]
+#[xdp(frags)]
 fn decap(ctx: XdpContext) -> u32 {
     let mut frame = Frame::new(ctx.ctx);
     let ended = decap::handle(&mut frame, |addr| maps::TUNNELS.get_ptr(addr).is_some());
@@ -123,7 +123,7 @@ fn decap(ctx: XdpContext) -> u32 {
 }
 
 /// Leaves every packet to the stack: a veth takes frames that a program sends it only while it has a program itself.
-#[xdp]
+#[xdp(frags)]
 fn pass(_ctx: XdpContext) -> u32 {
     XDP_PASS
 }

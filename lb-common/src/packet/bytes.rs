@@ -4,10 +4,17 @@ use super::wire::Header;
 
 /// A frame, from its Ethernet header to its last byte.
 ///
-/// The two accessors are the only way to a packet's bytes; each checks that the whole header lies inside.
+/// The two accessors are the only way to a packet's bytes; each checks that the whole header lies inside. Of a frame that does
+/// not fit one page of memory, they give those of the first.
 pub trait Bytes {
     /// The frame's length.
     fn len(&self) -> usize;
+
+    /// Whether the frame has at least so many bytes: what costs less than to know how many.
+    #[inline(always)]
+    fn reaches(&self, len: usize) -> bool {
+        self.len() >= len
+    }
 
     /// Whether the frame has no bytes.
     #[inline(always)]

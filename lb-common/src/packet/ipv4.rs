@@ -221,7 +221,7 @@ fn whole<B: Bytes>(frame: &B) -> Result<Whole<'_>, Counter> {
     let ip = frame.header::<Ipv4>(L3).ok_or(Counter::PassMalformed)?;
     let len = ip.total_len().to_host();
     let ihl = usize::from(ip.version_ihl() & 0x0f) * 4;
-    if ip.version_ihl() >> 4 != 4 || ihl < IPV4_LEN || frame.len() < L3 + usize::from(len) {
+    if ip.version_ihl() >> 4 != 4 || ihl < IPV4_LEN || !frame.reaches(L3 + usize::from(len)) {
         return Err(Counter::PassMalformed);
     }
     Ok(Whole { ip, ihl, len })

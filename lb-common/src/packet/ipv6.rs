@@ -233,7 +233,7 @@ impl Ip for Be128 {
 fn whole<B: Bytes>(frame: &B) -> Result<(&Ipv6, u16), Counter> {
     let ip = frame.header::<Ipv6>(L3).ok_or(Counter::PassMalformed)?;
     let len = IPV6_LEN + usize::from(ip.payload_len().to_host());
-    if ip.version() != 6 || frame.len() < L3 + len || len > usize::from(u16::MAX) {
+    if ip.version() != 6 || !frame.reaches(L3 + len) || len > usize::from(u16::MAX) {
         return Err(Counter::PassMalformed);
     }
     Ok((ip, len as u16))

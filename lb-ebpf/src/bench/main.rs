@@ -81,7 +81,7 @@ fn bounds(ctx: *mut xdp_md) -> (usize, usize) {
 }
 
 /// Sends the next packet of the run through the program under test.
-#[xdp]
+#[xdp(frags)]
 fn harness(ctx: XdpContext) -> u32 {
     match send(&ctx) {
         // SAFETY: nothing is held over the call, which does not return.
@@ -165,13 +165,13 @@ const fn checksum(sum: u32) -> u16 {
 }
 
 /// Nothing: what the harness costs.
-#[xdp]
+#[xdp(frags)]
 fn nothing(_ctx: XdpContext) -> u32 {
     XDP_TX
 }
 
 /// A frame that grows by an IPv4 header: half of what it costs over `nothing` is what the harness pays to cut it again.
-#[xdp]
+#[xdp(frags)]
 fn grow(ctx: XdpContext) -> u32 {
     // SAFETY: the context is valid; the kernel checks that there is room.
     unsafe { bpf_xdp_adjust_head(ctx.ctx, -20) };
@@ -179,7 +179,7 @@ fn grow(ctx: XdpContext) -> u32 {
 }
 
 /// The least that a forwarder does.
-#[xdp]
+#[xdp(frags)]
 fn floor(ctx: XdpContext) -> u32 {
     let (data, end) = bounds(ctx.ctx);
     if data + 14 > end {
@@ -246,7 +246,7 @@ fn rewrite(data: usize, macs: *const Macs) -> u32 {
 }
 
 /// One look-up in the kernel's hash map and the addresses, whatever the frame is.
-#[xdp]
+#[xdp(frags)]
 fn lookup(ctx: XdpContext) -> u32 {
     let (data, end) = bounds(ctx.ctx);
     let Some(key) = flow(data, end) else {
@@ -259,7 +259,7 @@ fn lookup(ctx: XdpContext) -> u32 {
 }
 
 /// The yardstick: parse, one look-up in the kernel's plain hash map, then the addresses.
-#[xdp]
+#[xdp(frags)]
 fn limit(ctx: XdpContext) -> u32 {
     let (data, end) = bounds(ctx.ctx);
     let Some(key) = parse(data, end) else {
@@ -272,7 +272,7 @@ fn limit(ctx: XdpContext) -> u32 {
 }
 
 /// The yardstick for new flows: the same, and an insert on a miss.
-#[xdp]
+#[xdp(frags)]
 fn limit_insert(ctx: XdpContext) -> u32 {
     let (data, end) = bounds(ctx.ctx);
     let Some(key) = parse(data, end) else {

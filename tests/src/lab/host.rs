@@ -167,6 +167,24 @@ impl Host {
             .with_context(|| format!("cannot enter {}", path.display()))
     }
 
+    /// Set the MTU of each interface that is up, but of the loopback.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot have it.
+    pub fn set_mtu(&self, mtu: u32) -> Result<()> {
+        let links = self.run(&["ip", "-brief", "link", "show", "up"])?;
+        let names = links
+            .lines()
+            .filter_map(|line| line.split(['@', ' ']).next());
+        let commands: Vec<String> = names
+            .filter(|name| *name != "lo")
+            .map(|name| format!("link set {name} mtu {mtu}"))
+            .collect();
+        let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+        self.ip(&commands)
+    }
+
     /// The MAC address of an interface.
     ///
     /// # Errors

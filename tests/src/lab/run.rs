@@ -118,6 +118,16 @@ impl Lab {
         switch::isolate(&self.switch, host, interface, yes)
     }
 
+    /// Set the MTU of every interface of hosts and of all networks.
+    ///
+    /// # Errors
+    ///
+    /// An interface cannot have it.
+    pub(super) fn set_mtu(&self, hosts: &[&Host], mtu: u32) -> Result<()> {
+        let mut all = hosts.iter().copied().chain([&self.switch]);
+        all.try_for_each(|host| host.set_mtu(mtu))
+    }
+
     /// Leave the lab up when we end.
     ///
     /// # Errors

@@ -259,6 +259,17 @@ impl Site {
         Ok(site)
     }
 
+    /// Set the MTU of all links.
+    ///
+    /// # Errors
+    ///
+    /// A link cannot have it.
+    pub fn set_mtu(&self, mtu: u32) -> Result<()> {
+        let mut hosts = vec![&self.client, &self.router, self.director.host()];
+        hosts.extend(self.reals.iter().chain(&self.far).map(|real| &real.host));
+        self.lab.set_mtu(&hosts, mtu)
+    }
+
     /// The lab it stands in.
     pub fn lab(&self) -> &Lab {
         &self.lab

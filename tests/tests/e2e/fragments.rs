@@ -147,3 +147,20 @@ fn long_datagrams_come_back_over_ipv6() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn where_links_are_wide_long_datagrams_are_one_packet_each() -> Result<()> {
+    needs_lab!();
+    let mut site = two_armed(1)?;
+    site.set_mtu(9000)?;
+    balance(&mut site)?;
+    for method in Method::ALL {
+        let server = SocketAddr::new(method.vip().address().into(), ECHO);
+        come_back(&site, server).with_context(|| format!("{method:?}"))?;
+        let packets = counted(&site, method.counter())?;
+        ensure!(packets == 10, "{method:?}: {packets} packets");
+    }
+    let replies = counted(&site, "forwarded_reply")?;
+    ensure!(replies == 10, "{replies} packets of replies");
+    Ok(())
+}

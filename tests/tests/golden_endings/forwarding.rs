@@ -140,3 +140,78 @@ pub(super) fn sizes(rows: &mut Vec<Row>) {
         )],
     );
 }
+
+/// Frames that lie in more than one page of memory, of which programs see the first.
+pub(super) fn jumbo(rows: &mut Vec<Row>) {
+    const MTU: usize = 9000;
+    let towards = |to: &str, len: usize| {
+        let payload: Vec<u8> = (0..len - 40).map(|at| (at * 7) as u8).collect();
+        Build::tcp(CLIENT, to).flags(SYN).payload(&payload)
+    };
+    let of = |len: usize| towards(WEB, len);
+    let over = |method: Method, mtu: u64| {
+        move || {
+            one_real(method, |real| {
+                real.src = mac_word(Host::Real.director()) | mtu << 48
+            })
+        }
+    };
+    let sent = |build: Build, counter: Counter, out: Vec<u8>| {
+        becomes(build.bytes(), counter, Verdict::Redirect, out)
+    };
+    row(
+        rows,
+        "jumbo frames: DR",
+        over(Method::Dr, MTU as u64),
+        vec![
+            sent(of(MTU), Counter::ForwardedDr, onward(of(MTU), 1).bytes()),
+            refused(
+                of(MTU + 1).bytes(),
+                Counter::RejectTooBig,
+                FRAGMENTATION_NEEDED,
+                MTU as u16,
+            ),
+            passes(
+                towards("203.0.113.99:80", MTU).bytes(),
+                Counter::PassNoService,
+            ),
+            passes(cut(&of(MTU), MTU), Counter::PassMalformed),
+        ],
+    );
+    row(
+        rows,
+        "jumbo frames: TUN",
+        over(Method::Tun, MTU as u64),
+        vec![
+            sent(of(MTU - 20), Counter::ForwardedTun, tunnelled(of(MTU - 20))),
+            refused(
+                of(MTU).bytes(),
+                Counter::RejectTooBig,
+                FRAGMENTATION_NEEDED,
+                MTU as u16 - 20,
+            ),
+        ],
+    );
+    let translated = || towards("10.0.0.1:8080", MTU);
+    row(
+        rows,
+        "jumbo frames: NAT",
+        over(Method::Nat, MTU as u64),
+        vec![sent(
+            of(MTU),
+            Counter::ForwardedNat,
+            onward(translated(), 1).bytes(),
+        )],
+    );
+    row(
+        rows,
+        "jumbo frames: too big for the way to the real server",
+        move || plain(Method::Dr),
+        vec![refused(
+            of(MTU).bytes(),
+            Counter::RejectTooBig,
+            FRAGMENTATION_NEEDED,
+            1500,
+        )],
+    );
+}

@@ -22,7 +22,7 @@ use tests::plane::{NETWORK, Program, Room, Run, Twin, Verdict, none_wrong, same,
 use addressees::addressees;
 use clients::clients;
 use connections::{connections, replies};
-use forwarding::{forwarding, sizes};
+use forwarding::{forwarding, jumbo, sizes};
 use fragments::fragments;
 use networks::networks;
 use reals::real_servers;
@@ -37,6 +37,7 @@ fn rows() -> Vec<Row> {
     forwarding(&mut rows);
     refusals(&mut rows);
     sizes(&mut rows);
+    jumbo(&mut rows);
     fragments(&mut rows);
     not_ours(&mut rows);
     addressees(&mut rows);
