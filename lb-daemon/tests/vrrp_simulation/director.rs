@@ -28,6 +28,8 @@ pub(crate) struct Director {
     router: Option<Router>,
     /// Asleep until then.
     pub asleep: Option<Time>,
+    /// Since when, if it is, or was last.
+    pub slept_from: Time,
     pub fault: bool,
     epoch: Instant,
 }
@@ -47,6 +49,7 @@ impl Director {
             number,
             router: None,
             asleep: None,
+            slept_from: 0,
             fault: false,
             epoch: Instant::now(),
         }

@@ -7,7 +7,7 @@ use crate::director::{Director, Time};
 /// Watches one run.
 #[derive(Default)]
 pub(crate) struct Judge {
-    /// When anything last happened that may change who is master.
+    /// When anything last happened that may change who is master, or will at the latest.
     pub disturbed: Time,
     /// A master went while all was settled: by when there must be another, and the earliest that could be asked.
     awaited: Option<Awaited>,
@@ -29,7 +29,7 @@ struct Awaited {
 impl Judge {
     /// Something happens.
     pub(crate) fn disturb(&mut self, now: Time) {
-        self.disturbed = now;
+        self.disturbed = self.disturbed.max(now);
         self.awaited = None;
     }
 

@@ -178,10 +178,17 @@ impl World {
         let sleeps_until = self.directors[n].asleep;
         if sleeps_until.is_some_and(|until| until <= self.now) {
             self.say(format_args!("{n} wakes"));
-            self.judge.disturb(self.now);
             // What arrived meanwhile was put after this moment, and is heard before its own timers.
-            self.directors[n].asleep = None;
+            self.rouse(n);
         }
+    }
+
+    /// It goes on, and for as long as it has slept it leaves its place to those of lower priority.
+    fn rouse(&mut self, n: usize) {
+        let director = &mut self.directors[n];
+        director.asleep = None;
+        let slept = self.now.saturating_sub(director.slept_from);
+        self.judge.disturb(self.now + slept);
     }
 
     fn act(&mut self, act: Act) {
@@ -215,7 +222,9 @@ impl World {
             }
             Act::Sleep(n, long) => {
                 if self.directors[n].runs() {
-                    self.directors[n].asleep = Some(now + long);
+                    if self.directors[n].asleep.replace(now + long).is_none() {
+                        self.directors[n].slept_from = now;
+                    }
                     self.put(now + long, Due::Wake(n));
                 }
                 return;
@@ -266,7 +275,7 @@ impl World {
     fn awake(&mut self, n: usize, event: Event) -> Vec<(usize, Effect)> {
         if self.directors[n].asleep.is_some() {
             // It is simply woken.
-            self.directors[n].asleep = None;
+            self.rouse(n);
         }
         self.directors[n].tell_all(self.now, event)
     }

@@ -30,6 +30,9 @@ use super::{Interval, Priority, Settings};
 use turn::Turn;
 pub use words::{Cause, Effect, Event, Heard, State};
 
+/// Nobody is tired for longer, however long he has slept.
+const MOST_TIRED: Duration = Duration::from_secs(60);
+
 /// One virtual router.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -50,6 +53,8 @@ pub struct Machine {
     preempt_from: Option<Instant>,
     /// Whom an operator made give way does not come back by priority alone.
     yielded: bool,
+    /// Until then it is tired: it has slept, may fall asleep again, and makes nobody give way.
+    tired_until: Option<Instant>,
     /// Master still, until somebody else is, or until it is clear that nobody will be.
     leaving: bool,
     resigned: bool,
@@ -72,6 +77,7 @@ impl Machine {
             master: None,
             preempt_from: None,
             yielded: false,
+            tired_until: None,
             leaving: false,
             resigned: false,
             wants_master: false,
@@ -157,17 +163,22 @@ impl Machine {
     /// Does what follows from an event.
     ///
     /// A master that was asleep for so long that others have given it up is a backup before it looks at anything
-    /// else: what it then hears was said by somebody who may have taken its place.
+    /// else: what it then hears was said by somebody who may have taken its place. For as long as it has slept it does not
+    /// take that place back, so that a director that gets no processor does not take it again and again.
     pub fn handle(&mut self, now: Instant, event: Event, out: &mut Vec<Effect>) {
         let late = self.due.and_then(|due| now.checked_duration_since(due));
-        let overslept = self.state == State::Master && late.is_some_and(|l| self.overslept(l));
+        let late = late.filter(|late| self.overslept(*late));
+        if let Some(late) = late {
+            self.tired_until = Some(now + late.min(MOST_TIRED));
+        }
+        let overslept = late.filter(|_| self.state == State::Master);
         let mut turn = Turn {
             machine: self,
             now,
             out,
         };
-        if overslept {
-            turn.step(Event::AdvertDue(late.unwrap_or_default()));
+        if let Some(late) = overslept {
+            turn.step(Event::AdvertDue(late));
         }
         turn.step(event);
     }

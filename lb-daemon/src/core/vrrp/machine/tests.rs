@@ -661,7 +661,47 @@ fn a_master_that_overslept_hears_its_successor_as_a_backup() {
             entered(State::Master, State::Backup, Cause::Overslept),
         ]
     );
-    assert_eq!(story.machine.due.map(|due| due - story.now), Some(SOON));
+    assert_eq!(story.machine.due.map(|due| due - story.now), Some(DOWN));
+}
+
+#[test]
+fn who_overslept_takes_the_part_back_when_it_has_been_awake_for_as_long() {
+    let mut story = Story::new(settings());
+    story.run_to(3610);
+    story.now += Duration::from_secs(11);
+    story.tell(advert(20, 50));
+    let woke = story.now;
+    // Ten seconds late, it hears one of lower priority every second.
+    let hear = |story: &mut Story, times| {
+        for _ in 0..times {
+            story.now += INTERVAL;
+            story.tell(advert(20, 50));
+        }
+    };
+    hear(&mut story, 10);
+    let heeded = Some(story.now + DOWN);
+    assert_eq!(
+        (story.now - woke, story.machine.due),
+        (10 * INTERVAL, heeded)
+    );
+    hear(&mut story, 3);
+    assert_eq!(
+        story.machine.due, heeded,
+        "from now on the priority decides"
+    );
+    story.now += INTERVAL;
+    story.machine.tick(story.now, &mut Vec::new());
+    assert_eq!(story.machine.state(), State::Master);
+
+    // Who sleeps as a backup is tired, too; but not for ever.
+    let mut story = Story::new(settings());
+    story.now += Duration::from_secs(3_600);
+    story.tell(advert(20, 50));
+    hear(&mut story, 59);
+    let heeded = Some(story.now + DOWN);
+    assert_eq!(story.machine.due, heeded);
+    hear(&mut story, 1);
+    assert_eq!(story.machine.due, heeded);
 }
 
 #[test]

@@ -118,6 +118,7 @@ impl Turn<'_> {
         machine.master = None;
         machine.preempt_from = None;
         machine.yielded = false;
+        machine.tired_until = None;
         if machine.own_fault || machine.group_fault {
             self.enter_fault(Cause::Started);
             return;
@@ -146,6 +147,7 @@ impl Turn<'_> {
             Rank::Lower => {
                 let discard = match machine.settings.preempt {
                     _ if machine.yielded => false,
+                    _ if machine.tired_until.is_some_and(|until| self.now < until) => false,
                     Preempt::AtOnce => true,
                     Preempt::Never => false,
                     Preempt::After(delay) => {
