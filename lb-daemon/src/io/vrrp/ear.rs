@@ -22,6 +22,8 @@ pub(super) struct Ear {
     queues: [Waiting; 3],
     v6: bool,
     expected: Expected,
+    /// Packets that came while the queues changed may wait in two of them, or in the wrong order.
+    changed: bool,
 }
 
 /// A queue of packets.
@@ -56,6 +58,7 @@ impl Ear {
             queues,
             v6,
             expected,
+            changed: false,
         })
     }
 
@@ -70,7 +73,18 @@ impl Ear {
         self.set(Queue::Stray, &expected)?;
         self.set(Queue::Master, &expected)?;
         self.expected = expected;
+        self.changed = true;
         Ok(())
+    }
+
+    /// Whether what is read may have been read before, or is older than what was.
+    pub(super) const fn may_repeat(&self) -> bool {
+        self.changed
+    }
+
+    /// All that came while the queues changed was read.
+    pub(super) const fn settle(&mut self) {
+        self.changed = false;
     }
 
     fn set(&self, queue: Queue, expected: &Expected) -> io::Result<()> {

@@ -31,20 +31,23 @@ impl Thread {
     /// Reads packets of a queue.
     fn listen(&mut self, id: EarId, queue: Queue) {
         let mut batch = std::mem::take(&mut self.batch);
-        let (mut heeded, mut read) = (false, 0);
+        let (mut heeded, mut read, mut all) = (false, 0, false);
         while read < queue.turn() {
             let Some(ear) = self.ears.get(&id) else {
                 break;
             };
             let v6 = ear.v6();
             // An error is that nothing waits, or that the interface has gone, of which the kernel tells too.
-            let Ok(all) = ear.fill(queue, &mut batch) else {
+            let may_repeat = ear.may_repeat();
+            let Ok(no_more) = ear.fill(queue, &mut batch) else {
+                all = true;
                 break;
             };
             for n in 0..batch.len() {
-                heeded |= self.hear(id, batch.packet(n, v6));
+                heeded |= self.hear(id, batch.packet(n, v6), may_repeat);
             }
             read += batch.len();
+            all = no_more;
             if all {
                 break;
             }
@@ -52,11 +55,20 @@ impl Thread {
         self.batch = batch;
         if let Some(ear) = self.ears.get_mut(&id) {
             ear.looked(queue, clock::now(), heeded || read == 0);
+            // Masters' packets are read before, so these are the last of them.
+            if all && queue == Queue::Plausible {
+                ear.settle();
+            }
         }
     }
 
-    /// Tells the virtual router that a packet is of; whether it is heeded.
-    fn hear(&mut self, (ifindex, v6): EarId, datagram: Result<Datagram<'_>, Reject>) -> bool {
+    /// Tells the virtual router that a packet is of; whether it is heeded. `may_repeat`: that it was heard before is our own doing.
+    fn hear(
+        &mut self,
+        (ifindex, v6): EarId,
+        datagram: Result<Datagram<'_>, Reject>,
+        may_repeat: bool,
+    ) -> bool {
         let vrid = datagram
             .as_ref()
             .ok()
@@ -88,6 +100,7 @@ impl Thread {
                 self.tell(slot, vrrp::Event::Advert(heard));
                 true
             }
+            Err(Reject::AuthReplay) if may_repeat => false,
             Err(reject) => {
                 instance.counters.reject(reject);
                 false
