@@ -1,7 +1,7 @@
 //! Being the director's daemon, from the first look at the machine to the last word to systemd.
 
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::End;
@@ -38,6 +38,9 @@ pub(super) fn serve(options: &Options) -> Result<End, Problem> {
 }
 
 async fn director(options: &Options) -> Result<End, Problem> {
+    // From the beginning: who has the file read anew while we start does not end us, and is heard later.
+    let hangup = signal(SignalKind::hangup())
+        .map_err(|err| Problem::failed("cannot follow signals").why(err.to_string()))?;
     preflight::capabilities().map_err(|err| problem("cannot be a director", &err))?;
     let (network, events) = Net::start(Settings::default())
         .await
@@ -89,7 +92,7 @@ async fn director(options: &Options) -> Result<End, Problem> {
         Limits::default(),
         stop.clone(),
     ));
-    let signals = tokio::spawn(follow_signals(handle, stopper));
+    let signals = tokio::spawn(follow_signals(hangup, handle, stopper));
     info!(
         "lbd {} forwards; control socket {}",
         env!("CARGO_PKG_VERSION"),
@@ -120,13 +123,11 @@ async fn director(options: &Options) -> Result<End, Problem> {
 }
 
 /// Hangup applies the file; the others end the daemon.
-async fn follow_signals(handle: Handle, stopper: Stopper) {
+async fn follow_signals(mut hangup: Signal, handle: Handle, stopper: Stopper) {
     let on = |kind| signal(kind).inspect_err(|err| error!("cannot follow signals: {err}"));
-    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = (
-        on(SignalKind::hangup()),
-        on(SignalKind::terminate()),
-        on(SignalKind::interrupt()),
-    ) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (on(SignalKind::terminate()), on(SignalKind::interrupt()))
+    else {
         return;
     };
     loop {

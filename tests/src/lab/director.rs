@@ -113,6 +113,17 @@ impl Director {
     /// It ended, or does not answer in time; the error has what it printed.
     pub fn start(&mut self) -> Result<Duration> {
         let began = Instant::now();
+        self.launch()?;
+        self.wait()?;
+        Ok(began.elapsed())
+    }
+
+    /// Start lbd, and do not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn launch(&mut self) -> Result<()> {
         let line = self.command_line()?;
         // As lbd.service has it.
         let nice = ["nice", "-n", "-10"];
@@ -120,7 +131,17 @@ impl Director {
             .into_iter()
             .chain(line.iter().map(String::as_str))
             .collect();
-        let mut lbd = self.host.start("lbd", &words)?;
+        self.lbd = Some(self.host.start("lbd", &words)?);
+        Ok(())
+    }
+
+    /// Wait until lbd answers.
+    ///
+    /// # Errors
+    ///
+    /// It ended, or does not answer in time; the error has what it printed, and it runs no more.
+    pub fn wait(&mut self) -> Result<()> {
+        let mut lbd = self.lbd.take().context("lbd does not run")?;
         poll("lbd to answer", Duration::from_secs(15), || {
             match lbd.still_runs() {
                 Ok(()) => self.answers().map(Ok),
@@ -128,7 +149,7 @@ impl Director {
             }
         })??;
         self.lbd = Some(lbd);
-        Ok(began.elapsed())
+        Ok(())
     }
 
     /// An error unless lbd answers.

@@ -1,11 +1,13 @@
 //! Who is master, and do clients get answers while one director takes over from another?
 
 mod belongings;
+mod boots;
 mod connections;
 mod figures;
 mod keepalived;
 mod partition;
 mod roles;
+mod starved;
 mod tracking;
 mod virtual_mac;
 
