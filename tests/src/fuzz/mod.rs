@@ -13,6 +13,7 @@ mod api;
 mod config;
 mod frames;
 mod neighbour;
+mod netlink;
 mod state;
 mod vrrp;
 
@@ -26,12 +27,13 @@ pub struct Target {
 }
 
 /// Every one.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     target("answers", answers::take),
     target("api", api::take),
     target("config", config::take),
     target("frames", frames::take),
     target("neighbour", neighbour::take),
+    target("netlink", netlink::take),
     target("state", state::take),
     target("vrrp", vrrp::take),
 ];

@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
 use super::arp_socket;
-use super::netlink::{self, Change, NetError, NoRoute, Route, Routes};
+use super::decode::{Change, Route};
+use super::netlink::{self, NetError, NoRoute, Routes};
 use super::{Command, NetEvent, Settings, Shared};
 use crate::core::hop::{Link, Mac, NextHop, Reach};
 use crate::core::neighbour::{Effect, KernelEntry, Key, Neighbours, arp};

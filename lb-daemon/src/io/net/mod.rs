@@ -6,7 +6,8 @@
 
 mod actor;
 mod arp_socket;
-pub(in crate::io) mod netlink;
+pub(in crate::io) mod decode;
+mod netlink;
 mod offload;
 mod sysctl;
 mod view;
@@ -22,6 +23,7 @@ use crate::core::hop::{Link, Mac, NextHop};
 use crate::core::neighbour::Polling;
 
 pub(in crate::io) use arp_socket::open as arp_socket;
+pub use decode::{Change, changes};
 pub use netlink::{NetError, NoRoute};
 pub use offload::{Offloads, offloads};
 use view::View;

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::netlink::{NoRoute, Route};
+use super::decode::Route;
+use super::netlink::NoRoute;
 use crate::core::hop::{Link, Mac, NextHop, Reach, Via};
 
 /// Interfaces and addresses of the director, and the next hops of the watched real servers.

@@ -28,7 +28,7 @@ use rtnetlink::packet_core::{
 
 use crate::config::model::{Scope, VirtualRoute};
 use crate::core::hop::Mac;
-use crate::io::net::netlink::{Change, change};
+use crate::io::net::decode::{Change, change, changes, messages};
 
 /// Room for what the kernel says at once.
 const ROOM: usize = 1 << 16;
@@ -160,7 +160,7 @@ impl Requests {
     fn ask(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.send(message, NLM_F_REQUEST | NLM_F_ACK | flags)?;
         loop {
-            for answer in messages(&self.read()?)? {
+            for answer in messages(&self.read()?) {
                 if answer.header.sequence_number != self.sequence {
                     continue;
                 }
@@ -178,7 +178,7 @@ impl Requests {
         self.send(message, NLM_F_REQUEST | NLM_F_DUMP)?;
         let mut all = Vec::new();
         loop {
-            for answer in messages(&self.read()?)? {
+            for answer in messages(&self.read()?) {
                 if answer.header.sequence_number != self.sequence {
                     continue;
                 }
@@ -226,8 +226,7 @@ impl Events {
         loop {
             match recv(self.socket.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
                 Ok(length) => {
-                    let said = messages(bytes.get(..length).unwrap_or_default())?;
-                    all.extend(said.iter().filter_map(|m| change(&m.payload)));
+                    all.extend(changes(bytes.get(..length).unwrap_or_default()));
                 }
                 Err(nix::Error::EAGAIN) => return Ok(all),
                 Err(nix::Error::ENOBUFS) => all.push(Change::Lost),
@@ -252,20 +251,6 @@ fn open(flags: SockFlag) -> io::Result<OwnedFd> {
         SockProtocol::NetlinkRoute,
     )?;
     Ok(socket)
-}
-
-/// The messages in what the kernel has said at once.
-fn messages(mut bytes: &[u8]) -> io::Result<Vec<NetlinkMessage<RouteNetlinkMessage>>> {
-    let mut all = Vec::new();
-    while !bytes.is_empty() {
-        let message = NetlinkMessage::deserialize(bytes)
-            .map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err.to_string()))?;
-        // Each begins at a multiple of four bytes.
-        let length = (message.header.length as usize).next_multiple_of(4);
-        bytes = bytes.get(length.max(16)..).unwrap_or_default();
-        all.push(message);
-    }
-    Ok(all)
 }
 
 fn forgive(err: io::Error, codes: &[i32]) -> io::Result<()> {

@@ -24,7 +24,7 @@ use super::view::View;
 use super::virtual_mac::Changed;
 use crate::core::vrrp::{self, Effect, Router, State};
 use crate::io::bpf::Gate;
-use crate::io::net::netlink::Change;
+use crate::io::net::decode::Change;
 use crate::io::{clock, realtime};
 
 /// Above everything that runs by default, below the kernel's own threads.

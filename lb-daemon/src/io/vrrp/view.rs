@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::core::hop::{Link, Mac};
-use crate::io::net::netlink::Change;
+use crate::io::net::decode::Change;
 
 /// Interfaces and addresses.
 #[derive(Debug, Default)]
