@@ -39,8 +39,8 @@ impl Keepalived {
             .then_some("keepalived is not installed; `cargo xtask setup` does")
     }
 
-    /// Whether it knows keys that sign, as from 2.4 on.
-    pub(crate) fn signs() -> bool {
+    /// Whether it knows keys that sign, as from 2.4 on; if not, that is said.
+    pub(crate) fn can_sign() -> bool {
         let said = Command::new(program()).arg("--version").output().unwrap();
         let text = String::from_utf8_lossy(&said.stderr) + String::from_utf8_lossy(&said.stdout);
         let version = text.split_once("Keepalived v").map(|(_, rest)| rest);
@@ -49,7 +49,13 @@ impl Keepalived {
             .split('.')
             .map(str::parse::<u32>);
         let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
-        (next(), next()) >= (2, 4)
+        let can = (next(), next()) >= (2, 4);
+        if !can {
+            println!(
+                "SKIP: this keepalived is older than 2.4 and signs nothing; `LB_KEEPALIVED` names another"
+            );
+        }
+        can
     }
 
     /// Starts it on a host.

@@ -10,6 +10,7 @@
 )]
 
 mod dissector;
+mod flaps;
 mod flood;
 mod forgery;
 mod frr;
@@ -19,7 +20,9 @@ mod keepalived;
 mod netns;
 mod ours;
 mod rank;
+mod rollout;
 mod site;
+mod sources;
 mod strangers;
 mod takeover;
 mod virtual_mac;

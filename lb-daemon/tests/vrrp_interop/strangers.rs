@@ -5,7 +5,7 @@ use lb_daemon::core::vrrp::State;
 use super::flood::Flood;
 use super::ours::Ours;
 use super::site::*;
-use super::{flood, forgery, garbage, ours};
+use super::{flood, garbage};
 
 /// Every sort of garbage is counted by its reason, and changes nothing: neither a backup nor a master.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,77 +42,6 @@ async fn garbage_is_counted_by_reason_and_changes_no_state() {
     let report = ours.report().await;
     assert_eq!((report.state, report.masterships), (State::Master, 1));
     println!("{:?}", counted().await);
-}
-
-/// Signing is introduced, and the key changed, one director after the other, while nobody takes over; then neither forged nor
-/// repeated advertisements are heeded.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn signing_is_introduced_without_a_takeover_and_then_keeps_strangers_out() {
-    if skipped() {
-        return;
-    }
-    let site = Site::new(V3);
-    let first = Ours::start(&site.theirs, site.plan_of_a_second(150)).await;
-    site.addresses_with(false, 10 * SECOND).await;
-    let second = site.start_ours(100, "").await;
-    let (old, new) = (
-        "hex:".to_owned() + &"01".repeat(32),
-        "hex:".to_owned() + &"02".repeat(32),
-    );
-    let keys = |active: u8, mode: &str| {
-        format!(
-            "auth: {{hmac: {{keys: [{{id: 1, key: \"{old}\"}}, {{id: 2, key: \"{new}\"}}], active: {active}, \
-             mode: {mode}}}}}, "
-        )
-    };
-    let steps = [
-        String::new(),
-        keys(1, "receive-only"),
-        keys(1, "permissive"),
-        keys(1, "enforce"),
-        keys(2, "enforce"),
-    ];
-    for step in steps {
-        for of_first in [true, false] {
-            if of_first {
-                let plan = site.plan_of_a_second(150);
-                first
-                    .configure(ours::Plan {
-                        extra: &step,
-                        ..plan
-                    })
-                    .await;
-            } else {
-                second.configure(site.plan_of_ours(100, &step)).await;
-            }
-            let heard = second.report().await.heard;
-            until("the second hears the first", 2 * SECOND, async || {
-                second.report().await.heard >= heard + 5
-            })
-            .await;
-            let report = second.report().await;
-            let seen = (report.state, report.masterships, report.rejects);
-            assert_eq!(seen, (State::Backup, 0, vec![]), "{step}");
-        }
-    }
-
-    forgery::try_all(&site.client, THEIRS.parse().unwrap());
-    for director in [&second, &first] {
-        until("each reason is counted", 2 * SECOND, async || {
-            let report = director.report().await;
-            let mut seen: Vec<_> = report.rejects.iter().map(|(r, n)| (r.name(), *n)).collect();
-            seen.sort_unstable();
-            let mut expected = vec![("auth_hmac", 1), ("auth_missing", 1)];
-            // The kernel keeps from a director what comes from its own address.
-            if director.is(State::Backup).await {
-                expected.push(("auth_replay", 1_000));
-            }
-            seen == expected
-        })
-        .await;
-    }
-    assert_eq!(second.report().await.masterships, 0);
-    assert_eq!(first.report().await.masterships, 1);
 }
 
 /// Somebody who says that he has a virtual address does not get it for longer than a second.
