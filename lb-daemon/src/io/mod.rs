@@ -5,6 +5,7 @@ pub mod bpf;
 pub mod clock;
 pub mod doctor;
 pub mod health;
+mod hold;
 pub mod lock;
 pub mod net;
 pub(crate) mod packet_socket;

@@ -63,14 +63,17 @@ impl Director {
         &self.paths
     }
 
-    /// Write the configuration file.
+    /// Write the configuration file. Whoever reads it finds the former one or all of this one.
     ///
     /// # Errors
     ///
     /// It cannot be written.
     pub fn configure(&self, yaml: &str) -> Result<()> {
         let path = &self.paths.configuration;
-        fs::write(path, yaml).with_context(|| format!("cannot write {}", path.display()))
+        let new = path.with_extension("new");
+        fs::write(&new, yaml)
+            .and_then(|()| fs::rename(&new, path))
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Has lbd start with these options from now on, besides those for its paths.

@@ -34,6 +34,7 @@ use super::sweep::Sweeper;
 use super::tables::KernelTables;
 use crate::core::desired::{Desired, ServiceId, XdpMode};
 use crate::core::outlook::{Kept, Outlook};
+use crate::io::hold::Hold;
 use crate::io::lock::InstanceLock;
 
 /// The director's programs in the object: the one that takes packets, and those that it hands some over to, in the order of
@@ -70,6 +71,7 @@ impl Dataplane {
             pins.check_abi()?;
             pins.check(&layouts)
         };
+        let _undisturbed = Hold::new();
         let ground = Ground::look(&options.pin_dir, &options.interfaces, options.replace, fits)?;
         ground.build(|ground| Self::bring_up(options, layouts, ground))
     }

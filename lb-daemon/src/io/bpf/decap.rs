@@ -22,6 +22,7 @@ use super::pins::Pins;
 use super::report::{Detached, InterfaceStatus};
 use super::tables::failed;
 use crate::core::desired::XdpMode;
+use crate::io::hold::Hold;
 use crate::io::lock::InstanceLock;
 
 /// The program in the object.
@@ -69,6 +70,7 @@ impl Decapsulator {
     /// Everything that can be refused is looked at before anything is changed.
     pub fn start(options: &DecapOptions) -> Result<Self, StartError> {
         let fits = |pins: &Pins| pins.check(&layouts());
+        let _undisturbed = Hold::new();
         let ground = Ground::look(&options.pin_dir, &options.interfaces, options.replace, fits)?;
         ground.build(|ground| Self::bring_up(options, ground))
     }
