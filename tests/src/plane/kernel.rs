@@ -1,8 +1,10 @@
 //! The programs in the kernel, with maps made from a model's memory.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
@@ -74,6 +76,10 @@ pub struct Program<A: Family = Be32> {
     name: &'static str,
     conns: Shared<Bucket<Host, A>>,
     loads: Shared<AtomicU64>,
+    /// What stands in arrays that nobody else writes, to leave as it is what has not changed.
+    written: HashMap<(&'static str, u32), Vec<u8>>,
+    /// The counters after the last packet.
+    counted: Option<Vec<u64>>,
 }
 
 /// Where the loader's build puts the object.
@@ -111,11 +117,13 @@ impl<A: Family> Program<A> {
         let buckets = A::bucket_mask(&world.settings) as usize + 1;
         let conns = Shared::of(map(A::MAPS.conns)?, buckets).context("share the connections")?;
         let loads = Shared::of(map(map::LOADS)?, LOADS_LEN as usize).context("share `LOADS`")?;
-        let program = Self {
+        let mut program = Self {
             ebpf,
             name,
             conns,
             loads,
+            written: HashMap::new(),
+            counted: None,
         };
         program.install(world)?;
         Ok(program)
@@ -181,21 +189,31 @@ impl<A: Family> Program<A> {
             .with_context(|| format!("write `{name}`"))
     }
 
+    /// Writes an element of an array that nobody else writes.
+    fn keep<V: Plain>(&mut self, name: &'static str, index: u32, value: &V) -> Result<()> {
+        let place = (name, index);
+        if self.written.get(&place).map(Vec::as_slice) != Some(value.bytes()) {
+            self.put(name, index, value)?;
+            self.written.insert(place, value.bytes().to_vec());
+        }
+        Ok(())
+    }
+
     /// Writes the model's memory into the maps; connections stay as they are.
     ///
     /// # Errors
     ///
     /// A map does not take a value.
-    pub fn install(&self, world: &World<A>) -> Result<()> {
+    pub fn install(&mut self, world: &World<A>) -> Result<()> {
         self.put(map::SETTINGS, 0u32, &world.settings)?;
         for (word, bits) in (0u32..).zip(&world.filter) {
-            self.put(map::FILTER, word, bits)?;
+            self.keep(map::FILTER, word, bits)?;
         }
         for (slot, real) in (0u32..).zip(&world.reals) {
-            self.put(map::REALS, slot, real)?;
+            self.keep(map::REALS, slot, real)?;
         }
         for (profile, timeouts) in (0u32..).zip(&world.timeouts) {
-            self.put(map::TIMEOUTS, profile, timeouts)?;
+            self.keep(map::TIMEOUTS, profile, timeouts)?;
         }
         for (index, (plan, turn)) in (0u32..).zip(world.plans.iter().zip(&world.turns)) {
             let generation = Generation {
@@ -206,17 +224,17 @@ impl<A: Family> Program<A> {
             self.put(map::GENERATIONS, index, &generation)?;
         }
         for (service, generation) in (0u32..).zip(&world.current) {
-            self.put(map::CURRENT, service, &u64::from(*generation))?;
+            self.keep(map::CURRENT, service, &u64::from(*generation))?;
         }
         for router in 1..MAX_ROUTERS {
             let is_standby = world.standby.contains(&router);
-            self.put(map::STANDBY, router, &u64::from(is_standby))?;
+            self.keep(map::STANDBY, router, &u64::from(is_standby))?;
         }
         for (place, macs) in (0u32..).zip(&world.own_macs) {
-            self.put(map::OWNMACS, place, macs)?;
+            self.keep(map::OWNMACS, place, macs)?;
         }
         for (index, word) in (0u32..).zip(&world.slots) {
-            self.put(map::SLOTS, index, word)?;
+            self.keep(map::SLOTS, index, word)?;
         }
         for (key, service) in &world.services {
             self.put(A::MAPS.services, *key, service)?;
@@ -224,7 +242,7 @@ impl<A: Family> Program<A> {
         for (key, service) in &world.nat_reals {
             self.put(A::MAPS.nat_reals, *key, service)?;
         }
-        self.put(map::MEMBERS, 0u32, &*world.members)?;
+        self.keep(map::MEMBERS, 0u32, &*world.members)?;
         Ok(())
     }
 
@@ -274,8 +292,8 @@ impl<A: Family> Program<A> {
     /// # Errors
     ///
     /// The map does not take it.
-    pub fn set_real(&self, slot: u32, real: &Real) -> Result<()> {
-        self.put(map::REALS, slot, real)
+    pub fn set_real(&mut self, slot: u32, real: &Real) -> Result<()> {
+        self.keep(map::REALS, slot, real)
     }
 
     /// Where rr and wrr of a generation are.
@@ -353,7 +371,10 @@ impl<A: Family> Program<A> {
     ///
     /// The kernel does not run it, or it aborts. Linux before 6.8 knows no more than 32 bytes.
     pub fn run_behind(&mut self, metadata: &[u8], frame: &[u8]) -> Result<Run> {
-        let before = self.counters()?;
+        let before = match self.counted.take() {
+            Some(before) => before,
+            None => self.counters_now()?,
+        };
         let input = [metadata, frame].concat();
         // `struct xdp_md`: data, data_end, data_meta; the interface is the loopback.
         let mut context = Vec::new();
@@ -376,14 +397,13 @@ impl<A: Family> Program<A> {
             4 => Verdict::Redirect,
             other => bail!("verdict {other}"),
         };
-        let counted = self
-            .counters()?
-            .into_iter()
-            .zip(before)
-            .filter_map(|((counter, now), (_, before))| {
-                (now > before).then_some((counter, now - before))
-            })
+        let now = self.counters_now()?;
+        let counted = Counter::ALL.iter().zip(now.iter().zip(before));
+        let counted = counted
+            .filter(|(_, (now, before))| *now > before)
+            .map(|(counter, (now, before))| (*counter, now - before))
             .collect();
+        self.counted = Some(now);
         Ok(Run {
             verdict,
             frame: out,
@@ -391,19 +411,13 @@ impl<A: Family> Program<A> {
         })
     }
 
-    /// Every counter, over all CPUs.
-    ///
-    /// # Errors
-    ///
-    /// The map cannot be read.
-    pub fn counters(&self) -> Result<Vec<(Counter, u64)>> {
-        Counter::ALL
-            .iter()
-            .map(|counter| {
-                let each: Vec<u64> = self.per_cpu(map::COUNTERS, *counter as u32)?;
-                Ok((*counter, each.iter().sum()))
-            })
-            .collect()
+    /// Every counter, over all CPUs, in the order of [`Counter::ALL`].
+    fn counters_now(&self) -> Result<Vec<u64>> {
+        let size = size_of::<u64>() * cpus()?;
+        let all = raw::lookup_first(self.map(map::COUNTERS)?, Counter::ALL.len(), size)
+            .context("read `COUNTERS`")?;
+        let sum = |each: &[u8]| each.chunks(8).filter_map(u64::from_bytes).sum();
+        Ok(all.chunks(size).map(sum).collect())
     }
 
     /// What a real server was sent and sent back, over all CPUs.
@@ -454,5 +468,10 @@ const fn padding<V>() -> usize {
 }
 
 fn cpus() -> Result<usize> {
-    aya::util::nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    if let Some(count) = COUNT.get() {
+        return Ok(*count);
+    }
+    let count = aya::util::nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
+    Ok(*COUNT.get_or_init(|| count))
 }

@@ -83,6 +83,19 @@ const LOOKUP: libc::c_long = 1;
 const UPDATE: libc::c_long = 2;
 const DELETE: libc::c_long = 3;
 const NEXT_KEY: libc::c_long = 4;
+const LOOKUP_BATCH: libc::c_long = 24;
+
+#[repr(C)]
+struct Batch {
+    from: u64,
+    to: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
 
 /// Writes an element.
 pub(super) fn update(map: &Map, key: &[u8], value: &[u8]) -> io::Result<()> {
@@ -94,6 +107,39 @@ pub(super) fn update(map: &Map, key: &[u8], value: &[u8]) -> io::Result<()> {
 pub(super) fn lookup(map: &Map, key: &[u8], value: &mut [u8]) -> io::Result<()> {
     // SAFETY: as above; the kernel writes `value_size` bytes (of a per-CPU map: for each CPU).
     unsafe { element(LOOKUP, map, key.as_ptr(), value.as_mut_ptr()) }
+}
+
+/// Reads the first `count` elements of an array at once, each of `size` bytes (of a per-CPU map: for each CPU).
+pub(super) fn lookup_first(map: &Map, count: usize, size: usize) -> io::Result<Vec<u8>> {
+    let mut position = 0u32;
+    let mut keys = vec![0u32; count];
+    let mut values = vec![0u8; count * size];
+    let batch = Batch {
+        from: 0,
+        to: (&raw mut position) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: count as u32,
+        map: fd(map)?.as_raw_fd() as u32,
+        element_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: the kernel writes a position of four bytes, and `count` keys and values, for which there is room: an array's keys are
+    // of four bytes, and the caller gives the size of its values.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            LOOKUP_BATCH,
+            &raw const batch,
+            size_of::<Batch>(),
+        )
+    };
+    let error = io::Error::last_os_error();
+    // That there are no more is said after all were read.
+    if result < 0 && error.raw_os_error() != Some(libc::ENOENT) {
+        return Err(error);
+    }
+    Ok(values)
 }
 
 /// Takes every element out of a hash map.

@@ -27,6 +27,10 @@ const SECOND: u64 = 1_000_000_000;
 pub struct Twin<A: Family = Be32> {
     world: World<A>,
     program: Program<A>,
+    /// What both remember is compared after so many packets.
+    every: u32,
+    /// Packets since it was.
+    since: u32,
 }
 
 /// This thread was kept waiting while the program ran, so that the program's clock was another than the model's.
@@ -70,7 +74,12 @@ impl<A: Family> Twin<A> {
         let mut here = CpuSet::new();
         here.set(sched_getcpu()?)?;
         sched_setaffinity(Pid::from_raw(0), &here).context("stay on this CPU")?;
-        Ok(Self { world, program })
+        Ok(Self {
+            world,
+            program,
+            every: 1,
+            since: 0,
+        })
     }
 
     /// Names the interface of an egress slot.
@@ -90,6 +99,12 @@ impl<A: Family> Twin<A> {
     pub fn become_director(&mut self, world: World<A>) -> Result<()> {
         self.world = world;
         self.program.reset(&self.world)
+    }
+
+    /// Has what both remember compared only after every so many packets, and by [`sweep`](Self::sweep): it takes longer than the
+    /// packets themselves.
+    pub const fn compare_every(&mut self, packets: u32) {
+        self.every = packets;
     }
 
     /// The model.
@@ -178,7 +193,11 @@ impl<A: Family> Twin<A> {
         if kernel != model {
             bail!("the program:\n  {kernel}\nthe model:\n  {model}");
         }
-        self.compare_memory()?;
+        self.since += 1;
+        if self.since >= self.every {
+            self.since = 0;
+            self.compare_memory()?;
+        }
         Ok(kernel)
     }
 

@@ -2,6 +2,9 @@
 //!
 //! Frames, verdicts, counters, connections, loads, traffic, turns and templates are compared after each packet. A failure names
 //! its seed; `LB_SEED=seed` plays that one again.
+//!
+//! `LB_FRAMES=5000000 cargo test --release -p tests --test golden_random -- --nocapture` tries so many of each family, and compares
+//! what is remembered after every sixteenth.
 
 mod dice;
 mod family;
@@ -24,6 +27,10 @@ use crate::family::Hosts;
 const BUDGET: Duration = Duration::from_secs(20);
 /// Packets of a seed, and what happens between them.
 const STEPS: u32 = 150;
+/// How often what is remembered is compared where many packets are asked for.
+const SELDOM: u32 = 16;
+/// How often it is said how many there were.
+const REPORT: Duration = Duration::from_secs(30);
 
 /// How often packets ended in each way.
 type Ends = BTreeMap<&'static str, u64>;
@@ -54,17 +61,33 @@ fn agree<A: Hosts>() -> Result<()> {
             }
             Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64,
         };
-        let until = Instant::now() + BUDGET;
-        let (mut directors, mut ends) = (0, Ends::new());
-        while directors == 0 || Instant::now() < until {
+        let wanted = match std::env::var("LB_FRAMES") {
+            Ok(frames) => Some(frames.parse::<u64>().context("LB_FRAMES")?),
+            Err(_) => None,
+        };
+        if wanted.is_some() {
+            twin.compare_every(SELDOM);
+        }
+        let (began, mut said) = (Instant::now(), Instant::now());
+        let (mut directors, mut packets, mut ends) = (0, 0, Ends::new());
+        let goes_on = |packets: u64| match wanted {
+            Some(wanted) => packets < wanted,
+            None => packets == 0 || began.elapsed() < BUDGET,
+        };
+        while goes_on(packets) {
             for (end, times) in play_seed(&mut twin, first + directors, false)? {
                 *ends.entry(end).or_default() += times;
             }
             directors += 1;
+            packets += u64::from(STEPS);
+            if said.elapsed() > REPORT {
+                said = Instant::now();
+                println!("{packets} packets after {:.0?}", began.elapsed());
+            }
         }
         println!(
-            "{directors} directors, {} packets: {ends:?}",
-            ends.values().sum::<u64>()
+            "{packets} packets to {directors} directors in {:.1?}, the first of seed {first}: {ends:?}",
+            began.elapsed()
         );
         Ok(())
     })
@@ -121,6 +144,7 @@ fn play<A: Hosts>(twin: &mut Twin<A>, seed: u64, tell: bool) -> Result<Ends> {
             *ends.entry(counter.label()).or_default() += times;
         }
     }
+    twin.sweep().context("sweep")?;
     Ok(ends)
 }
 
