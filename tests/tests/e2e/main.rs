@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod doctor_ipv6;
 mod drain;
+mod echo;
 mod foresight;
 mod fragments;
 mod health;
