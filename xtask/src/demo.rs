@@ -13,6 +13,9 @@ pub(crate) struct Args {
     /// Leave the lab up, and print how to enter each host and how to take the lab down
     #[arg(long)]
     keep: bool,
+    /// The same over IPv6
+    #[arg(long)]
+    ipv6: bool,
 }
 
 /// `cargo xtask demo`.
@@ -26,11 +29,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     ui::present(&format!("eBPF tool chain: {}", toolchain.describe()));
     setup::lab()?;
     compile::everything(&toolchain, false)?;
-    lab(if args.keep {
-        &["demo", "--keep"]
-    } else {
-        &["demo"]
-    })
+    let options = [(args.ipv6, "--ipv6"), (args.keep, "--keep")];
+    let chosen = options.iter().filter(|(is, _)| *is).map(|(_, word)| *word);
+    let words: Vec<&str> = std::iter::once("demo").chain(chosen).collect();
+    lab(&words)
 }
 
 /// Become the lab's own program: an interrupt then reaches nobody but it, and the shell waits until it has cleaned up.

@@ -1,7 +1,7 @@
 //! What does a client ask, and what does it get?
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -82,7 +82,7 @@ impl Host {
     /// # Errors
     ///
     /// The host cannot be entered. A question without an answer is one of [`Answers::failures`].
-    pub fn dns(&self, server: SocketAddrV4, count: u16) -> Result<Answers> {
+    pub fn dns(&self, server: impl Into<SocketAddr>, count: u16) -> Result<Answers> {
         self.dns_within(server, count, Duration::from_secs(2))
     }
 
@@ -91,7 +91,13 @@ impl Host {
     /// # Errors
     ///
     /// The host cannot be entered.
-    pub fn dns_within(&self, server: SocketAddrV4, count: u16, wait: Duration) -> Result<Answers> {
+    pub fn dns_within(
+        &self,
+        server: impl Into<SocketAddr>,
+        count: u16,
+        wait: Duration,
+    ) -> Result<Answers> {
+        let server = server.into();
         self.inside(|| {
             let mut answers = Answers::default();
             for port in (20_000..).take(usize::from(count)) {
@@ -180,12 +186,15 @@ pub(super) fn sha256(input: Stdio) -> Result<Checksum> {
 
 /// Ask a DNS server for the text of [`NAME`], from the given port or any.
 pub(super) fn dns_question(
-    server: SocketAddrV4,
+    server: SocketAddr,
     port: Option<u16>,
     wait: Duration,
 ) -> Result<String> {
-    let socket =
-        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port.unwrap_or(0))).context("cannot bind")?;
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, port.unwrap_or(0))).context("cannot bind")?;
     socket.connect(server).context("cannot connect")?;
     socket
         .set_read_timeout(Some(wait))

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::Result;
 
+use super::director::program;
 use super::host::Host;
 use super::site::{Real, Site, Vip};
 
@@ -87,6 +88,30 @@ impl Site {
                 let vip = vip.address6().to_string();
                 let rule = ["ip", "-6", "rule", "add", "from", &vip, "lookup", "100"];
                 real.host.run(&rule)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of what takes IPv6 out of tunnels where the kernel has no device for that.
+const TUNNEL_END: &str = "tunnel-end";
+
+impl Site {
+    /// Prepares all real servers for the VIPs of direct routing and of tunnels. Where the kernel has no device for tunnels of IPv6, a
+    /// program of the lab ends them.
+    ///
+    /// # Errors
+    ///
+    /// A step failed.
+    pub fn prepare_ipv6(&mut self) -> Result<()> {
+        let vips = [Vip::Dr, Vip::Tun].map(|vip| vip.address6().into());
+        for real in &mut self.reals {
+            if real.prepare_for(vips, "tun").is_err() {
+                real.prepare_for(vips, "dr")?;
+                let lab = program("lab")?;
+                real.servers
+                    .push(real.host.start(TUNNEL_END, &[&lab, TUNNEL_END])?);
             }
         }
         Ok(())

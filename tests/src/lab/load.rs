@@ -89,7 +89,7 @@ fn worker(host: &Host, work: Work, index: usize, stop: &AtomicBool) -> Outcome {
         let answer = match work {
             Work::Connect(server) => fetch_once(server),
             Work::Stay(server) => fetch_again(&mut connection, server),
-            Work::Ask(server) => dns_question(server, ports.next(), PATIENCE),
+            Work::Ask(server) => dns_question(server.into(), ports.next(), PATIENCE),
         };
         outcome.slowest = outcome.slowest.max(began.elapsed());
         outcome

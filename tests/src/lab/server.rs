@@ -119,7 +119,7 @@ pub(super) fn dns(host: &Host, port: u16) -> Result<Process> {
     poll("the DNS server to answer", Duration::from_secs(10), || {
         dnsmasq.still_runs()?;
         let server = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-        host.inside(|| dns_question(server, None, Duration::from_millis(200)))
+        host.inside(|| dns_question(server.into(), None, Duration::from_millis(200)))
     })?;
     Ok(dnsmasq)
 }

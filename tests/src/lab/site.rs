@@ -119,7 +119,7 @@ pub struct Real {
     pub address: Ipv4Addr,
     /// Where the program for tunnels is pinned, on kernels without a device for them.
     pins: PathBuf,
-    servers: Vec<Process>,
+    pub(super) servers: Vec<Process>,
 }
 
 /// A lab with everything that balanced traffic needs.

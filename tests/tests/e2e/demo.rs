@@ -13,7 +13,17 @@ use tests::needs_lab;
 #[test]
 fn the_demo_shows_three_methods_at_work_and_leaves_nothing() -> Result<()> {
     needs_lab!();
-    let demo = start()?;
+    shows_three_methods(&[])
+}
+
+#[test]
+fn so_does_that_over_ipv6() -> Result<()> {
+    needs_lab!();
+    shows_three_methods(&["--ipv6"])
+}
+
+fn shows_three_methods(options: &[&str]) -> Result<()> {
+    let demo = start(options)?;
     let pid = demo.id();
     let output = demo
         .wait_with_output()
@@ -51,7 +61,7 @@ fn an_interrupted_demo_leaves_nothing() -> Result<()> {
 
 /// Interrupt a demo when it has come so far.
 fn interrupted(what: &str, is_there: impl Fn(u32) -> Result<bool>) -> Result<()> {
-    let demo = start()?;
+    let demo = start(&[])?;
     let pid = demo.id();
     poll(what, Duration::from_secs(60), || {
         ensure!(is_there(pid)?, "not there yet");
@@ -70,9 +80,10 @@ fn interrupted(what: &str, is_there: impl Fn(u32) -> Result<bool>) -> Result<()>
     nothing_is_left(pid).with_context(|| format!("interrupted at: {what}\n{said}"))
 }
 
-fn start() -> Result<Child> {
+fn start(options: &[&str]) -> Result<Child> {
     let mut demo = Command::new(program("lab")?);
     demo.arg("demo")
+        .args(options)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

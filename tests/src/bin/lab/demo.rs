@@ -1,23 +1,57 @@
 //! Does a director balance real traffic over DR, TUN and NAT?
 
 use std::io::IsTerminal;
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use lb_daemon::api::types::{MethodName, Protocol, Service};
-use tests::lab::{Answers, Arms, Layout, Site, Vip, port};
+use tests::lab::{Answers, Arms, Layout, Real, Site, Vip, port};
 
 use crate::shares::{Share, exact, shares};
 
-/// What lbd starts with.
-const CONFIGURATION: &str = include_str!("../../../../configs/demo.yaml");
+/// Which addresses are shown at work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// What lbd starts with: the file, and what is in it.
+    const fn configuration(self) -> (&'static str, &'static str) {
+        match self {
+            Self::V4 => (
+                "configs/demo.yaml",
+                include_str!("../../../../configs/demo.yaml"),
+            ),
+            Self::V6 => (
+                "configs/demo-ipv6.yaml",
+                include_str!("../../../../configs/demo-ipv6.yaml"),
+            ),
+        }
+    }
+
+    fn vip(self, vip: Vip) -> IpAddr {
+        match self {
+            Self::V4 => vip.address().into(),
+            Self::V6 => vip.address6().into(),
+        }
+    }
+
+    fn real(self, real: &Real) -> IpAddr {
+        match self {
+            Self::V4 => real.address.into(),
+            Self::V6 => real.address6().into(),
+        }
+    }
+}
 
 /// How many requests each service gets.
 const REQUESTS: u16 = 300;
 
 /// Run the demonstration; says whether all went as it must.
-pub(crate) fn run(keep: bool) -> Result<bool> {
+pub(crate) fn run(family: Family, keep: bool) -> Result<bool> {
     let mut site = step(
         "lay out client, router, director and three real servers",
         || {
@@ -28,10 +62,19 @@ pub(crate) fn run(keep: bool) -> Result<bool> {
             })
         },
     )?;
-    step("start lbd with configs/demo.yaml", || {
-        site.balance(CONFIGURATION)
+    if family == Family::V6 {
+        step("give all of them IPv6", || {
+            site.add_ipv6()?;
+            site.prepare_ipv6()
+        })?;
+    }
+    let (file, configuration) = family.configuration();
+    step(&format!("start lbd with {file}"), || {
+        site.balance(configuration)
     })?;
-    step("add the service nat-dns with lbctl", || add_service(&site))?;
+    step("add the service nat-dns with lbctl", || {
+        add_service(&site, family)
+    })?;
 
     let services: Vec<Service> = site.director.ask(&["list"])?;
     let mut results = Vec::new();
@@ -43,7 +86,7 @@ pub(crate) fn run(keep: bool) -> Result<bool> {
             service.listener.address
         );
         let answers = step(&what, || send(&site, &service))?;
-        results.push(Measured::new(&site, service, answers));
+        results.push(Measured::new(&site, family, service, answers));
     }
 
     println!("\n{}", table(&results));
@@ -59,7 +102,7 @@ pub(crate) fn run(keep: bool) -> Result<bool> {
     );
     let good = verdict(&results);
     if keep {
-        explain(&site)?;
+        explain(&site, family)?;
         site.keep()?;
     } else {
         step("take the lab down", || {
@@ -71,8 +114,8 @@ pub(crate) fn run(keep: bool) -> Result<bool> {
 }
 
 /// Add one more service and its real servers, as an operator would.
-fn add_service(site: &Site) -> Result<()> {
-    let service = Vip::Nat.dns().to_string();
+fn add_service(site: &Site, family: Family) -> Result<()> {
+    let service = SocketAddr::new(family.vip(Vip::Nat), port::DNS).to_string();
     site.director.lbctl(&[
         "add-service",
         "-u",
@@ -83,7 +126,7 @@ fn add_service(site: &Site) -> Result<()> {
         "nat-dns",
     ])?;
     for real in &site.reals {
-        let address = SocketAddrV4::new(real.address, port::NAT_DNS).to_string();
+        let address = SocketAddr::new(family.real(real), port::NAT_DNS).to_string();
         site.director
             .lbctl(&["add-real", "-u", &service, "-r", &address, "-m", "-w", "1"])?;
     }
@@ -92,11 +135,11 @@ fn add_service(site: &Site) -> Result<()> {
 
 /// Send a service its requests from the client.
 fn send(site: &Site, service: &Service) -> Result<Answers> {
-    let address: SocketAddrV4 = service
+    let address: SocketAddr = service
         .listener
         .address
         .parse()
-        .context("the service has no IPv4 address")?;
+        .context("the service has no address")?;
     match service.listener.protocol {
         Protocol::Tcp => site
             .client
@@ -114,12 +157,11 @@ struct Measured {
 }
 
 impl Measured {
-    fn new(site: &Site, service: Service, answers: Answers) -> Self {
+    fn new(site: &Site, family: Family, service: Service, answers: Answers) -> Self {
         let name = |address: &str| {
-            let real = site
-                .reals
-                .iter()
-                .find(|real| address.split(':').next() == Some(&real.address.to_string()));
+            let ip = address.parse::<SocketAddr>().map(|address| address.ip());
+            let is_it = |real: &&Real| ip == Ok(family.real(real));
+            let real = site.reals.iter().find(is_it);
             real.map_or_else(|| address.to_owned(), |real| real.host.name().to_owned())
         };
         let shares = shares(&service, &answers, REQUESTS.into(), name);
@@ -192,7 +234,7 @@ fn verdict(results: &[Measured]) -> bool {
 }
 
 /// How to go on with a lab that is kept.
-fn explain(site: &Site) -> Result<()> {
+fn explain(site: &Site, family: Family) -> Result<()> {
     println!("\nThe lab stays up.");
     let director = site.director.host().namespace();
     let hosts = [&site.client, &site.router, site.director.host()]
@@ -215,9 +257,9 @@ fn explain(site: &Site) -> Result<()> {
         site.director.host().folder().join("lbd.log").display()
     );
     println!(
-        "  send requests   ip netns exec {} curl {}",
+        "  send requests   ip netns exec {} curl http://{}/",
         site.client.namespace(),
-        Vip::Dr.url("/")
+        SocketAddr::new(family.vip(Vip::Dr), port::WEB)
     );
     println!(
         "  see packets     ip netns exec {director} {lbctl} --socket {} stats --rate",
