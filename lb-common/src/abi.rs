@@ -172,6 +172,30 @@ pub struct ServiceKey<A> {
     pub host_bits: u8,
 }
 
+impl<A> ServiceKey<A> {
+    /// The key of what becomes of packets to all other ports of a virtual address, as [`closed`] has it: no protocol has the number 0.
+    #[inline(always)]
+    pub const fn of_closed(vip: A) -> Self {
+        Self {
+            vip,
+            port: Be16(0),
+            proto: 0,
+            host_bits: 0,
+        }
+    }
+}
+
+/// What becomes of packets to ports of no service on a virtual address: where this is not the stack's affair, the value that the address
+/// has in `SERVICES4` or `SERVICES6`. The low bits are the number of the virtual router that the address is of, or 0.
+pub mod closed {
+    /// They are dropped.
+    pub const DROP: u32 = 1 << 31;
+    /// They are refused.
+    pub const REJECT: u32 = 1 << 30;
+    /// The bits of the virtual router.
+    pub const ROUTER: u32 = REJECT - 1;
+}
+
 /// Key of `SERVICES4`.
 pub type ServiceKey4 = ServiceKey<Be32>;
 /// Key of `SERVICES6`.

@@ -65,13 +65,17 @@ counters! {
     PassMalformed = "pass_malformed";
     /// No real server could be chosen: ICMP port unreachable sent to the client.
     RejectNoReal = "reject_no_real";
+    /// To a port of no service on a VIP whose other ports are closed: reset (TCP) or ICMP port unreachable (UDP) sent to the client.
+    RejectNoPort = "reject_no_port";
     /// TTL 1: ICMP time exceeded sent to the sender.
     RejectTtl = "reject_ttl";
     /// Too big for its way to the real server, or back and not to be fragmented: ICMP fragmentation needed sent to the sender.
     RejectTooBig = "reject_too_big";
     /// A router's ICMP error about a tunnel to a real server: one like it sent to the client whose packet was in the tunnel.
     RejectTunnel = "reject_tunnel";
-    /// An ICMP error was due but over the rate limit: the packet was dropped silently.
+    /// To a port of no service on a VIP whose other ports are closed: dropped silently.
+    DropNoPort = "drop_no_port";
+    /// An ICMP error or a reset was due but over the rate limit: the packet was dropped silently.
     DropIcmpRate = "drop_icmp_rate";
     /// The real server's next hop is not resolved yet (DR, TUN): dropped, because the stack holds the VIP and would reset the connection.
     DropUnresolved = "drop_unresolved";
@@ -93,7 +97,11 @@ impl Counter {
     pub const fn is_answer(self) -> bool {
         matches!(
             self,
-            Self::RejectNoReal | Self::RejectTtl | Self::RejectTooBig | Self::RejectTunnel
+            Self::RejectNoReal
+                | Self::RejectNoPort
+                | Self::RejectTtl
+                | Self::RejectTooBig
+                | Self::RejectTunnel
         )
     }
 
@@ -102,7 +110,8 @@ impl Counter {
     pub const fn is_drop(self) -> bool {
         matches!(
             self,
-            Self::DropIcmpRate
+            Self::DropNoPort
+                | Self::DropIcmpRate
                 | Self::DropUnresolved
                 | Self::DropMartian
                 | Self::DropTinyFragment

@@ -280,6 +280,16 @@ impl<A: Ip> Packet<A> {
         }
     }
 
+    /// Whether it asks for a port: any datagram, and the first segment of a client. Others may be answers to the host itself.
+    #[inline(always)]
+    pub(super) const fn knocks(&self) -> bool {
+        let flags = self.transport.tcp_flags as u8;
+        match self.transport.proto {
+            Proto::Udp => true,
+            Proto::Tcp => flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST) == tcp_flag::SYN,
+        }
+    }
+
     /// Whether it is a segment that breaks a connection off.
     #[inline(always)]
     pub(super) const fn is_reset(&self) -> bool {

@@ -9,8 +9,8 @@
 //!                          |                `-- miss --> open: service? may it open?
 //!                          |                                |-> recall --its client is known--> record -> deliver
 //!                          |                                |-> schedule | hash -> bind -> record -> deliver
-//!                          |                                |-> refuse: no real server, ICMP
-//!                          |                                `-> no service: PASS
+//!                          |                                |-> refuse: no real server, a closed port; ICMP, reset
+//!                          |                                `-> no service: PASS, or a closed port
 //!                          |-> from a NAT real server --> reply: connection lookup -> give_back: nat back -> route
 //!                          |-> no first fragment --> later: the way of the first one
 //!                          `-> ICMP, wherever to --> quote --> related: quoted flow -> its real server | its client

@@ -4,7 +4,7 @@ use super::journey::{Journey, Next, Outcome, Packet};
 use super::pool::Service;
 use super::send::{self, To};
 use super::{RECORD_TRIES, table};
-use crate::abi::{Configured, Method, Plan, Real, ServiceKey, service, setting};
+use crate::abi::{Configured, Method, Plan, Real, ServiceKey, closed, service, setting};
 use crate::conn::{Meta, Spare, State};
 use crate::counter::Counter;
 use crate::env::Env;
@@ -19,12 +19,29 @@ use crate::tcp::{self, Event, View};
 #[inline(always)]
 pub fn open<E: Env>(env: &E, journey: &mut Journey<E::Addr>) {
     let Some(service) = service_of(env, &journey.packet) else {
-        journey.next = Next::Reply;
-        return;
+        return at_no_service(env, journey);
     };
     journey.service = service;
     if let Err(counter) = admit(env, journey) {
         journey.end(Outcome::end(counter));
+    }
+}
+
+/// What becomes of a packet that is for no service: it may be a reply, or for a port of the director that is closed.
+#[inline(always)]
+fn at_no_service<E: Env>(env: &E, journey: &mut Journey<E::Addr>) {
+    journey.next = Next::Reply;
+    let Some(closed) = env.service(&ServiceKey::of_closed(journey.packet.network.dst)) else {
+        return;
+    };
+    let router = closed & closed::ROUTER;
+    if !journey.packet.knocks() || router != 0 && env.standby(router) {
+        return;
+    }
+    if closed & closed::REJECT != 0 {
+        journey.refuse(Error::PORT_CLOSED);
+    } else {
+        journey.end(Outcome::end(Counter::DropNoPort));
     }
 }
 

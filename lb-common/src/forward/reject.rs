@@ -3,12 +3,12 @@
 use super::journey::{Journey, Outcome, Verdict};
 use crate::counter::Counter;
 use crate::env::Env;
-use crate::net::Be16;
-use crate::packet::Bytes;
+use crate::net::{Be16, Proto};
 use crate::packet::icmp::{self, Error, Kind};
 use crate::packet::wire::Ethernet;
+use crate::packet::{Bytes, reset};
 
-/// Answers a packet with an ICMP error, from the address it was sent to.
+/// Answers a packet with an ICMP error or a reset, from the address it was sent to.
 #[inline(always)]
 pub fn refuse<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &mut Journey<E::Addr>) {
     let outcome = answer(env, frame, journey);
@@ -27,13 +27,20 @@ fn answer<E: Env, B: Bytes>(env: &E, frame: &mut B, journey: &Journey<E::Addr>) 
     let counter = match journey.refusal {
         Kind::TimeExceeded => Counter::RejectTtl,
         Kind::PortUnreachable => Counter::RejectNoReal,
+        Kind::PortClosed => Counter::RejectNoPort,
         Kind::FragmentationNeeded => Counter::RejectTooBig,
     };
     let error = Error {
         kind: journey.refusal,
         mtu: journey.mtu,
     };
-    match icmp::reply::<E::Addr, B>(frame, packet.transport.len as u16, error, ident(env)) {
+    let transport = &packet.transport;
+    let answered = if journey.refusal == Kind::PortClosed && transport.proto == Proto::Tcp {
+        reset::reply::<E::Addr, B>(frame, transport)
+    } else {
+        icmp::reply::<E::Addr, B>(frame, transport.len as u16, error, ident(env))
+    };
+    match answered {
         Some(()) => Outcome::new(Verdict::Tx, counter, 0),
         None => Outcome::end(Counter::DropResize),
     }

@@ -17,6 +17,8 @@ use crate::net::Be16;
 pub enum Kind {
     /// There is nobody to serve it.
     PortUnreachable,
+    /// Its port is of no service. To a segment the answer is no ICMP error but a [reset](super::reset).
+    PortClosed,
     /// Its TTL ran out.
     TimeExceeded,
     /// It does not fit into packets of a size on its way, and is not to be fragmented.
@@ -41,6 +43,12 @@ impl Error {
     /// There is nobody to serve the packet.
     pub const PORT_UNREACHABLE: Self = Self {
         kind: Kind::PortUnreachable,
+        mtu: 0,
+    };
+
+    /// The port is of no service.
+    pub const PORT_CLOSED: Self = Self {
+        kind: Kind::PortClosed,
         mtu: 0,
     };
 

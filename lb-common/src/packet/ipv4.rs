@@ -154,7 +154,7 @@ impl Ip for Be32 {
     fn error(error: Error) -> Message {
         let (kind, code, rest) = match error.kind {
             Kind::TimeExceeded => (TIME_EXCEEDED, 0, 0),
-            Kind::PortUnreachable => (UNREACHABLE, PORT_UNREACHABLE, 0),
+            Kind::PortUnreachable | Kind::PortClosed => (UNREACHABLE, PORT_UNREACHABLE, 0),
             Kind::FragmentationNeeded => {
                 let mtu = u32::from(error.mtu).to_be();
                 (UNREACHABLE, FRAGMENTATION_NEEDED, mtu)

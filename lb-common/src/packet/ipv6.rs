@@ -186,7 +186,7 @@ impl Ip for Be128 {
     fn error(error: Error) -> Message {
         let (kind, code, rest) = match error.kind {
             Kind::TimeExceeded => (TIME_EXCEEDED, 0, 0),
-            Kind::PortUnreachable => (UNREACHABLE, PORT_UNREACHABLE, 0),
+            Kind::PortUnreachable | Kind::PortClosed => (UNREACHABLE, PORT_UNREACHABLE, 0),
             Kind::FragmentationNeeded => (TOO_BIG, 0, u32::from(error.mtu).to_be()),
         };
         Message { kind, code, rest }

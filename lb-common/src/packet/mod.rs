@@ -20,6 +20,7 @@ mod ipv6;
 pub mod parse;
 pub mod piece;
 pub mod quote;
+pub mod reset;
 pub mod rewrite;
 #[cfg(test)]
 mod testing;

@@ -208,10 +208,20 @@ headers! {
     Tcp [TCP_LEN] {
         /// Source port in the first two bytes, destination port in the next.
         ports, set_ports: u32 = 0;
+        /// Where its first byte of data is in the stream, as it stands in the packet.
+        sequence, set_sequence: u32 = 4;
+        /// Up to where the sender has received the other stream, as it stands in the packet.
+        acknowledged, set_acknowledged: u32 = 8;
+        /// Length of the header, flags and window.
+        start, set_start: u32 = 12;
+        /// Length of the header in 32-bit words, in the high four bits.
+        offset, set_offset: u8 = 12;
         /// Bits of [`tcp_flag`].
         flags, set_flags: u8 = 13;
         /// Checksum of pseudo-header, header and data.
         checksum, set_checksum: u16 = 16;
+        /// Where urgent data ends.
+        urgent, set_urgent: u16 = 18;
     }
 
     /// UDP.

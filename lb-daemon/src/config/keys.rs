@@ -257,7 +257,17 @@ pub(crate) const FORWARDING: Table = Table {
             name: "icmp_per_second",
             takes: "0 to 1000000",
             default: "`1000`",
-            about: "The most ICMP errors that one CPU sends in a second; 0 is no limit.",
+            about: "The most ICMP errors, and resets of `vip_default`, that one CPU sends in a second; 0 is no limit.",
+        },
+        Key {
+            name: "vip_default",
+            takes: "`stack`, `drop` or `reject`",
+            default: "`stack`",
+            about: "What becomes of packets to other ports of a service's address: the director's own stack has them, as with IPVS, \
+                    and with it whatever listens there; or they are dropped; or refused, with a reset (TCP) or ICMP port unreachable \
+                    (UDP). TCP is looked at when a client opens a connection. ICMP, other protocols and the addresses of whole \
+                    networks are the stack's in any case. The director itself asks no name server from such an address then, for it \
+                    would not hear the answer; and where the address is the one that you log in to, so is that closed.",
         },
     ],
 };

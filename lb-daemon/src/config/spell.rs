@@ -146,6 +146,7 @@ fn forwarding(said: &Forwarding) -> Vec<Facet> {
         conn_reuse,
         expire_nodest_conn,
         icmp_per_second,
+        vip_default,
     } = *said;
     vec![
         facet(
@@ -167,6 +168,11 @@ fn forwarding(said: &Forwarding) -> Vec<Facet> {
             "icmp_per_second",
             plain(icmp_per_second),
             icmp_per_second == usual.icmp_per_second,
+        ),
+        facet(
+            "vip_default",
+            plain(vip_default.name()),
+            vip_default == usual.vip_default,
         ),
     ]
 }

@@ -22,7 +22,7 @@ use super::{Anywhere, Refused, Shown, Yaml, parse, rules};
 use crate::config::model::default_virtual_interface;
 use crate::core::desired::{
     ConnReuse, Connections, Forwarding, Method, Persistence, Proto, Scheduler, SchedulerFlags,
-    ServiceId, Timeouts, XdpMode,
+    ServiceId, Timeouts, VipDefault, XdpMode,
 };
 use crate::core::diff::changes;
 use crate::core::health::probe::Probe;
@@ -341,8 +341,9 @@ prop_compose! {
         conn_reuse in select(vec![ConnReuse::Never, ConnReuse::Closed, ConnReuse::FinWait]),
         expire_nodest_conn in any::<bool>(),
         icmp_per_second in 0u32..=1_000_000,
+        vip_default in select(vec![VipDefault::Stack, VipDefault::Drop, VipDefault::Reject]),
     ) -> Forwarding {
-        Forwarding { sloppy_tcp, conn_reuse, expire_nodest_conn, icmp_per_second }
+        Forwarding { sloppy_tcp, conn_reuse, expire_nodest_conn, icmp_per_second, vip_default }
     }
 }
 

@@ -65,8 +65,10 @@ pub struct Forwarding {
     pub conn_reuse: ConnReuse,
     /// Connections of real servers that are removed, or out of the pool, are given up; those of weight 0 are left by SYNs.
     pub expire_nodest_conn: bool,
-    /// The most ICMP errors a second and CPU; 0 is no limit.
+    /// The most ICMP errors and resets a second and CPU; 0 is no limit.
     pub icmp_per_second: u32,
+    /// What becomes of packets to ports of no service on addresses of services.
+    pub vip_default: VipDefault,
 }
 
 impl Default for Forwarding {
@@ -76,6 +78,37 @@ impl Default for Forwarding {
             conn_reuse: ConnReuse::default(),
             expire_nodest_conn: false,
             icmp_per_second: 1_000,
+            vip_default: VipDefault::default(),
+        }
+    }
+}
+
+/// What becomes of packets to ports of no service on an address of services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum VipDefault {
+    /// They are for the director's own stack, as with IPVS.
+    #[default]
+    Stack,
+    /// They are dropped.
+    Drop,
+    /// Their senders are told: TCP is reset, UDP gets ICMP port unreachable.
+    Reject,
+}
+
+impl VipDefault {
+    /// Each with its name.
+    pub const NAMES: [(&str, Self); 3] = [
+        ("stack", Self::Stack),
+        ("drop", Self::Drop),
+        ("reject", Self::Reject),
+    ];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stack => "stack",
+            Self::Drop => "drop",
+            Self::Reject => "reject",
         }
     }
 }

@@ -281,6 +281,7 @@ fn desired(setup: &Setup) -> Result<Desired> {
         conn_reuse: setup.conn_reuse(),
         expire_nodest_conn: setup.is_on("expire_nodest_conn"),
         icmp_per_second: 0,
+        ..Forwarding::default()
     };
     Ok(desired)
 }

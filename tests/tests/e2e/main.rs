@@ -5,6 +5,7 @@
 mod backend;
 mod bad_input;
 mod clients;
+mod closed;
 mod configuration;
 mod counts;
 mod demo;

@@ -2,6 +2,7 @@
 
 mod addressees;
 mod clients;
+mod closed;
 mod connections;
 mod forwarding;
 mod fragments;
@@ -21,6 +22,7 @@ use tests::plane::{NETWORK, Program, Room, Run, Twin, Verdict, none_wrong, same,
 
 use addressees::addressees;
 use clients::clients;
+use closed::closed_ports;
 use connections::{connections, replies};
 use forwarding::{forwarding, jumbo, sizes};
 use fragments::fragments;
@@ -36,6 +38,7 @@ fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     forwarding(&mut rows);
     refusals(&mut rows);
+    closed_ports(&mut rows);
     sizes(&mut rows);
     jumbo(&mut rows);
     fragments(&mut rows);

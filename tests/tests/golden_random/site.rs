@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use lb_common::abi::{
-    Method, NO_MAC, OwnMacs, Plan, Real, ServiceKey, Timeouts, real, service, setting,
+    Method, NO_MAC, OwnMacs, Plan, Real, ServiceKey, Timeouts, closed, real, service, setting,
 };
 use lb_common::model::{Lists, Path, World};
 use lb_common::net::{Be16, Proto};
@@ -80,6 +80,12 @@ pub(crate) fn director<A: Hosts>(dice: &mut Dice) -> (World<A>, Site<A>) {
     }
     for service in &mut services {
         service.fill(dice, &mut world);
+    }
+    if dice.one_in(3) {
+        let how = dice.pick(&[closed::DROP, closed::REJECT, closed::REJECT | 1]);
+        world
+            .services
+            .insert(ServiceKey::of_closed(A::service(10)), how);
     }
     (world, Site { services })
 }

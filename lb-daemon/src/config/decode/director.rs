@@ -3,7 +3,7 @@
 use super::super::model::{Api, Limits, Model};
 use super::super::value::{TIMEOUT, group, interface, number, seconds, truth, word};
 use super::{Decoder, Map, Subject, keys, part, service, vrrp};
-use crate::core::desired::{ConnReuse, Connections, Forwarding, Timeouts, XdpMode};
+use crate::core::desired::{ConnReuse, Connections, Forwarding, Timeouts, VipDefault, XdpMode};
 use lb_common::abi::MAX_REALS;
 
 /// The words of `mode`.
@@ -83,6 +83,9 @@ fn forwarding(decoder: &mut Decoder, top: &Map<'_, '_>) -> Forwarding {
         icmp_per_second: decoder
             .value(&map, "icmp_per_second", |text| number(text, 0..=1_000_000))
             .unwrap_or(default.icmp_per_second),
+        vip_default: decoder
+            .value(&map, "vip_default", |text| word(text, &VipDefault::NAMES))
+            .unwrap_or(default.vip_default),
     }
 }
 

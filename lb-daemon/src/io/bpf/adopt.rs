@@ -43,6 +43,7 @@ impl State {
         self.grace.wait();
         self.read_egress()?;
         self.nat_keys = self.maps.nat_reals()?.into_iter().collect();
+        self.closed = self.maps.closed()?.into_iter().collect();
         self.read_reals()?;
         self.read_services()?;
         self.keep_filter = self.services.values().any(Service::is_removed);

@@ -42,6 +42,7 @@ impl State {
         let mut applied = Applied::default();
         self.forward_by(&forwarding)?;
         self.switch(&targets, staged, &mut applied)?;
+        self.close_ports(&targets, forwarding.vip_default)?;
         if forwarding.expire_nodest_conn {
             self.cut_all(|_| true)?;
         }

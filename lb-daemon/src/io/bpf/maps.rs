@@ -356,6 +356,23 @@ impl Maps {
         self.tables.drop_service(key)
     }
 
+    /// Every virtual address that is closed, with how.
+    pub(super) fn closed(&self) -> Result<Vec<(IpAddr, u32)>, MapError> {
+        self.tables.closed()
+    }
+
+    /// Closes the ports of a virtual address that are of no service.
+    pub(super) fn put_closed(&mut self, addr: IpAddr, how: u32) -> Result<(), MapError> {
+        self.writes.count(Family::of(addr).maps().services)?;
+        self.tables.put_closed(addr, how)
+    }
+
+    /// Leaves the ports of a virtual address that are of no service to the stack.
+    pub(super) fn drop_closed(&mut self, addr: IpAddr) -> Result<(), MapError> {
+        self.writes.count(Family::of(addr).maps().services)?;
+        self.tables.drop_closed(addr)
+    }
+
     /// Every source of replies, with the service that alone has it; `None` where several have.
     pub(super) fn nat_reals(&self) -> Result<Vec<(Source, Option<ServiceId>)>, MapError> {
         self.tables.nat_reals()

@@ -8,6 +8,7 @@ mod adopt;
 mod alloc;
 mod apply;
 mod clients;
+mod closed;
 mod conns;
 pub mod dataplane;
 mod decap;

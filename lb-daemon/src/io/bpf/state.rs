@@ -4,7 +4,7 @@
 //! after a kill. It is kept because asking the maps each time would be slow.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use lb_common::abi::{self, Method, Plan, Real, Timeouts, real};
 use lb_common::net::Proto;
@@ -43,6 +43,8 @@ pub(super) struct State {
     pub egress: Vec<u32>,
     /// What `NATREALS4` and `NATREALS6` have.
     pub nat_keys: HashMap<Source, Option<ServiceId>>,
+    /// Virtual addresses that are closed but for the ports of services, with what the maps have for each.
+    pub closed: BTreeMap<IpAddr, u32>,
     /// Filter bits are only added: removed services were adopted whose further addresses are not known.
     pub keep_filter: bool,
 }
@@ -193,6 +195,7 @@ impl State {
             profiles: vec![None; PROFILES as usize],
             egress: vec![0; EGRESS as usize],
             nat_keys: HashMap::new(),
+            closed: BTreeMap::new(),
             keep_filter: false,
         }
     }

@@ -24,6 +24,12 @@ pub(super) trait Tables: std::fmt::Debug + Send {
     fn put_service(&mut self, key: ServiceId, index: u32) -> Result<(), MapError>;
     /// Makes a virtual address and port nobody's.
     fn drop_service(&mut self, key: ServiceId) -> Result<(), MapError>;
+    /// Every virtual address that is closed, with how: [`closed`](lb_common::abi::closed).
+    fn closed(&self) -> Result<Vec<(IpAddr, u32)>, MapError>;
+    /// Closes a virtual address.
+    fn put_closed(&mut self, addr: IpAddr, how: u32) -> Result<(), MapError>;
+    /// Opens a virtual address again.
+    fn drop_closed(&mut self, addr: IpAddr) -> Result<(), MapError>;
     /// Every source of replies, with the service that alone has it; `None` where several have.
     fn nat_reals(&self) -> Result<Vec<(Source, Option<ServiceId>)>, MapError>;
     /// Lets packets from there be replies.
@@ -44,6 +50,16 @@ pub(super) trait Tables: std::fmt::Debug + Send {
     fn counter(&self, index: u32) -> Result<u64, MapError>;
     /// The persistent clients.
     fn templates(&self) -> Arc<dyn Templates>;
+}
+
+/// The key of a virtual address alone.
+const fn of_closed(addr: IpAddr) -> Parts {
+    Parts {
+        addr,
+        port: 0,
+        proto: 0,
+        host_bits: 0,
+    }
 }
 
 /// The words of [`Traffic`](lb_common::abi::Traffic), in its order.
@@ -94,6 +110,29 @@ impl<K: Key> FamilyTables<K> {
         let name = self.names.services;
         self.services
             .remove(&packed::<K>(service_parts(id), name)?)
+            .map_err(failed("delete from", name))
+    }
+
+    fn closed(&self) -> Result<Vec<(IpAddr, u32)>, MapError> {
+        let entries = self.services.iter().map(|entry| {
+            let (key, how) = entry.map_err(failed("read", self.names.services))?;
+            let parts = key.unpack();
+            Ok((parts == of_closed(parts.addr)).then_some((parts.addr, how)))
+        });
+        entries.filter_map(Result::transpose).collect()
+    }
+
+    fn put_closed(&mut self, addr: IpAddr, how: u32) -> Result<(), MapError> {
+        let name = self.names.services;
+        self.services
+            .insert(packed::<K>(of_closed(addr), name)?, how, 0)
+            .map_err(failed("write", name))
+    }
+
+    fn drop_closed(&mut self, addr: IpAddr) -> Result<(), MapError> {
+        let name = self.names.services;
+        self.services
+            .remove(&packed::<K>(of_closed(addr), name)?)
             .map_err(failed("delete from", name))
     }
 
@@ -206,6 +245,18 @@ impl Tables for KernelTables {
         by_family!(self, key.addr, drop_service(key))
     }
 
+    fn closed(&self) -> Result<Vec<(IpAddr, u32)>, MapError> {
+        Ok([self.v4.closed()?, self.v6.closed()?].concat())
+    }
+
+    fn put_closed(&mut self, addr: IpAddr, how: u32) -> Result<(), MapError> {
+        by_family!(self, addr, put_closed(addr, how))
+    }
+
+    fn drop_closed(&mut self, addr: IpAddr) -> Result<(), MapError> {
+        by_family!(self, addr, drop_closed(addr))
+    }
+
     fn nat_reals(&self) -> Result<Vec<(Source, Option<ServiceId>)>, MapError> {
         Ok([self.v4.nat_reals()?, self.v6.nat_reals()?].concat())
     }
@@ -306,6 +357,7 @@ pub(super) mod memory {
     #[derive(Debug, Default, Clone)]
     pub(crate) struct MemoryTables {
         pub services: Vec<(ServiceId, u32)>,
+        pub closed: Vec<(IpAddr, u32)>,
         pub nat_reals: Vec<(Source, Option<ServiceId>)>,
         pub egress: BTreeMap<u32, u32>,
         /// Shared, so that a test can be the program.
@@ -331,6 +383,20 @@ pub(super) mod memory {
 
         fn drop_service(&mut self, key: ServiceId) -> Result<(), MapError> {
             self.services.retain(|(known, _)| *known != key);
+            Ok(())
+        }
+
+        fn closed(&self) -> Result<Vec<(IpAddr, u32)>, MapError> {
+            Ok(self.closed.clone())
+        }
+
+        fn put_closed(&mut self, addr: IpAddr, how: u32) -> Result<(), MapError> {
+            put(&mut self.closed, addr, how);
+            Ok(())
+        }
+
+        fn drop_closed(&mut self, addr: IpAddr) -> Result<(), MapError> {
+            self.closed.retain(|(known, _)| *known != addr);
             Ok(())
         }
 

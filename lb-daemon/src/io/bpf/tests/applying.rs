@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{Load, Method, real, setting};
+use lb_common::abi::{Load, Method, closed, real, setting};
 use lb_common::net::Proto;
 use lb_common::sched::Scheduler::{Rr, Wrr};
 
 use super::fixture::*;
-use crate::core::desired::{DesiredReal, DesiredService, ServiceId};
+use crate::core::desired::{DesiredReal, DesiredService, ServiceId, VipDefault};
 use crate::core::schedule::fold;
 use crate::io::bpf::alloc::Block;
 use crate::io::bpf::error::ApplyError;
@@ -464,4 +464,30 @@ fn what_does_not_fit_is_refused_and_leaves_no_trace() {
         Err(ApplyError::TooManyServices { max: 8, .. })
     ));
     assert_eq!(seen(&state), before);
+}
+
+#[test]
+fn addresses_of_services_are_closed_and_opened_as_the_setting_says() {
+    let addr = |last: u8| IpAddr::from([192, 0, 2, last]);
+    let closed = |state: &State| state.maps.closed().unwrap();
+    let mut wanted = desired(&[service(1, Rr, &[(1, 1)]), service(2, Rr, &[(1, 1)])]);
+    let mut state = empty();
+    state.apply(&wanted, &hop).unwrap();
+    assert_eq!(closed(&state), []);
+    wanted.forwarding.vip_default = VipDefault::Drop;
+    state.apply(&wanted, &hop).unwrap();
+    assert_eq!(
+        closed(&state),
+        [(addr(1), closed::DROP), (addr(2), closed::DROP)]
+    );
+    // The next daemon finds it, and has nothing to write.
+    let mut state = restarted(state);
+    assert_eq!(state.apply(&wanted, &hop).unwrap(), Default::default());
+    wanted.forwarding.vip_default = VipDefault::Reject;
+    wanted.services.pop();
+    state.apply(&wanted, &hop).unwrap();
+    assert_eq!(closed(&state), [(addr(1), closed::REJECT)]);
+    wanted.forwarding.vip_default = VipDefault::Stack;
+    state.apply(&wanted, &hop).unwrap();
+    assert_eq!(closed(&state), []);
 }
