@@ -114,3 +114,57 @@ fn prepare() -> Result<()> {
     }
     compile::workspace(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Barrier, Mutex};
+
+    use super::*;
+
+    /// The order in which levels began and ended; guests begin while loom runs, and end when golden has.
+    fn order(levels: &[Level]) -> Vec<String> {
+        let events = Mutex::new(Vec::new());
+        let (begun, over) = (Barrier::new(2), Barrier::new(2));
+        let run = |level: Level, live: bool| {
+            let note = |what: &str| events.lock().unwrap().push(format!("{level} {what}"));
+            note(if live { "begins" } else { "begins beside" });
+            let beside = levels.len() > 2;
+            match level {
+                Level::Loom if beside => drop(begun.wait()),
+                Level::Vm if beside => {
+                    begun.wait();
+                    over.wait();
+                }
+                _ => {}
+            }
+            note("ends");
+            if level == Level::Golden && beside {
+                over.wait();
+            }
+            Ok((level, Tally::default(), Duration::ZERO))
+        };
+        let rows = run_levels(levels, &run).unwrap();
+        let ran: Vec<Level> = rows.into_iter().map(|(level, ..)| level).collect();
+        assert_eq!(ran, levels);
+        events.into_inner().unwrap()
+    }
+
+    #[test]
+    fn guests_run_beside_what_has_no_deadlines_and_nothing_else() {
+        let events = order(Level::ALL);
+        let at = |event: &str| events.iter().position(|e| e == event).expect(event);
+        assert!(at("host ends") < at("vm begins beside"));
+        assert!(at("vm begins beside") < at("loom ends"));
+        assert!(at("golden ends") < at("vm ends"));
+        assert!(at("vm ends") < at("namespaces begins"));
+        assert_eq!(
+            order(&[Level::Vm, Level::Namespaces]),
+            [
+                "vm begins",
+                "vm ends",
+                "namespaces begins",
+                "namespaces ends"
+            ]
+        );
+    }
+}
