@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! target/dist/debian     a fresh Debian, unpacked once by debootstrap
-//! target/dist/tried      a copy of it, in which the package is tried; in namespaces of its own
+//! target/dist/tried      a copy of it, in which the package is tried: in namespaces of its own, then in a virtual machine
 //! ```
+
+mod units;
 
 use std::fs;
 use std::path::Path;
@@ -30,8 +32,19 @@ pub(crate) fn run(package: &Path) -> Result<()> {
     if !fresh.is_dir() {
         ui::step("unpack a fresh Debian", || unpack(&fresh))?;
     }
-    remove(&tried)?;
-    sh::output(sh::command("cp").arg("-a").arg(&fresh).arg(&tried))?;
+    try_installing(package, &fresh, &tried)?;
+    units::run(package, &fresh, &tried)
+}
+
+/// Makes a copy of a fresh Debian, in place of what is there.
+fn copy(fresh: &Path, tried: &Path) -> Result<()> {
+    remove(tried)?;
+    sh::output(sh::command("cp").arg("-a").arg(fresh).arg(tried)).map(drop)
+}
+
+/// Installs, upgrades, removes and purges it, without systemd.
+fn try_installing(package: &Path, fresh: &Path, tried: &Path) -> Result<()> {
+    copy(fresh, tried)?;
     let place = |from: &Path, to: &str| {
         let to = tried.join(to);
         fs::copy(from, &to).with_context(|| format!("cannot make {}", to.display()))
@@ -51,10 +64,10 @@ pub(crate) fn run(package: &Path) -> Result<()> {
             "--fork",
             "--kill-child",
         ]);
-        trial.args(["sh", "-eu", "-c", ENTER, "sh"]).arg(&tried);
+        trial.args(["sh", "-eu", "-c", ENTER, "sh"]).arg(tried);
         sh::run(&mut trial)
     });
-    remove(&tried)?;
+    remove(tried)?;
     outcome
 }
 

@@ -51,6 +51,7 @@ const STARTED: &[(&str, &str)] = &[
 /// The programs that fetch, pack and boot guests with stock kernels, and the Debian packages that bring them.
 const VM_PROGRAMS: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
+    ("mke2fs", "e2fsprogs"),
     ("modprobe", "kmod"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("strip", "binutils"),

@@ -33,15 +33,21 @@ pub(crate) enum Outcome {
     Broken(String),
 }
 
-/// Boot a kernel with a file system, and hand each line that its command prints to `line`.
+/// Boot a kernel with a file system in memory and perhaps a disk, and hand each line that its command prints to `line`.
 pub(super) fn boot(
     kernel: &Path,
     files: &Path,
+    disk: Option<&Path>,
     limit: Duration,
     mut line: impl FnMut(String),
 ) -> Result<Outcome> {
     let (console, status) = (beside(files, "console"), beside(files, "status"));
-    let mut child = qemu(kernel, files, &console, &status, limit)?
+    let mut qemu = qemu(kernel, files, &console, &status, limit)?;
+    if let Some(disk) = disk {
+        qemu.arg("-drive");
+        qemu.arg(format!("file={},if=virtio,format=raw", disk.display()));
+    }
+    let mut child = qemu
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,17 +27,16 @@ pub(crate) struct Guest {
     kernel: Installed,
     /// Files and programs, each at the path that it has outside.
     files: BTreeSet<PathBuf>,
+    /// With a system that takes over once the kernel has found it.
+    disk: Option<PathBuf>,
 }
 
 impl Guest {
     /// A guest with all that a lab needs: lbd, lbctl, the XDP programs, and the programs of hosts.
     pub(crate) fn with_lab(kernel: Installed) -> Result<Self> {
-        let mut guest = Self {
-            kernel,
-            files: BTreeSet::new(),
-        };
+        let mut guest = Self::bare(kernel)?;
         let lab = setup::lab_programs().filter(|program| *program != TOO_LARGE);
-        for program in ["busybox", "modprobe", "nice"].into_iter().chain(lab) {
+        for program in iter::once("nice").chain(lab) {
             guest.add_found(program)?;
         }
         for program in ["lbd", "lbctl", "lab"] {
@@ -45,6 +45,28 @@ impl Guest {
         let object = compile::object("lb");
         if object.is_file() {
             guest.add(&object)?;
+        }
+        Ok(guest)
+    }
+
+    /// A guest whose own files only find a disk, on which a system is installed as on any machine: `/dev/ttyS1` is where
+    /// what it prints is heard, and a number that it writes to `/dev/ttyS2` is its exit status.
+    pub(crate) fn with_disk(kernel: Installed, disk: &Path) -> Result<Self> {
+        Ok(Self {
+            disk: Some(disk.to_owned()),
+            ..Self::bare(kernel)?
+        })
+    }
+
+    /// A guest with a shell, and what loads modules.
+    fn bare(kernel: Installed) -> Result<Self> {
+        let mut guest = Self {
+            kernel,
+            files: BTreeSet::new(),
+            disk: None,
+        };
+        for program in ["busybox", "modprobe"] {
+            guest.add_found(program)?;
         }
         Ok(guest)
     }
@@ -84,23 +106,40 @@ impl Guest {
         limit: Duration,
         line: impl FnMut(String),
     ) -> Result<Outcome> {
+        self.boot("init", &script(command, folder), limit, line)
+    }
+
+    /// Boot the system on the disk, hand each line that it prints to `line`, and wait until it switches the power off.
+    pub(crate) fn run_disk(&self, limit: Duration, line: impl FnMut(String)) -> Result<Outcome> {
+        self.boot("init-disk", "", limit, line)
+    }
+
+    fn boot(
+        &self,
+        init: &str,
+        script: &str,
+        limit: Duration,
+        line: impl FnMut(String),
+    ) -> Result<Outcome> {
         let image = self::folder().join(format!("initrd-{}", std::process::id()));
         let packed = self
-            .pack(&image, &script(command, folder))
+            .pack(&image, init, script)
             .with_context(|| format!("cannot write {}", image.display()));
-        let outcome = packed.and_then(|()| boot::boot(&self.kernel.image, &image, limit, line));
+        let disk = self.disk.as_deref();
+        let outcome =
+            packed.and_then(|()| boot::boot(&self.kernel.image, &image, disk, limit, line));
         // It is not there when it could not be written.
         let _ = fs::remove_file(&image);
         outcome
     }
 
-    fn pack(&self, image: &Path, script: &str) -> Result<()> {
+    fn pack(&self, image: &Path, init: &str, script: &str) -> Result<()> {
         let mut archive = archive::to_file(image)?;
         for folder in ["/dev", "/proc", "/run", "/sys", "/tmp", "/root"] {
             archive.folder(Path::new(folder))?;
         }
         archive.folder(sh::root())?;
-        let init = sh::root().join("tests/vm/init");
+        let init = sh::root().join("tests/vm").join(init);
         let init = fs::read(&init).with_context(|| format!("cannot read {}", init.display()))?;
         archive.file(Path::new("/init"), &init)?;
         archive.file(Path::new("/command"), script.as_bytes())?;

@@ -58,7 +58,7 @@ pub(crate) struct Installed {
     /// What the boot loader starts.
     pub(super) image: PathBuf,
     /// A folder that holds `lib/modules`.
-    pub(super) modules: PathBuf,
+    pub(crate) modules: PathBuf,
 }
 
 impl Kernel {

@@ -26,19 +26,25 @@ const NEEDED: &[&str] = &[
     "veth",
 ];
 
+/// What finds a disk. Newer kernels have some of it built in.
+const DISK: &[&str] = &["ext4", "virtio_blk", "virtio_pci"];
+
 /// What none of these needs, as patterns of tar.
-pub(super) const NOT_UNPACKED: [&str; 6] = [
-    "*/kernel/drivers/[!n]*",
+pub(super) const NOT_UNPACKED: [&str; 8] = [
+    "*/kernel/drivers/[!bnv]*",
+    "*/kernel/drivers/b[!l]*",
     "*/kernel/drivers/n[!e]*",
+    "*/kernel/drivers/v[!i]*",
     "*/kernel/drivers/net/*/*",
-    "*/kernel/fs/*",
+    "*/kernel/fs/[!ejm]*",
     "*/kernel/sound/*",
     "./usr/share/*",
 ];
 
 /// Their names, one a line.
 pub(super) fn needed() -> String {
-    NEEDED.iter().map(|name| format!("{name}\n")).collect()
+    let all = NEEDED.iter().chain(DISK);
+    all.map(|name| format!("{name}\n")).collect()
 }
 
 /// The folder of a tree's only kernel.
@@ -53,11 +59,17 @@ pub(super) fn keep_needed(from: &Path, to: &Path) -> Result<()> {
     let release = release(&from.join("lib/modules"))?;
     depmod(from, &release)?;
     let mut files = BTreeSet::new();
-    for module in NEEDED {
-        let mut modprobe = sh::command(sh::find("modprobe").context("kmod is not installed")?);
+    let program = sh::find("modprobe").context("kmod is not installed")?;
+    let show = |module: &str| {
+        let mut modprobe = sh::command(&program);
         modprobe.arg("--dirname").arg(from);
-        modprobe.args(["--set-version", &release, "--show-depends", module]);
-        files.extend(insmods(&sh::output(&mut modprobe)?));
+        sh::output(modprobe.args(["--set-version", &release, "--show-depends", module]))
+    };
+    for module in NEEDED {
+        files.extend(insmods(&show(module)?));
+    }
+    for module in DISK {
+        files.extend(show(module).iter().flat_map(|text| insmods(text)));
     }
     let below = Path::new("lib/modules").join(&release);
     let lists = [
