@@ -152,7 +152,7 @@ pub(super) fn jumbo(rows: &mut Vec<Row>) {
     let over = |method: Method, mtu: u64| {
         move || {
             one_real(method, |real| {
-                real.src = mac_word(Host::Real.director()) | mtu << 48
+                real.src = mac_word(Host::Real.director()) | mtu << 48;
             })
         }
     };
