@@ -99,7 +99,7 @@ pub mod map {
     pub const EGRESS: &str = "EGRESS";
     /// The programs that `lb` hands packets over to, by [`program`](super::program).
     pub const PROGRAMS: &str = "PROGRAMS";
-    /// On a real server: the addresses at which its tunnels end, with no meaning in the value.
+    /// On a real server: the addresses at which its tunnels end, those of IPv4 mapped, with no meaning in the value.
     pub const TUNNELS: &str = "TUNNELS";
     /// On a real server: one `u64` per [`Decap`](crate::decap::Decap), per CPU.
     pub const DECAPS: &str = "DECAPS";

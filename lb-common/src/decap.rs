@@ -1,13 +1,17 @@
 //! Which frames does a real server take out of their tunnel?
 //!
-//! Only whole IP-in-IP packets (RFC 2003) to one of its own tunnel addresses, with IPv4 inside. Everything else, fragments of
-//! a tunnel among them, is left to the stack, whose own `ipip` device does the same where there is one.
+//! Only whole packets of IP in IP (RFC 2003, 2473, 4213), of either family in either, to one of its own tunnel addresses. Everything
+//! else, fragments of a tunnel and IPv6 with extension headers in front of the inner packet among them, is left to the stack, whose
+//! own tunnel devices do the same where there are some.
 
-use crate::net::Be32;
+use crate::net::{Be32, Be128};
 use crate::packet::checksum::Sum;
 use crate::packet::parse::L3;
-use crate::packet::wire::{IPV4_LEN, Ipv4, PROTO_IPIP};
-use crate::packet::{Bytes, Network, rewrite};
+use crate::packet::wire::{
+    ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, IPV4_LEN, IPV6_LEN, Ipv4, Ipv6, PROTO_IPIP,
+    PROTO_IPV6,
+};
+use crate::packet::{Bytes, Ip, rewrite};
 
 /// How a frame ended. The discriminant is the index in the `DECAPS` map.
 #[repr(u32)]
@@ -17,7 +21,7 @@ pub enum Decap {
     TakenOff,
     /// No tunnel packet to an address of ours: to the stack as it came.
     NotOurs,
-    /// A tunnel packet that is a fragment, malformed, or not IPv4 inside: to the stack as it came.
+    /// A tunnel packet that is a fragment, malformed, or has something else inside: to the stack as it came.
     Left,
     /// The outer header says "congestion experienced" and the inner packet cannot carry that on (RFC 6040, 4.2): dropped.
     Congested,
@@ -29,62 +33,133 @@ pub const DECAPS: u32 = 4;
 /// The ECN bits of the TOS byte: congestion experienced.
 const CE: u8 = 3;
 
+/// What the header of a tunnel says.
+struct Outer {
+    /// Where it ends, an address of IPv4 as the one of IPv6 that stands for it.
+    dst: Be128,
+    /// IP protocol number of what is inside.
+    proto: u8,
+    /// Where that is, below 2^8.
+    inner: usize,
+    /// Length of that; `None` where the header is malformed, or of a fragment.
+    len: Option<usize>,
+    /// DSCP and ECN.
+    traffic_class: u8,
+}
+
 /// Takes a frame out of its tunnel, if it is in one to an address that `is_ours`.
 #[inline(always)]
-pub fn handle<B: Bytes>(frame: &mut B, is_ours: impl Fn(Be32) -> bool) -> Decap {
-    let Ok(outer) = Network::<Be32>::parse(frame) else {
-        return Decap::NotOurs;
-    };
-    let Some(ip) = frame.header::<Ipv4>(L3) else {
-        return Decap::NotOurs;
-    };
-    if ip.proto() != PROTO_IPIP || !is_ours(outer.dst) {
-        return Decap::NotOurs;
+pub fn handle<B: Bytes>(frame: &mut B, is_ours: impl Fn(Be128) -> bool) -> Decap {
+    match outer(frame) {
+        Some(outer) if is_ours(outer.dst) => {
+            if outer.proto == PROTO_IPIP {
+                take_off::<Be32, B>(frame, &outer)
+            } else {
+                take_off::<Be128, B>(frame, &outer)
+            }
+        }
+        _ => Decap::NotOurs,
     }
-    let header = usize::from(ip.version_ihl() & 0x0f) * 4;
-    let whole = ip.version_ihl() >> 4 == 4
-        && header >= IPV4_LEN
-        && ip.fragment().to_host() & (Ipv4::MF | Ipv4::OFFSET) == 0
-        && usize::from(ip.total_len().to_host()) >= header + IPV4_LEN;
-    let congested = ip.tos() & CE == CE;
-    if !whole {
+}
+
+/// The header of a tunnel of IP in IP, if the frame has one.
+#[inline(always)]
+fn outer<B: Bytes>(frame: &B) -> Option<Outer> {
+    let outer = match frame.header::<Ethernet>(0)?.ethertype() {
+        ETHERTYPE_IPV4 => {
+            let ip = frame.header::<Ipv4>(L3)?;
+            let header = usize::from(ip.version_ihl() & 0x0f) * 4;
+            let is_whole = ip.version_ihl() >> 4 == 4
+                && header >= IPV4_LEN
+                && ip.fragment().to_host() & (Ipv4::MF | Ipv4::OFFSET) == 0;
+            let len = usize::from(ip.total_len().to_host()).checked_sub(header);
+            Outer {
+                dst: Be128::mapped(ip.dst()),
+                proto: ip.proto(),
+                inner: L3 + header,
+                len: len.filter(|_| is_whole),
+                traffic_class: ip.tos(),
+            }
+        }
+        ETHERTYPE_IPV6 => {
+            let ip = frame.header::<Ipv6>(L3)?;
+            Outer {
+                dst: ip.dst(),
+                proto: ip.next(),
+                inner: L3 + IPV6_LEN,
+                len: (ip.version() == 6).then(|| ip.payload_len().to_host().into()),
+                traffic_class: ip.traffic_class(),
+            }
+        }
+        _ => return None,
+    };
+    matches!(outer.proto, PROTO_IPIP | PROTO_IPV6).then_some(outer)
+}
+
+#[inline(always)]
+fn take_off<A: Inner, B: Bytes>(frame: &mut B, outer: &Outer) -> Decap {
+    let is_congested = outer.traffic_class & CE == CE;
+    let Some(inner) = frame.header_mut::<A::Header>(outer.inner) else {
+        return Decap::Left;
+    };
+    if outer.len.is_none_or(|len| len < A::LEN) || !A::is_one(inner) {
         return Decap::Left;
     }
-    let at = L3 + header;
-    let Some(inner) = frame.header_mut::<Ipv4>(at) else {
-        return Decap::Left;
-    };
-    if inner.version_ihl() >> 4 != 4 {
-        return Decap::Left;
+    if is_congested {
+        if A::traffic_class(inner) & CE == 0 {
+            return Decap::Congested;
+        }
+        A::mark_congested(inner);
     }
-    if congested && !mark_congested(inner) {
-        return Decap::Congested;
-    }
-    match rewrite::decapsulate::<Be32, _>(frame, at) {
+    match rewrite::decapsulate::<A, _>(frame, outer.inner) {
         Some(()) => Decap::TakenOff,
         None => Decap::Left,
     }
 }
 
-/// Carries "congestion experienced" on to the inner header, if its sender understands it.
-#[inline(always)]
-fn mark_congested(ip: &mut Ipv4) -> bool {
-    let tos = ip.tos();
-    if tos & CE == 0 {
-        return false;
+/// What matters of a packet's header when it comes out of a tunnel.
+trait Inner: Ip {
+    /// Whether it is of this family.
+    fn is_one(header: &Self::Header) -> bool;
+
+    /// Makes it say "congestion experienced".
+    fn mark_congested(header: &mut Self::Header);
+}
+
+impl Inner for Be32 {
+    #[inline(always)]
+    fn is_one(ip: &Ipv4) -> bool {
+        ip.version_ihl() >> 4 == 4
     }
-    let before = u16::from_ne_bytes([ip.version_ihl(), tos]);
-    let after = u16::from_ne_bytes([ip.version_ihl(), tos | CE]);
-    let sum = Sum::of_checksum(ip.checksum()).replace16(before, after);
-    ip.set_tos(tos | CE);
-    ip.set_checksum(sum.checksum());
-    true
+
+    #[inline(always)]
+    fn mark_congested(ip: &mut Ipv4) {
+        let tos = ip.tos();
+        let before = u16::from_ne_bytes([ip.version_ihl(), tos]);
+        let after = u16::from_ne_bytes([ip.version_ihl(), tos | CE]);
+        let sum = Sum::of_checksum(ip.checksum()).replace16(before, after);
+        ip.set_tos(tos | CE);
+        ip.set_checksum(sum.checksum());
+    }
+}
+
+impl Inner for Be128 {
+    #[inline(always)]
+    fn is_one(ip: &Ipv6) -> bool {
+        ip.version() == 6
+    }
+
+    #[inline(always)]
+    fn mark_congested(ip: &mut Ipv6) {
+        ip.mark_congested();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::Be16;
+    use crate::packet::Network;
     use crate::packet::SliceFrame;
     use crate::packet::build::Build;
     use crate::packet::checksum::of_bytes;
@@ -115,7 +190,7 @@ mod tests {
 
     fn ended(bytes: &mut [u8]) -> (Decap, Vec<u8>) {
         let mut frame = SliceFrame::new(bytes, 0);
-        let decap = handle(&mut frame, |addr| addr == RIP);
+        let decap = handle(&mut frame, |addr| addr == Be128::mapped(RIP));
         (decap, frame.as_slice().to_vec())
     }
 

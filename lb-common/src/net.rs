@@ -111,6 +111,12 @@ impl Be128 {
             | u32::from_be(d) as u128
     }
 
+    /// The address of IPv6 that stands for one of IPv4 (RFC 4291, 2.5.5.2).
+    #[inline(always)]
+    pub const fn mapped(addr: Be32) -> Self {
+        Self([0, 0, 0xffff_u32.to_be(), addr.0])
+    }
+
     /// The two halves, each in one word as it stands in a packet.
     #[inline(always)]
     pub(crate) const fn halves(self) -> [u64; 2] {

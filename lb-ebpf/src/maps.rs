@@ -136,9 +136,9 @@ pub(crate) static EGRESS: DevMap<256> = DevMap::new();
 #[btf_map]
 pub(crate) static PROGRAMS: ProgramArray<{ program::LEN as usize }> = ProgramArray::new();
 
-/// On a real server: the addresses at which its tunnels end.
+/// On a real server: the addresses at which its tunnels end, those of IPv4 as the ones of IPv6 that stand for them.
 #[btf_map]
-pub(crate) static TUNNELS: HashMap<Be32, u32, 256> = HashMap::new();
+pub(crate) static TUNNELS: HashMap<Be128, u32, 256> = HashMap::new();
 
 /// On a real server: how frames ended, by [`Decap`](lb_common::decap::Decap).
 #[btf_map]

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use lb_common::decap::{self, Decap};
 use lb_common::model::World;
-use lb_common::net::Be32;
+use lb_common::net::{Be32, Be128};
 use lb_common::packet::SliceFrame;
 use lb_common::packet::build::{Build, checksums_hold};
 use tests::needs_lab;
@@ -12,6 +12,8 @@ use tests::plane::{Program, Room, Verdict, none_wrong};
 /// Where the tunnel ends.
 const RIP: Be32 = Be32::from_bytes([10, 0, 0, 1]);
 const ELSEWHERE: [u8; 4] = [10, 0, 0, 2];
+/// Where that of IPv6 ends.
+const RIP6: Be128 = Be128::from_bits(0xfd00_0010_0000_0000_0000_0000_0000_0001);
 
 /// An outer header; the rest of it is as the director writes it.
 #[derive(Clone)]
@@ -53,8 +55,112 @@ impl Outer {
         let sum = (sum & 0xffff) + (sum >> 16);
         let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
         ip[10..12].copy_from_slice(&sum.to_be_bytes());
-        [&inner[..14], &ip, &inner[14..]].concat()
+        [&inner[..12], &[8, 0], &ip, &inner[14..]].concat()
     }
+}
+
+/// The frame in which `inner`, a frame too, is inside a tunnel of IPv6 with this traffic class, to this address.
+fn around6(inner: &[u8], class: u8, next: u8, dst: Be128) -> Vec<u8> {
+    let mut ip = vec![0x60 | class >> 4, class << 4, 0, 0];
+    ip.extend((inner.len() as u16 - 14).to_be_bytes());
+    ip.extend([next, 63]);
+    ip.extend(Be128::from_bits(RIP6.to_bits() + 0xfd).to_bytes());
+    ip.extend(dst.to_bytes());
+    [&inner[..12], &[0x86, 0xdd], &ip, &inner[14..]].concat()
+}
+
+fn inner6() -> Build {
+    Build::tcp("[2001:db8:c::5]:1025", "[2001:db8:f::10]:80").payload(b"GET /")
+}
+
+/// Tunnels of which one end or both are of IPv6.
+fn rows6() -> Vec<Row> {
+    let of4 = |change: fn(&mut Outer)| {
+        let mut outer = Outer {
+            proto: 41,
+            ..Outer::default()
+        };
+        change(&mut outer);
+        outer.around(&inner6().bytes())
+    };
+    let (in4, in6) = (inner().bytes(), inner6().bytes());
+    let elsewhere = Be128::from_bits(RIP6.to_bits() + 1);
+    let cut = |len: usize| around6(&in6, 0, 41, RIP6)[..len].to_vec();
+    let ecn = |outer: u8, before: u8, after: u8| {
+        let (before, after) = (inner6().tos(before).bytes(), inner6().tos(after).bytes());
+        Row(
+            "ECN of IPv6",
+            around6(&before, outer, 41, RIP6),
+            Decap::TakenOff,
+            after,
+        )
+    };
+    vec![
+        Row(
+            "IPv6 in IPv6",
+            around6(&in6, 0, 41, RIP6),
+            Decap::TakenOff,
+            in6.clone(),
+        ),
+        Row(
+            "IPv4 in IPv6",
+            around6(&in4, 0, 4, RIP6),
+            Decap::TakenOff,
+            in4.clone(),
+        ),
+        Row("IPv6 in IPv4", of4(|_| ()), Decap::TakenOff, in6.clone()),
+        Row(
+            "IPv6 in IPv4, with options",
+            of4(|o| o.options = vec![1; 8]),
+            Decap::TakenOff,
+            in6.clone(),
+        ),
+        ecn(0, 2, 2),
+        ecn(3, 1, 3),
+        ecn(3, 2, 3),
+        ecn(0, 3, 3),
+        Row(
+            "ECN of IPv6 around IPv4",
+            around6(&inner().tos(2).bytes(), 3, 4, RIP6),
+            Decap::TakenOff,
+            inner().tos(3).bytes(),
+        ),
+        left(
+            "congestion that IPv6 inside cannot tell of",
+            around6(&in6, 3, 41, RIP6),
+            Decap::Congested,
+        ),
+        left(
+            "congestion around IPv6 inside",
+            of4(|o| o.tos = 3),
+            Decap::Congested,
+        ),
+        left(
+            "another's tunnel of IPv6",
+            around6(&in6, 0, 41, elsewhere),
+            Decap::NotOurs,
+        ),
+        left("IPv6 not in a tunnel", in6.clone(), Decap::NotOurs),
+        left("GRE over IPv6", around6(&in6, 0, 47, RIP6), Decap::NotOurs),
+        left(
+            "IPv4 where IPv6 was said",
+            around6(&in4, 0, 41, RIP6),
+            Decap::Left,
+        ),
+        left(
+            "IPv6 where IPv4 was said",
+            around6(&in6, 0, 4, RIP6),
+            Decap::Left,
+        ),
+        left(
+            "a fragment of a tunnel with IPv6",
+            of4(|o| o.fragment = 0x2000),
+            Decap::Left,
+        ),
+        left("IPv6 cut in the outer header", cut(53), Decap::NotOurs),
+        left("IPv6 cut behind the outer header", cut(54), Decap::Left),
+        left("IPv6 cut in the inner header", cut(93), Decap::Left),
+    ]
 }
 
 fn inner() -> Build {
@@ -91,7 +197,7 @@ fn rows() -> Vec<Row> {
     };
     let udp = Build::udp("198.51.100.5:1025", "203.0.113.10:53").options(&[1; 8]);
     let fragment = inner().fragment(0x2000).bytes();
-    vec![
+    let mut rows = vec![
         Row(
             "TCP",
             tunnel.around(&inner().bytes()),
@@ -142,7 +248,6 @@ fn rows() -> Vec<Row> {
         ),
         left("not in a tunnel", inner().bytes(), Decap::NotOurs),
         left("GRE", with(|o| o.proto = 47), Decap::NotOurs),
-        left("IPv6 in IPv4", with(|o| o.proto = 41), Decap::NotOurs),
         left("ARP", patched(13, 6), Decap::NotOurs),
         left(
             "the first fragment of a tunnel",
@@ -170,14 +275,18 @@ fn rows() -> Vec<Row> {
         left("cut in the outer header", cut(33), Decap::NotOurs),
         left("cut behind the outer header", cut(34), Decap::Left),
         left("cut in the inner header", cut(53), Decap::Left),
-    ]
+    ];
+    rows.extend(rows6());
+    rows
 }
 
 /// What the host makes of a frame.
 fn on_host(frame: &[u8]) -> (Decap, Vec<u8>) {
     let mut bytes = frame.to_vec();
     let mut frame = SliceFrame::new(&mut bytes, 0);
-    let end = decap::handle(&mut frame, |addr| addr == RIP);
+    let end = decap::handle(&mut frame, |addr| {
+        addr == Be128::mapped(RIP) || addr == RIP6
+    });
     (end, frame.as_slice().to_vec())
 }
 
@@ -219,7 +328,8 @@ fn each_frame_leaves_its_tunnel_as_its_row_says() -> Result<()> {
     needs_lab!();
     Room::with(&["link set lo up"], |_| {
         let mut program = Program::load("decap", &World::new(2))?;
-        program.end_tunnels_at(RIP)?;
+        program.end_tunnels_at(Be128::mapped(RIP))?;
+        program.end_tunnels_at(RIP6)?;
         let rows = rows();
         let mut wrong = Vec::new();
         for row in &rows {

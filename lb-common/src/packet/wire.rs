@@ -362,6 +362,12 @@ impl Ipv6 {
         (u32::from_be(self.start()) >> 20) as u8
     }
 
+    /// Makes it say "congestion experienced" (RFC 3168, 5).
+    #[inline(always)]
+    pub fn mark_congested(&mut self) {
+        self.set_start(self.start() | (3_u32 << 20).to_be());
+    }
+
     /// The version, which is 6.
     #[inline(always)]
     pub fn version(&self) -> u8 {

@@ -1,6 +1,6 @@
 //! The program on a real server.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use lb_common::decap::Decap;
 use lb_daemon::core::desired::XdpMode;
@@ -24,7 +24,7 @@ fn its_addresses_outlive_the_daemon() {
         return;
     };
     let options = options(&sandbox);
-    let [a, b, c] = [1, 2, 3].map(|last| Ipv4Addr::new(10, 0, 0, last));
+    let [a, b, c] = ["10.0.0.1", "10.0.0.2", "fd00::3"].map(|text| text.parse::<IpAddr>().unwrap());
     let mut first = Decapsulator::start(&options).unwrap();
     assert_eq!(first.set_addresses(&[a, b]).unwrap(), 2);
     assert_eq!(first.set_addresses(&[b, a]).unwrap(), 0);
@@ -38,6 +38,9 @@ fn its_addresses_outlive_the_daemon() {
     kept.sort();
     assert_eq!(kept, [a, b]);
     assert_eq!(second.set_addresses(&[b, c]).unwrap(), 2);
+    let mut kept = second.addresses().unwrap();
+    kept.sort();
+    assert_eq!(kept, [b, c]);
     assert_eq!(second.count(Decap::TakenOff).unwrap(), 0);
     assert_eq!(second.interfaces().unwrap().len(), 1);
     assert_eq!(second.detach().unwrap().interfaces, ["lb0"]);

@@ -19,7 +19,7 @@ use lb_common::atomic::Host;
 use lb_common::counter::Counter;
 use lb_common::decap::DECAPS;
 use lb_common::model::{MAX_TEMPLATES, World};
-use lb_common::net::Be32;
+use lb_common::net::{Be32, Be128};
 use lb_common::table::Bucket;
 use lb_daemon::io::bpf::verify;
 
@@ -331,7 +331,7 @@ impl<A: Family> Program<A> {
     /// # Errors
     ///
     /// The map does not take it.
-    pub fn end_tunnels_at(&self, addr: Be32) -> Result<()> {
+    pub fn end_tunnels_at(&self, addr: Be128) -> Result<()> {
         self.put(map::TUNNELS, addr, &0u32)
     }
 

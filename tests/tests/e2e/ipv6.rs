@@ -12,12 +12,12 @@ use tests::needs_lab;
 use crate::doctor::doctor;
 use crate::sites::{connections, two_armed};
 
-/// A two-armed site with IPv6, its real servers prepared for direct routing.
+/// A two-armed site with IPv6, its real servers prepared for direct routing and tunnels.
 fn with_ipv6(reals: u8) -> Result<Site> {
     let site = two_armed(reals)?;
     site.add_ipv6()?;
     for real in &site.reals {
-        real.prepare_for([Vip::Dr.address6().into()], "dr")?;
+        real.prepare_for([Vip::Dr, Vip::Tun].map(|vip| vip.address6().into()), "tun")?;
     }
     Ok(site)
 }
@@ -27,11 +27,12 @@ fn web(vip: Vip) -> String {
     format!("[{}]:80", vip.address6())
 }
 
-/// A service of each method, the real servers of two of them probed.
+/// A service of each method, the real servers probed but where that is the director.
 fn configuration(reals: &[Real]) -> String {
     let mut text = "interfaces: [eth0, eth1]\nconnections: {max: 20000}\nservices:\n".to_owned();
     for (name, vip, method, port) in [
         ("dr", Vip::Dr, "dr", port::WEB),
+        ("tun", Vip::Tun, "tun", port::WEB),
         ("nat", Vip::Nat, "nat", port::NAT_WEB),
     ] {
         let vip = web(vip);
@@ -60,7 +61,7 @@ fn configuration(reals: &[Real]) -> String {
 /// Starts lbd, and waits until the probes of all real servers have come through.
 fn balance(site: &mut Site) -> Result<()> {
     site.balance(&configuration(&site.reals))?;
-    for name in ["dr", "nat"] {
+    for name in ["dr", "tun", "nat"] {
         poll(
             "the real servers to be found well",
             Duration::from_secs(10),
@@ -83,7 +84,7 @@ fn requests_over_ipv6_come_through_by_each_method() -> Result<()> {
     let mut site = with_ipv6(2)?;
     site.serve_locally()?;
     balance(&mut site)?;
-    for (name, vip) in [("dr", Vip::Dr), ("nat", Vip::Nat)] {
+    for (name, vip) in [("dr", Vip::Dr), ("tun", Vip::Tun), ("nat", Vip::Nat)] {
         let answers = site.client.curl(&format!("http://{}/", web(vip)), 40)?;
         ensure!(answers.failures.is_empty(), "{name}: {answers:?}");
         for real in &site.reals {
@@ -123,7 +124,7 @@ fn ipv6_connections_go_on_through_a_restart_of_the_daemon() -> Result<()> {
     balance(&mut site)?;
     // A connection of each method that stays open all the time.
     let mut open = Vec::new();
-    for vip in [Vip::Dr, Vip::Nat] {
+    for vip in [Vip::Dr, Vip::Tun, Vip::Nat] {
         let address = SocketAddr::new(vip.address6().into(), 80);
         open.push((address, site.client.visit(address, None)?));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -111,10 +111,11 @@ impl Facts {
         self.default_routes.iter().min_by_key(|route| route.metric)
     }
 
-    /// The IPv4 addresses of an interface, in order.
-    pub(super) fn addresses_of(&self, interface: &str) -> Vec<Ipv4Addr> {
+    /// The addresses of an interface at which tunnels can end, in order.
+    pub(super) fn addresses_of(&self, interface: &str) -> Vec<IpAddr> {
         let own = self.addresses.iter().filter(|a| a.interface == interface);
-        let mut own: Vec<Ipv4Addr> = own.filter_map(|a| ipv4(a.net.addr())).collect();
+        let is_local = |a: &IpAddr| matches!(a, IpAddr::V6(a) if a.is_unicast_link_local());
+        let mut own: Vec<IpAddr> = own.map(|a| a.net.addr()).filter(|a| !is_local(a)).collect();
         own.sort_unstable();
         own.dedup();
         own
@@ -148,12 +149,5 @@ impl fmt::Display for DefaultRoute6 {
             write!(f, " dev {}", self.interface)?;
         }
         write!(f, " metric {}", self.metric)
-    }
-}
-
-fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
     }
 }

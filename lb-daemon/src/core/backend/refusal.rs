@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::role::Method;
-use super::setting::DefaultRoute;
+use super::setting::{DefaultRoute, Tunnel};
 
 /// Something is in the way. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,23 +78,20 @@ pub enum Refusal {
     /// An interface has no IPv6.
     #[error("IPv6 is switched off on {0}; hint: sysctl -w net.ipv6.conf.{0}.disable_ipv6=0")]
     Ipv6Off(String),
-    /// Nothing takes packets of IPv6 out of tunnels.
-    #[error(
-        "this kernel has no ip6tnl0 device and no module for one, and the XDP program takes only IPv4 out of tunnels; \
-         hint: install the kernel's module ip6_tunnel, or use another method for IPv6"
-    )]
-    NoTunnel6,
     /// Nothing takes packets out of tunnels.
     #[error(
-        "this kernel has no tunl0 device and no module for one, and this lbctl has no XDP program inside; \
-         hint: install the kernel's module ipip, or an lbctl that was built with `cargo xtask build`"
+        "this kernel has no {} device and no module for one, and this lbctl has no XDP program inside; \
+         hint: install the kernel's module {}, or an lbctl that was built with `cargo xtask build`",
+        .0.device(),
+        .0.module()
     )]
-    NoTunnel,
+    NoTunnel(Tunnel),
     /// A tunnel has to end at an address.
     #[error(
-        "{0} has no IPv4 address at which tunnels could end; hint: ip address add ADDRESS/LENGTH dev {0}"
+        "{0} has no {family} address at which tunnels could end; hint: ip address add ADDRESS/LENGTH dev {0}",
+        family = .1.family()
     )]
-    NoTunnelEnd(String),
+    NoTunnelEnd(String, Tunnel),
     /// A gateway is for NAT only.
     #[error(
         "with method {0} replies do not go by way of the director; \

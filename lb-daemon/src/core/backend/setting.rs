@@ -108,6 +108,14 @@ impl Tunnel {
         }
     }
 
+    /// The family of its ends.
+    pub const fn family(self) -> &'static str {
+        match self {
+            Self::Ip4 => "IPv4",
+            Self::Ip6 => "IPv6",
+        }
+    }
+
     /// The module of the kernel that brings it.
     pub const fn module(self) -> &'static str {
         match self {
@@ -135,7 +143,7 @@ pub struct Decap {
     /// Where it runs.
     pub interface: String,
     /// Where tunnels end, in order.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A default route of the main table.

@@ -179,7 +179,7 @@ fn a_kernel_without_the_device_gets_the_program() {
         Setting::Decap {
             decap: Some(Decap {
                 interface: "eth0".into(),
-                addresses: vec![RIP]
+                addresses: vec![RIP.into()]
             })
         }
     );
@@ -189,7 +189,7 @@ fn a_kernel_without_the_device_gets_the_program() {
     };
     assert_eq!(
         prepare(&role(Method::Tun), &none, &[]),
-        Err(Refusal::NoTunnel)
+        Err(Refusal::NoTunnel(Tunnel::Ip4))
     );
 }
 
@@ -285,14 +285,26 @@ fn with_ipv6_there_is_nothing_to_silence() {
         ..machine()
     };
     assert_eq!(
-        prepare(&vip6(Method::Tun), &without, &[]),
-        Err(Refusal::NoTunnel6)
+        lines(&prepare(&vip6(Method::Tun), &without, &[]).unwrap())[0],
+        "XDP program decap: absent → on eth0, tunnels to fd00::11"
+    );
+    let mut bare = without.clone();
+    bare.addresses
+        .retain(|address| address.net.addr().is_ipv4());
+    assert_eq!(
+        prepare(&vip6(Method::Tun), &bare, &[]),
+        Err(Refusal::NoTunnelEnd("eth0".into(), Tunnel::Ip6))
+    );
+    bare.can_decap = false;
+    assert_eq!(
+        prepare(&vip6(Method::Tun), &bare, &[]),
+        Err(Refusal::NoTunnel(Tunnel::Ip6))
     );
 }
 
 #[test]
 fn every_preparation_is_idempotent_and_undone_to_the_last_detail() {
-    for tunnels in [vec![Tunnel::Ip4, Tunnel::Ip6], vec![Tunnel::Ip6]] {
+    for tunnels in [vec![Tunnel::Ip4, Tunnel::Ip6], vec![Tunnel::Ip6], vec![]] {
         for gateways in [vec![], vec![DIRECTOR], vec![DIRECTOR, DIRECTOR6.into()]] {
             for method in [Method::Dr, Method::Tun, Method::Nat] {
                 let role = Role {

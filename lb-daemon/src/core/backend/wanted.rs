@@ -1,6 +1,6 @@
 //! How must each thing be for a role, and what stands in the way?
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::facts::{Address, Facts, is_vip};
 use super::refusal::Refusal;
@@ -23,13 +23,12 @@ pub(super) fn wanted(role: &Role, facts: &Facts) -> Vec<Wanted> {
     let mut all = Vec::new();
     if role.has_vips4() {
         all.extend(silence(&role.interface));
-        if role.method == Method::Tun {
-            all.extend(tunnel(role, facts));
-        }
-        all.extend(way_in(role, facts));
     }
-    if role.has_vips6() && role.method == Method::Tun {
-        all.extend(tunnel6(facts));
+    if role.method == Method::Tun {
+        all.extend(tunnels(role, facts));
+    }
+    if role.has_vips4() {
+        all.extend(way_in(role, facts));
     }
     if role.method.has_vips() {
         all.extend(role.vips.iter().map(|vip| Wanted {
@@ -75,49 +74,53 @@ fn silence(interface: &str) -> impl Iterator<Item = Wanted> {
 
 const IN_TUNNEL: &str = "packets stay in their tunnel, and nobody answers them";
 
-/// What takes packets out of tunnels: the kernel's device where there can be one, otherwise our program.
-fn tunnel(role: &Role, facts: &Facts) -> Option<Wanted> {
-    let setting = if facts.can_tunnel(Tunnel::Ip4) {
-        Setting::Tunnel {
-            device: Tunnel::Ip4,
+/// What takes packets out of tunnels: the kernel's devices where there can be some, otherwise our program. A device that comes new
+/// is as `default` says.
+fn tunnels(role: &Role, facts: &Facts) -> Vec<Wanted> {
+    let mut all = Vec::new();
+    let device = |device| Wanted {
+        setting: Setting::Tunnel {
+            device,
             state: TunnelState::Up,
-        }
-    } else if facts.can_decap {
-        let mut addresses = facts.addresses_of(&role.interface);
-        addresses.retain(|address| !is_own_vip(role, *address));
-        Setting::Decap {
-            decap: Some(Decap {
-                interface: role.interface.clone(),
-                addresses,
-            }),
-        }
-    } else {
-        return None;
-    };
-    Some(Wanted {
-        setting,
-        why: IN_TUNNEL,
-    })
-}
-
-/// The same for IPv6, which our program does not know. A device that comes new is as `default` says.
-fn tunnel6(facts: &Facts) -> Vec<Wanted> {
-    if !facts.can_tunnel(Tunnel::Ip6) {
-        return Vec::new();
-    }
-    vec![
-        Wanted {
-            setting: Setting::Tunnel {
-                device: Tunnel::Ip6,
-                state: TunnelState::Up,
-            },
-            why: IN_TUNNEL,
         },
-        Wanted {
+        why: IN_TUNNEL,
+    };
+    if role.has_vips4() && facts.can_tunnel(Tunnel::Ip4) {
+        all.push(device(Tunnel::Ip4));
+    }
+    if role.has_vips6() && facts.can_tunnel(Tunnel::Ip6) {
+        all.push(device(Tunnel::Ip6));
+        all.push(Wanted {
             setting: sysctl(Tunnel::Ip6.device(), Key::DisableIpv6, "0"),
             why: "the kernel drops packets of IPv6 that come out of an interface without IPv6",
-        },
-    ]
+        });
+    }
+    let addresses = ends(role, facts);
+    if facts.can_decap && !addresses.is_empty() {
+        let decap = Decap {
+            interface: role.interface.clone(),
+            addresses,
+        };
+        all.push(Wanted {
+            setting: Setting::Decap { decap: Some(decap) },
+            why: IN_TUNNEL,
+        });
+    }
+    all
+}
+
+/// Where the tunnels end that the program takes packets out of: at the interface's addresses of each family for which the kernel
+/// has no device.
+fn ends(role: &Role, facts: &Facts) -> Vec<IpAddr> {
+    let mut ends = facts.addresses_of(&role.interface);
+    ends.retain(|address| {
+        let (is_asked, device) = match address {
+            IpAddr::V4(_) => (role.has_vips4(), Tunnel::Ip4),
+            IpAddr::V6(_) => (role.has_vips6(), Tunnel::Ip6),
+        };
+        is_asked && !facts.can_tunnel(device) && !role.vips.contains(address)
+    });
+    ends
 }
 
 /// Packets come in where replies do not go out, and a filter drops them: a strict one always, and on an interface that has no
@@ -328,22 +331,31 @@ fn misplaced_vips(role: &Role, facts: &Facts) -> Vec<Refusal> {
 }
 
 fn no_tunnel(role: &Role, facts: &Facts) -> Option<Refusal> {
-    if role.has_vips6() && !facts.can_tunnel(Tunnel::Ip6) {
-        return Some(Refusal::NoTunnel6);
-    }
-    if !role.has_vips4() || facts.can_tunnel(Tunnel::Ip4) {
-        return None;
-    }
-    if !facts.can_decap {
-        return Some(Refusal::NoTunnel);
-    }
-    let ends = facts.addresses_of(&role.interface);
-    let none = ends.iter().all(|address| is_own_vip(role, *address));
-    none.then(|| Refusal::NoTunnelEnd(role.interface.clone()))
-}
-
-fn is_own_vip(role: &Role, address: Ipv4Addr) -> bool {
-    role.vips.contains(&IpAddr::V4(address))
+    let ends = ends(role, facts);
+    let asked = [
+        (
+            role.has_vips4(),
+            Tunnel::Ip4,
+            ends.iter().any(IpAddr::is_ipv4),
+        ),
+        (
+            role.has_vips6(),
+            Tunnel::Ip6,
+            ends.iter().any(IpAddr::is_ipv6),
+        ),
+    ];
+    let mut without = asked
+        .into_iter()
+        .filter(|(is_asked, device, _)| *is_asked && !facts.can_tunnel(*device));
+    without.find_map(|(_, device, has_end)| {
+        if !facts.can_decap {
+            Some(Refusal::NoTunnel(device))
+        } else if !has_end {
+            Some(Refusal::NoTunnelEnd(role.interface.clone(), device))
+        } else {
+            None
+        }
+    })
 }
 
 fn bad_gateway(gateway: IpAddr, role: &Role, facts: &Facts) -> Option<Refusal> {

@@ -4,14 +4,14 @@
 //! is, in a pin directory of its own.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
 use aya::programs::Xdp;
 use lb_common::abi::map;
 use lb_common::decap::{DECAPS, Decap};
-use lb_common::net::Be32;
+use lb_common::net::Be128;
 
 use super::error::{DetachError, MapError, StartError};
 use super::ground::Ground;
@@ -50,7 +50,7 @@ pub struct DecapState {
     /// Where the program runs.
     pub interfaces: Vec<String>,
     /// The addresses at which tunnels end.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
 }
 
 /// The program that takes packets out of tunnels.
@@ -59,7 +59,7 @@ pub struct DecapState {
 pub struct Decapsulator {
     pins: Pins,
     program: Xdp,
-    tunnels: HashMap<MapData, [u8; 4], u32>,
+    tunnels: HashMap<MapData, [u8; 16], u32>,
     ends: PerCpuArray<MapData, u64>,
     _lock: InstanceLock,
 }
@@ -113,24 +113,24 @@ impl Decapsulator {
     }
 
     /// Lets tunnels end at these addresses and no others. Returns how many were added or removed.
-    pub fn set_addresses(&mut self, wanted: &[Ipv4Addr]) -> Result<usize, MapError> {
-        let now: BTreeSet<Ipv4Addr> = self.addresses()?.into_iter().collect();
-        let wanted: BTreeSet<Ipv4Addr> = wanted.iter().copied().collect();
+    pub fn set_addresses(&mut self, wanted: &[IpAddr]) -> Result<usize, MapError> {
+        let now: BTreeSet<IpAddr> = self.addresses()?.into_iter().collect();
+        let wanted: BTreeSet<IpAddr> = wanted.iter().copied().collect();
         for addr in wanted.difference(&now) {
             self.tunnels
-                .insert(addr.octets(), 1, 0)
+                .insert(key(*addr), 1, 0)
                 .map_err(failed("write", map::TUNNELS))?;
         }
         for addr in now.difference(&wanted) {
             self.tunnels
-                .remove(&addr.octets())
+                .remove(&key(*addr))
                 .map_err(failed("delete from", map::TUNNELS))?;
         }
         Ok(now.symmetric_difference(&wanted).count())
     }
 
     /// The addresses at which tunnels end.
-    pub fn addresses(&self) -> Result<Vec<Ipv4Addr>, MapError> {
+    pub fn addresses(&self) -> Result<Vec<IpAddr>, MapError> {
         addresses(&self.tunnels)
     }
 
@@ -200,9 +200,17 @@ pub fn detach(pin_dir: &Path) -> Result<Detached, DetachError> {
     links::remove_everything(&Pins::new(pin_dir))
 }
 
-fn addresses(tunnels: &HashMap<MapData, [u8; 4], u32>) -> Result<Vec<Ipv4Addr>, MapError> {
-    let read = |key: Result<[u8; 4], _>| {
-        key.map(Ipv4Addr::from)
+/// The bytes of an address, of one of IPv4 as it is mapped to IPv6.
+fn key(addr: IpAddr) -> [u8; 16] {
+    match addr {
+        IpAddr::V4(addr) => addr.to_ipv6_mapped().octets(),
+        IpAddr::V6(addr) => addr.octets(),
+    }
+}
+
+fn addresses(tunnels: &HashMap<MapData, [u8; 16], u32>) -> Result<Vec<IpAddr>, MapError> {
+    let read = |key: Result<[u8; 16], _>| {
+        key.map(|key| Ipv6Addr::from(key).to_canonical())
             .map_err(failed("read", map::TUNNELS))
     };
     tunnels.keys().map(read).collect()
@@ -210,7 +218,7 @@ fn addresses(tunnels: &HashMap<MapData, [u8; 4], u32>) -> Result<Vec<Ipv4Addr>, 
 
 fn layouts() -> Vec<Layout> {
     vec![
-        keyed::<Be32, u32>(map::TUNNELS, TUNNELS),
+        keyed::<Be128, u32>(map::TUNNELS, TUNNELS),
         per_cpu::<u64>(map::DECAPS, DECAPS),
     ]
 }
