@@ -253,14 +253,6 @@ pub(crate) fn one_real() -> Option<(Lan, Real)> {
     })
 }
 
-/// Whether the running kernel has a module, built in or to be loaded.
-pub(crate) fn has_module(name: &str) -> bool {
-    let modprobe = Command::new("modprobe")
-        .args(["--quiet", "--dry-run", name])
-        .status();
-    modprobe.is_ok_and(|status| status.success())
-}
-
 pub(crate) fn can_tunnel() -> bool {
     let can = lb_daemon::io::bpf::is_built_in();
     if !can {
