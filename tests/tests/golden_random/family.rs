@@ -17,7 +17,7 @@ pub(crate) trait Hosts: Family {
     const CLIENTS: [Self; 8];
     /// The clients that the routing table knows, and the longest packet that fits.
     const ROUTES: [(Self, u16); 2];
-    /// How much longer its headers are than IPv4's without options, with that of a fragment.
+    /// How much longer its headers are than IPv4's without options, with those of a fragment.
     const MORE: usize;
     /// The sizes of virtual networks, by the number of host bits.
     const HOST_BITS: &[u32];
@@ -106,7 +106,7 @@ impl Hosts for Be128 {
         "-6 route add 2001:db8:c::6 dev front mtu lock 1280",
     ];
 
-    const MORE: usize = 28;
+    const MORE: usize = 36;
 
     const CLIENTS: [Self; 8] = [
         client(5),

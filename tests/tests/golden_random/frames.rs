@@ -20,6 +20,10 @@ const SYN_ACK: u8 = 0x12;
 /// What frames may be for, besides the director that all others are for: MACs that it may have too.
 pub(crate) const MACS: [[u8; 6]; 3] = [[0, 0, 0x5e, 0, 1, 51], [2, 0, 0, 0, 0, 0xd9], [0; 6]];
 
+/// A frame of the longest packet that fits: one byte more, in a length that is wrong by chance, and the kernel says that it does not fit
+/// before it looks for a neighbour, which the model does not.
+const LONGEST: usize = 14 + 1500;
+
 /// A frame to the director.
 pub(crate) fn frame<A: Hosts>(dice: &mut Dice, site: &Site<A>, world: &World<A>) -> Vec<u8> {
     let reply = if dice.one_in(3) {
@@ -68,6 +72,9 @@ pub(crate) fn frame<A: Hosts>(dice: &mut Dice, site: &Site<A>, world: &World<A>)
         build = build.macs([2, 0, 0, 0, 0, 0xc1], dice.pick(&MACS));
     }
     let mut frame = build.bytes();
+    if frame.len() > LONGEST {
+        frame = build.payload(&[]).bytes();
+    }
     spoil(dice, &mut frame);
     frame
 }
@@ -148,7 +155,7 @@ fn spoil(dice: &mut Dice, frame: &mut Vec<u8>) {
     if dice.one_in(25) {
         // The kernel's test wants an Ethernet header at least.
         frame.truncate(14 + dice.below(frame.len() as u32 - 13) as usize);
-    } else if dice.one_in(10) {
+    } else if dice.one_in(10) && frame.len() + 6 <= LONGEST {
         frame.extend([0; 6]);
     }
     if dice.one_in(60) {
