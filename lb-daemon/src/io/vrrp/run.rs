@@ -186,7 +186,22 @@ impl Thread {
         let mut effects = Vec::new();
         self.router.handle(clock::now(), slot, event, &mut effects);
         self.masters_moved |= master(&self.router) != before;
+        // A packet may be read before the timer that should have ended long before it came.
+        let late = effects.iter().find_map(|(_, effect)| match effect {
+            Effect::Late(by) => Some(*by),
+            _ => None,
+        });
+        if let Some(late) = late {
+            self.count_late(late);
+        }
         self.carry_out(&effects);
+    }
+
+    /// Counts a timer that was late, and says so.
+    fn count_late(&mut self, late: Duration) {
+        self.report.late += 1;
+        self.report.latest = self.report.latest.max(late);
+        self.say(Event::Late(late));
     }
 
     /// Does what is due.
@@ -195,9 +210,7 @@ impl Thread {
         if let Some(due) = self.router.due().filter(|due| *due <= now) {
             let late = now - due;
             if late > LATE {
-                self.report.late += 1;
-                self.report.latest = self.report.latest.max(late);
-                self.say(Event::Late(late));
+                self.count_late(late);
             }
             let mut effects = Vec::new();
             self.router.tick(now, &mut effects);
